@@ -14,6 +14,10 @@ from collections.abc import MutableMapping
 
 END_WITH_INPUT = "END_WITH_STANDARD_INPUT"
 """In a child's environment: its parent holds its standard input open for as long as it lives."""
+ONE_THREAD = "OPENBLAS_NUM_THREADS"
+"""In a process's environment, with 1: numpy starts no thread for each processor when it is
+imported. None of ours multiplies matrices that would need them, and each thread costs CPU and
+memory in every process of a run."""
 _POLITE_S = 5.0
 
 

@@ -72,7 +72,7 @@ def scheduled_ns(pid: int) -> tuple[int, int] | None:
     None where nobody counts.
     """
     try:
-        ran, waited, _ = _read(f"/proc/{pid}/schedstat").split()
+        ran, waited, _ = _read_again(f"/proc/{pid}/schedstat").split()
         return int(ran), int(waited)
     except (OSError, ValueError):
         return None
@@ -89,7 +89,7 @@ def ran_ns(pid: int) -> int:
 def ran_by_gone_children_ns(pid: int) -> int:
     """The same of its children that have ended, in steps of a tick."""
     try:
-        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        fields = _read_again(f"/proc/{pid}/stat").rpartition(b")")[2].split()
         return (int(fields[13]) + int(fields[14])) * TICK_NS
     except (OSError, ValueError, IndexError):
         return 0
@@ -125,6 +125,22 @@ def idle_ns() -> int:
         return (int(fields[4]) + int(fields[5])) * TICK_NS
     except (OSError, ValueError, IndexError):
         return 0
+
+
+_open: dict[str, int] = {}
+"""Files of the system's that are looked at all the time, by path: each is opened once."""
+
+
+def _read_again(path: str, size: int = 4096) -> bytes:
+    """As `_read`, of a process that is looked at for as long as it lives: a third of the calls."""
+    number = _open.get(path)
+    if number is None:
+        number = _open[path] = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(number, size, 0)
+    except OSError:  # it is gone; another may get its number
+        os.close(_open.pop(path))
+        raise
 
 
 def _read(path: str, size: int = 4096) -> bytes:

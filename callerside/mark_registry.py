@@ -453,6 +453,28 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             name=TEXT,
             why=TEXT,
         ),
+        _mark(
+            "mcp_listed",
+            "the tools of an MCP server were listed, or could not be",
+            server=TEXT,
+            status=_one_of("completed", "failed"),
+            detail=replace(TEXT, meaning="the names, or why not"),
+        ),
+        _mark(
+            "mcp_called",
+            "a tool of an MCP server, by the script",
+            server=TEXT,
+            name=TEXT,
+            arguments=JSON,
+            status=_one_of("approval_requested", "denied", "completed", "failed"),
+        ),
+        _mark(
+            "context_truncated",
+            "the conversation was too long for the model: the oldest items are read no more",
+            items=replace(WHOLE, meaning="how many"),
+            before_tokens=replace(TOKENS, meaning="of all items", optional=False),
+            left_tokens=replace(TOKENS, meaning="of the items that are left", optional=False),
+        ),
         _mark("error_sent", "`error` sent", code=_nullable(TEXT), message=TEXT),
         _mark(
             "served_leniently",

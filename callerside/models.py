@@ -1,19 +1,71 @@
 """The base of what people write in files, and clients send: frozen, and strict about the rest."""
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import core_schema
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 
 class Strict(BaseModel):
-    """No unknown keys, no silent conversions, never changed; docstrings describe the fields."""
+    """No unknown keys, no silent conversions, never changed; docstrings describe the fields.
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    Pydantic would read the docstrings when a class is made (`use_attribute_docstrings`): a fifth of
+    a command's start, for what only pages, schemas and error messages say. They are read when one
+    of these is made.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler, /
+    ) -> JsonSchemaValue:
+        """The JSON Schema, with what docstrings say of the fields."""
+        schema = handler(core)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in descriptions(cls).items():
+            if name in properties:
+                properties[name]["description"] = text  # before what is said of its type
+        return schema
+
+
+@cache
+def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
+    """What is said of a model's fields, by the name that they have in files."""
+    told: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        if issubclass(one, BaseModel):
+            told |= _attribute_docstrings(one)
+    fields = model.model_fields.items()
+    own = {name: field.description or told.get(name) for name, field in fields}
+    return {field.alias or name: text for name, field in fields if (text := own[name])}
+
+
+def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Of the fields that a class declares itself; none, where its source is not there."""
+    try:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    except (OSError, TypeError, ValueError, SyntaxError):
+        return {}
+    found = {}
+    for field, text in pairwise(getattr(definition, "body", ())):
+        match field, text:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(said))),
+            ):
+                found[name] = inspect.cleandoc(said)
+            case _:
+                pass
+    return found
 
 
 @dataclass(frozen=True, eq=False, slots=True)  # an annotation is hashed

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,8 +12,9 @@ from typing import Any, TypeAlias
 from callerside.reports.evidence import EvidenceError, export_wav
 from callerside.reports.formats.markdown import changes_table
 from callerside.reports.formats.rebuild import rebuild
-from callerside.reports.formats.write import call_directory
+from callerside.reports.formats.write import CALLS, INDEX, call_directory
 from callerside.reports.metrics.registry import METRICS, TOLERANCE
+from callerside.reports.page_server import PageServer
 from callerside.reports.sound.files import SoundFileError, recordings_at
 from callerside.reports.sound.report import report, report_directory
 from callerside.reports.verdict.baselines import (
@@ -33,6 +35,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 EXIT_FINE, EXIT_WORSE, EXIT_BAD_INPUT = 0, 1, 2
 
 _LATEST = Path("out/latest")
+_MOST_PORT = 65_535
 
 
 def add_commands(commands: Commands) -> None:
@@ -79,7 +82,22 @@ def _add_report(commands: Commands) -> None:
         metavar="NAME",
         help="show what changed against this baseline (default: against the run before)",
     )
+    parser.add_argument(
+        "--serve",
+        action="store_true",
+        help="show it on this machine, at the address that is printed, until Ctrl-C; pages that a "
+        "run has not written are made at a click",
+    )
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="of --serve (default: any that is free)"
+    )
     parser.set_defaults(command=_report)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text}: expected a port, 1 to {_MOST_PORT}")
+    return int(text)
 
 
 def _add_compare(commands: Commands) -> None:
@@ -145,6 +163,10 @@ def _tolerance(text: str) -> tuple[str | None, float]:
 
 
 def _report(given: argparse.Namespace) -> int:
+    if given.port and not given.serve:
+        return _bad_input("--port is that of --serve")
+    if given.serve and _is_written(given):
+        return _serve(given.paths[0], given.port)
     try:
         budget = read_budget(given.budget) if given.budget else None
         sounds = recordings_at(given.paths)
@@ -171,7 +193,32 @@ def _report(given: argparse.Namespace) -> int:
     outcome = info.outcome(calls)
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
     print(f"{count}, {outcome.verdict}: {where / 'index.html'}")
-    return outcome.exit_code
+    return _serve(where, given.port) if given.serve else outcome.exit_code
+
+
+def _is_written(given: argparse.Namespace) -> bool:
+    """Whether it is a run whose report is there, and nothing is asked for that changes it."""
+    (run, *others) = given.paths
+    anew = (given.out, given.against, given.budget, given.recordings, given.caller, given.wav)
+    return not others and not any(anew) and all((run / one).exists() for one in (CALLS, INDEX))
+
+
+def _serve(directory: Path, port: int | None) -> int:
+    """Until a signal ends it, which ends this command with the exit code of a Ctrl-C.
+
+    Raises:
+        KeyboardInterrupt: at its end.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        server = PageServer(directory, port or 0)
+    except OSError as error:
+        return _bad_input(f"port {port}: {error.strerror}")
+    with server:
+        print(f"{server.url}   (Ctrl-C ends it)", flush=True)
+        server.serve_forever()
+    return EXIT_FINE
 
 
 def _rebuilt(

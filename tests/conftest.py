@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference_work import loop_s
 from side_by_side import is_side_by_side, place, scheduler, turn
 
 from callerside.agent.telephony.engines import survey
@@ -44,6 +45,24 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped where no test may be: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A benchmark stands beside reference work in the same run: machines differ, and their hours.
+
+    `loops` among its figures is its median in loops that were played before it and after it.
+    """
+    benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    if benchmark is None or benchmark.disabled:
+        return (yield)
+    before_s = loop_s()
+    yield
+    if benchmark.stats is not None:
+        reference_s = (before_s + loop_s()) / 2
+        median_s = benchmark.stats.stats.median
+        benchmark.extra_info.update(reference_loop_s=reference_s, loops=median_s / reference_s)
+    return None
 
 
 @pytest.hookimpl(optionalhook=True)

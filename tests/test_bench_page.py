@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,3 +115,46 @@ def test_the_command_takes_the_newest_and_compares_it_with_the_one_before(
     assert main([]) == 0
     assert "0123456789" in page.read_text()
     assert "+20 %" in page.read_text()
+
+
+def test_benchmarks_of_another_hour_are_compared_by_their_loops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".benchmarks" / "Linux"
+    # The machine has become twice as slow, and the code a quarter faster.
+    for number, (commit, median_s, loops) in enumerate(
+        [("aaaaaaaaaa", 0.05, 0.1), ("bbbbbbbbbb", 0.075, 0.075)], 1
+    ):
+        path = written(folder / f"000{number}_x.json")
+        data = json.loads(path.read_text())
+        data["commit_info"]["id"] = commit
+        data["benchmarks"] = [bench("test_bench_a_virtual_call", median_s, loops=loops)]
+        path.write_text(json.dumps(data))
+        os.utime(path, (number, number))
+    (folder / "0003_half.json").write_text("{")
+    os.utime(folder / "0003_half.json", (0, 0))
+    assert main([]) == 0
+    page = (tmp_path / "out" / "bench.html").read_text()
+    assert "-25 %" in page
+    assert "+50 %" not in page
+    history = page.partition("Commit by commit")[2]
+    assert re.findall(r'<th class="num">(\w+)</th>', history) == ["aaaaaaaaaa", "bbbbbbbbbb"]
+    assert re.findall(r'<td class="num">([\d.]+)</td>', history) == ["0.1", "0.075"]
+
+
+def test_each_benchmark_stands_beside_reference_work(tmp_path: Path) -> None:
+    out = tmp_path / "b.json"
+    subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+            "tests/bench/test_bench_reports.py", "-k", "drawn", "--benchmark-enable",
+            "--benchmark-max-time=0.1", "--benchmark-min-rounds=2", f"--benchmark-json={out}",
+        ],
+        cwd=Path(__file__).parents[1], check=True, capture_output=True,
+    )  # fmt: skip
+    (one,) = json.loads(out.read_text())["benchmarks"]
+    figures = one["extra_info"]
+    assert figures["loops"] == pytest.approx(
+        one["stats"]["median"] / figures["reference_loop_s"], rel=1e-6
+    )

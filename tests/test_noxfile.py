@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from nox.command import CommandFailed
 
+from callerside.simulator.runner.plan import plan
+from callerside.simulator.runner.run import choose
+from callerside.simulator.scenario.loader import load
+
 ROOT = Path(__file__).parents[1]
 JOBS = runpy.run_path(str(ROOT / "noxfile.py"))
 
@@ -60,3 +64,15 @@ def test_the_oldest_official_client_is_the_one_that_is_allowed() -> None:
     oldest, newest = JOBS["SDKS"]
     assert allowed.startswith(f"openai>={oldest.removesuffix('.0')},")
     assert newest > oldest
+
+
+def test_the_first_command_plays_at_most_a_hundred_calls_and_another_job_all_others() -> None:
+    paths = [ROOT / "scenarios"]
+    core = choose(paths, "core", "sip")
+    assert all("core" in one.tags for one in core), "a forerunner of one is core as well"
+    assert 0 < len(plan(core, repeat=None, seed=0)) <= 100
+    played = {one.name for one in core}
+    left = {one.name for one in load(paths) if "sip" in one.lanes} - played
+    if left:
+        assert left <= {one.name for one in choose(paths, "not core", "sip")}
+    assert "nox -s others -- --sample 0.1" in (ROOT / ".ci" / "run").read_text()

@@ -13,6 +13,7 @@ from callerside.fakes.session.faults import ANYWHERE, FAULTS, BaseFault
 from callerside.fakes.session.refusals import REFUSALS
 from callerside.mark_registry import MARKS, Field
 from callerside.marks import Source
+from callerside.models import descriptions
 from callerside.registry import Entry
 from callerside.reports.metrics.registry import METRICS, TOLERANCE, Metric
 from callerside.simulator.calibration.speech import table as speech_table
@@ -105,7 +106,7 @@ def _places(kind: type[BaseFault]) -> str:
 def _keys(kind: type[BaseFault]) -> str:
     return " ".join(
         f"`{key}`{'' if field.default in (None, '') else f' ({field.default})'}: "
-        f"{field.description}"
+        f"{descriptions(kind)[key]}"
         for key, field in kind.model_fields.items()
         if key not in (*BaseFault.model_fields, "fault")
     )

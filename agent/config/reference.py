@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from callerside.agent.config.settings import CallSettings, Route, Settings
+from callerside.models import descriptions
 
 _INTRODUCTION = """\
 # Settings of the agent
@@ -77,13 +78,14 @@ def _table(title: str, model: type[BaseModel], names: list[str], summary: str = 
         lines += [summary, ""]
     if names:
         lines += ["| setting | type | default | |", "|---|---|---|---|"]
-        lines += [_row(name, model.model_fields[name]) for name in names]
+        told = descriptions(model)
+        lines += [_row(name, model.model_fields[name], told.get(name, "")) for name in names]
         lines.append("")
     return "\n".join(lines)
 
 
-def _row(name: str, field: FieldInfo) -> str:
-    meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+def _row(name: str, field: FieldInfo, told: str) -> str:
+    meaning = " ".join(told.split()).replace("|", "\\|")
     return f"| `{name}` | {_kind(field)} | {_default(field)} | {meaning} |"
 
 

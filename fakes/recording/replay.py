@@ -28,6 +28,7 @@ from callerside.fakes.session.context import Observation, marked_arguments
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS, InputAudio
 from callerside.fakes.session.interface import (
     AcceptConnection,
+    CallOver,
     ClientEvent,
     ClientGarbage,
     CloseConnection,
@@ -128,6 +129,8 @@ class ReplaySession:
                 self._end(code, reason)
             case ServerStopping():
                 self._close(1001, "the server is going away")
+            case CallOver():
+                self._close(1000, "the call has ended")
             case unknown:
                 assert_never(unknown)
         effects, self._effects = self._effects, []

@@ -22,7 +22,7 @@ class ScriptCache:
 
     def fill(self) -> None:
         """Make every script ready; one that cannot be used is logged, and refused later."""
-        for path in sorted(self._folder.glob("*.yaml")):
+        for path in sorted({path.resolve() for path in self._folder.glob("*.yaml")}):
             try:
                 self._prepare(path)
             except ScriptError as error:
@@ -51,7 +51,8 @@ class ScriptCache:
         return prepared
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.yaml"
+        # Of a script with several names, the others are links to the one.
+        return (self._folder / f"{name}.yaml").resolve()
 
 
 def _modified_ns(path: Path) -> int:

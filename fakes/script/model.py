@@ -6,7 +6,7 @@ turn with a short sentence, at the pace of recorded sessions.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -74,6 +74,33 @@ class PathDelay(Strict):
     """How much later than that a message may come; the order stays."""
 
 
+class McpToolDescription(Strict):
+    """A tool of an MCP server, as the server lists it."""
+
+    name: str = Field(min_length=1, max_length=200)
+    """Its name."""
+    description: str = ""
+    """What it is for."""
+    input_schema: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
+    """JSON Schema of its arguments."""
+    read_only: bool = False
+    """Whether it changes nothing (`readOnlyHint`), by which a session may allow it."""
+
+
+class McpServer(Strict):
+    """An MCP server that sessions may name among their tools; nothing is reached."""
+
+    tools: tuple[McpToolDescription, ...] = Field(default=(), max_length=1000, strict=False)
+    """What it lists."""
+    list_ms: float = Field(default=300, ge=0, le=600_000)
+    """How long the listing takes."""
+    fails: bool = False
+    """Whether its tools cannot be listed."""
+
+
+PromptText = Annotated[str, Field(min_length=1, max_length=100_000)]
+
+
 def _vad_by_name(value: object) -> object:
     return {"engine": value} if isinstance(value, str) else value
 
@@ -99,6 +126,14 @@ class Script(Strict):
     """`ga` is today's API; `beta` has the event names of before May 2026."""
     commits: Literal["server", "client"] = "server"
     """Who ends a turn under `server_vad`: the server, as the API does, or the client's commit."""
+    prompts: dict[str, PromptText] = Field(default_factory=dict, max_length=100)
+    """Prompts that are kept at the API's, by id: their instructions, with `{{variables}}`. Without
+    any, every id is taken, and changes nothing."""
+    mcp: dict[str, McpServer] = Field(default_factory=dict, max_length=100)
+    """MCP servers by `server_label`. One that a session names and the script does not cannot be
+    listed."""
+    context_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    """How many tokens the model can read; 28,224 without it."""
     seed: int = 0
     """Everything random comes from it."""
     faults: tuple[Fault, ...] = Field(default=(), max_length=100, strict=False)

@@ -47,7 +47,7 @@ def prepared_item(item: ReplyItem) -> PreparedItem:
     Raises:
         VoiceError, AudioFileError: see `prepare`.
     """
-    if item.function_call is not None:
+    if item.function_call is not None or item.mcp_call is not None:
         return PreparedItem(item, b"", item.transcript or "")
     if item.text is not None:
         return PreparedItem(item, b"", item.text)

@@ -4,14 +4,16 @@ Most replies say one thing, and are written in the short form: `{say: "We open a
 models answer in other shapes has keys of its own, or is written item by item under `items`.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from callerside.models import Strict
 
 _CONTENT = ("say", "wav", "recording", "text")
+_CALLS = ("function_call", "function_calls", "mcp_call")
 _ENDS = ("incomplete", "failed", "cancelled")
 
 ItemPhase = Literal["commentary", "final_answer"]
@@ -32,6 +34,52 @@ class FunctionCall(Strict):
         if self.arguments and self.raw_arguments is not None:
             raise ValueError("arguments and raw_arguments: a call has one of them")
         return self
+
+
+class McpFailure(Strict):
+    """How the call of an MCP tool fails."""
+
+    type: Literal["protocol_error", "http_error", "tool_execution_error"] = "tool_execution_error"
+    """Whose fault it is."""
+    code: int | None = None
+    """Of a `protocol_error` or an `http_error`."""
+    message: str = "The tool has failed."
+    """What it says."""
+
+    @model_validator(mode="after")
+    def _has_the_code_of_its_type(self) -> Self:
+        if (self.code is not None) != (self.type != "tool_execution_error"):
+            raise ValueError(
+                "code: a protocol_error and an http_error have one, a tool_execution_error has none"
+            )
+        return self
+
+
+class McpCall(Strict):
+    """A tool of an MCP server that the API calls by itself."""
+
+    server: str = Field(min_length=1)
+    """`server_label` of the server."""
+    name: str = Field(min_length=1)
+    """Name of the tool."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments."""
+    returns: str | dict[str, Any] | list[Any] = ""
+    """Its output: a text, or what is written as JSON."""
+    fails: McpFailure | None = None
+    """It fails instead."""
+    takes_ms: float = Field(default=200, ge=0, le=600_000)
+    """How long it takes."""
+
+    @property
+    def arguments_text(self) -> str:
+        """Its arguments as JSON."""
+        return json.dumps(self.arguments)
+
+    @property
+    def output(self) -> str:
+        """Its output as text."""
+        return self.returns if isinstance(self.returns, str) else json.dumps(self.returns)
 
 
 class RecordedReply(Strict):
@@ -95,18 +143,37 @@ class ReplyItem(Spoken):
 
     function_call: FunctionCall | None = None
     """A function call."""
+    mcp_call: McpCall | None = None
+    """The call of an MCP server's tool."""
     after_ms: float = Field(default=0, ge=0, le=600_000)
     """How long after the end of the item before it the server begins it."""
 
     @model_validator(mode="after")
     def _has_one_content(self) -> Self:
-        given = self.said + ["function_call"] * (self.function_call is not None)
+        calls = [name for name in ("function_call", "mcp_call") if getattr(self, name) is not None]
+        given = self.said + calls
         if len(given) != 1:
             raise ValueError(
-                f"an item has exactly one of {', '.join(_CONTENT)}, function_call; "
+                f"an item has exactly one of {', '.join(_CONTENT)}, function_call, mcp_call; "
                 f"here is {' and '.join(given) or 'none'}"
             )
         return self
+
+
+class Unheard(Strict):
+    """A turn of which input transcription fails."""
+
+    code: str = Field(default="audio_unintelligible", min_length=1, max_length=100)
+    """`error.code`."""
+    message: str = Field(default="The audio could not be transcribed.", max_length=1000)
+    """`error.message`."""
+
+
+def _failing(value: object) -> object:
+    return {True: {}, False: None}.get(value, value) if isinstance(value, bool) else value
+
+
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z]+)?$")]
 
 
 class CutOff(Strict):
@@ -147,6 +214,8 @@ class Reply(Spoken):
     """A function call, instead of speech or after it in the same response."""
     function_calls: tuple[FunctionCall, ...] = Field(default=(), max_length=50, strict=False)
     """Several of them in one response."""
+    mcp_call: McpCall | None = None
+    """The call of an MCP server's tool, likewise."""
     items: tuple[ReplyItem, ...] = Field(default=(), max_length=50, strict=False)
     """The items of the response one by one, where the keys above do not say enough."""
     incomplete: Incomplete | None = None
@@ -163,8 +232,12 @@ class Reply(Spoken):
     reply."""
     heard: str | None = None
     """What input transcription makes of the caller's turn that this reply answers."""
-    unheard: bool = False
-    """Input transcription of that turn fails."""
+    heard_in: tuple[Language, ...] = Field(default=(), max_length=10, strict=False)
+    """The languages that it hears there, which `gpt-transcribe` names: `[en]`."""
+    unheard: Annotated[
+        Unheard | None, BeforeValidator(_failing, json_schema_input_type=bool | Unheard)
+    ] = None
+    """Input transcription of that turn fails: `true`, or `{code, message}`."""
     think_ms: float | None = Field(default=None, ge=0, le=600_000)
     """From commit (or `response.create`) to the first audio delta; overrides `timing.think_ms`."""
     delta_ms: float | None = Field(default=None, ge=10, le=10_000)
@@ -187,6 +260,7 @@ class Reply(Spoken):
         if self.items:
             return self.items
         calls = [ReplyItem(function_call=call) for call in self.calls]
+        calls += [] if self.mcp_call is None else [ReplyItem(mcp_call=self.mcp_call)]
         if not self.said:
             return tuple(calls)
         spoken = {name: getattr(self, name) for name in Spoken.model_fields}
@@ -212,7 +286,7 @@ class Reply(Spoken):
     @model_validator(mode="after")
     def _has_one_content(self) -> Self:
         given = self.said + ["items"] * bool(self.items)
-        calls = [name for name in ("function_call", "function_calls") if getattr(self, name)]
+        calls = [name for name in _CALLS if getattr(self, name)]
         ends = [name for name in _ENDS if getattr(self, name) is not None]
         ends += ["sends_only"] * (self.sends_only is not None)
         if len(given) > 1 or not (given or calls or ends):

@@ -36,11 +36,14 @@ from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.server.addresses import in_url, parts_of
+from callerside.fakes.server.api import RealtimeApi
 from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.files import SessionFiles
+from callerside.fakes.server.http import Routes
 from callerside.fakes.server.session_runner import Connection, Session
 from callerside.fakes.session.context import Observation
 from callerside.fakes.session.interface import CloseConnection, ConnectionRequested, DropConnection
+from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.session import RealtimeSession
 from callerside.marks import MarkSink
 from callerside.vad import engines
@@ -147,7 +150,10 @@ class FakeRealtime:
         self._on_mark = on_mark
         self._on_closed = on_closed or (lambda _path: None)
         self._server: Server | None = None
-        self._arrivals = Arrivals()
+        self._routes = Routes(self._why_no_page)
+        self._api = RealtimeApi(self._routes, self._on_call_over)
+        self._of_calls: dict[ServerConnection, str] = {}
+        self._arrivals = Arrivals(routes=self._routes)
         self._stopping = False
         self._connections: dict[ServerConnection, Connection] = {}
         self._admitted = 0  # whose session is being made
@@ -232,10 +238,13 @@ class FakeRealtime:
             log.warning("refused %s: %s", request.path, refused.reason)
             return socket.respond(HTTPStatus(refused.status), refused.reason + "\n")
         self._connections[socket] = connection
+        requested, call_id = self._requested(request)
+        if call_id is not None:
+            self._of_calls[socket] = call_id
         ending = asyncio.create_task(self._put_away(socket, connection))
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
-        refusal = await connection.handshake(_requested(request))
+        refusal = await connection.handshake(requested)
         if refusal is not None:
             return socket.respond(HTTPStatus(refusal.status), refusal.body + "\n")
         return None
@@ -270,18 +279,49 @@ class FakeRealtime:
         timeline = connection.timeline
         await connection.close()
         del self._connections[socket]
+        self._of_calls.pop(socket, None)
         if timeline is not None:
             self._on_closed(timeline)
 
-    def _refuse_strangers_pages(self, request: Request) -> None:
+    def _why_no_page(self, origin: str) -> str | None:
         """Any page in a browser can reach a loopback port; recordings and disk are not its own."""
-        for origin in request.headers.get_all("Origin"):
-            if origin not in self._options.origins and not _is_of_this_machine(origin):
-                shown = ascii(origin[:_MAX_QUOTED_CHARS])
-                raise RefusedError(403, f"a web page of {shown} may not connect: --allow-origin")
+        if origin in self._options.origins or _is_of_this_machine(origin):
+            return None
+        shown = ascii(origin[:_MAX_QUOTED_CHARS])
+        return f"a web page of {shown} may not connect: --allow-origin"
+
+    def _on_call_over(self, call_id: str) -> None:
+        for socket in [socket for socket, joined in self._of_calls.items() if joined == call_id]:
+            self._connections[socket].call_over()
+
+    def _requested(self, request: Request) -> tuple[ConnectionRequested, str | None]:
+        """What a client asks for, and the call that it joins, if it does."""
+        url = parts_of(request.path)
+        query = parse_qs(url.query)
+        call_id = query.get("call_id", [None])[0]
+        session, wrong = None, None
+        try:
+            session = self._api.session_of(request, call_id)
+        except RequestError as error:
+            wrong = error
+        headers = request.headers
+        beta = any("realtime=v1" in value for value in headers.get_all("OpenAI-Beta")) or any(
+            _BETA_SUBPROTOCOL in value for value in headers.get_all("Sec-WebSocket-Protocol")
+        )
+        requested = ConnectionRequested(
+            path=url.path,
+            model=query.get("model", [None])[0],
+            beta_header=beta,
+            intent=query.get("intent", [None])[0],
+            session=session,
+            wrong=wrong,
+        )
+        return requested, call_id
 
     async def _make_connection(self, request: Request) -> Connection:
-        self._refuse_strangers_pages(request)
+        for origin in request.headers.get_all("Origin"):
+            if (why := self._why_no_page(origin)) is not None:
+                raise RefusedError(403, why)
         match = _PATH.fullmatch(parts_of(request.path).path)
         if match is None:
             raise RefusedError(404, "no such path: expected /v1/realtime or /NAME/v1/realtime")
@@ -385,13 +425,3 @@ def _is_of_this_machine(origin: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _requested(request: Request) -> ConnectionRequested:
-    url = parts_of(request.path)
-    model = parse_qs(url.query).get("model", ["gpt-realtime-2.1"])[0]
-    headers = request.headers
-    beta = any("realtime=v1" in value for value in headers.get_all("OpenAI-Beta")) or any(
-        _BETA_SUBPROTOCOL in value for value in headers.get_all("Sec-WebSocket-Protocol")
-    )
-    return ConnectionRequested(path=url.path, model=model, beta_header=beta)

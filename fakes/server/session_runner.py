@@ -19,6 +19,7 @@ from callerside.fakes.server.files import SessionFiles, SoundFile
 from callerside.fakes.server.path import arriving, until
 from callerside.fakes.session.interface import (
     AcceptConnection,
+    CallOver,
     CancelTimer,
     CloseConnection,
     ConnectionLost,
@@ -139,6 +140,10 @@ class Connection:
     def stop(self) -> None:
         """The server is about to end."""
         self._feed(ServerStopping())
+
+    def call_over(self) -> None:
+        """The call that the session belongs to has ended."""
+        self._feed(CallOver())
 
     async def close(self) -> None:
         """Let go of everything, and write down what is still unwritten."""

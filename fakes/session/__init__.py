@@ -1,6 +1,7 @@
 """One Realtime session's behaviour, without I/O: what it hears, plans, answers and refuses."""
 
 __all__ = [
+    "config",
     "context",
     "faults",
     "input_audio",
@@ -8,5 +9,6 @@ __all__ = [
     "one_way",
     "refusals",
     "requests",
+    "schema",
     "session",
 ]

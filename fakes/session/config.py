@@ -1,14 +1,20 @@
 """The session's configuration: its defaults, and what `session.update` makes of it."""
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from callerside.audio import AudioFormat, Encoding
+from callerside.fakes.session.interface import Event
 from callerside.fakes.session.refusals import RequestError
-from callerside.fakes.session.schema import Generation, ResponseFields, SessionFields
+from callerside.fakes.session.schema import (
+    Generation,
+    ResponseFields,
+    SessionFields,
+    TranscriptionFields,
+)
 
 _PCM = {"type": "audio/pcm", "rate": 24000}
 _ENCODINGS: dict[str, Encoding] = {"audio/pcm": "pcm", "audio/pcmu": "pcmu", "audio/pcma": "pcma"}
@@ -17,35 +23,63 @@ _ENCODINGS: dict[str, Encoding] = {"audio/pcm": "pcm", "audio/pcmu": "pcmu", "au
 _SILENCE_MS = {"gpt-realtime": 200}
 _DEFAULT_SILENCE_MS = 500
 
+WHISPER = "gpt-realtime-whisper"
+"""Transcribes while it hears, without turns of its own."""
+_TAKE_HINTS = ("gpt-transcribe", "gpt-live-transcribe")
+_OPTIONS = {"languages": _TAKE_HINTS, "keywords": _TAKE_HINTS, "delay": (WHISPER,)}
+"""Options of a transcription, and the models that know them (the SDK's types)."""
+_TRANSCRIBES = "whisper-1"
+_LOGPROBS = "item.input_audio_transcription.logprobs"
+
+Kind = Literal["realtime", "transcription"]
+
+
+DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
+_HEARD_ALONE = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
+"""What turn detection says in a session that answers nobody."""
+
 
 class SessionConfig:
     """The effective session: `values` is the `session` of `session.created` and `.updated`."""
 
-    def __init__(self, session_id: str, model: str, expires_at_s: int) -> None:
-        self.values: dict[str, Any] = {
-            "type": "realtime",
+    def __init__(
+        self, session_id: str, model: str, expires_at_s: int, kind: Kind = "realtime"
+    ) -> None:
+        common = {"id": session_id, "expires_at": expires_at_s, "include": None}
+        detection = self._server_vad(model)
+        if kind == "transcription":
+            detection = {key: detection[key] for key in _HEARD_ALONE}
+        heard = {
+            "format": dict(_PCM),
+            "transcription": None,
+            "noise_reduction": None,
+            "turn_detection": detection,
+        }
+        if kind == "transcription":
+            self.values: dict[str, Any] = {
+                "type": kind,
+                "object": "realtime.transcription_session",
+                **common,
+                "audio": {"input": heard},
+            }
+            return
+        self.values = {
+            "type": kind,
             "object": "realtime.session",
-            "id": session_id,
             "model": model,
             "output_modalities": ["audio"],
-            "instructions": "You are a helpful assistant.",
+            "instructions": DEFAULT_INSTRUCTIONS,
             "tools": [],
             "tool_choice": "auto",
             "max_output_tokens": "inf",
             "tracing": None,
             "truncation": "auto",
             "prompt": None,
-            "expires_at": expires_at_s,
+            **common,
             "audio": {
-                "input": {
-                    "format": dict(_PCM),
-                    "transcription": None,
-                    "noise_reduction": None,
-                    "turn_detection": self._server_vad(model),
-                },
+                "input": heard,
                 "output": {"format": dict(_PCM), "voice": "marin", "speed": 1.0},
             },
-            "include": None,
         }
 
     @staticmethod
@@ -81,34 +115,89 @@ class SessionConfig:
         return detection
 
     @property
-    def transcribes(self) -> bool:
-        """Whether input transcription is on."""
-        return self.values["audio"]["input"]["transcription"] is not None
+    def only_transcribes(self) -> bool:
+        """Whether it is a transcription session, in which nobody answers."""
+        return bool(self.values["type"] == "transcription")
 
-    def update(self, fields: SessionFields, *, voice_is_fixed: bool) -> None:
+    @property
+    def transcription(self) -> dict[str, Any] | None:
+        """Input transcription; None when it is off."""
+        transcription: dict[str, Any] | None = self.values["audio"]["input"]["transcription"]
+        return transcription
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether transcripts say how sure they are."""
+        return _LOGPROBS in (self.values["include"] or ())
+
+    def check_kind(self, event: Event) -> None:
+        """Whether a `session.update` is one of a session of this kind.
+
+        Raises:
+            RequestError: it is of the other.
+        """
+        described = event.get("session")
+        kind = described.get("type") if isinstance(described, Mapping) else None
+        if kind == "transcription" and not self.only_transcribes:
+            raise RequestError("other_kind_of_session", "session.type")
+        if kind == "realtime" and self.only_transcribes:
+            raise RequestError("realtime_in_transcription", "session.type")
+
+    def doubts(self, fields: SessionFields | TranscriptionFields) -> Iterator[RequestError]:
+        """What of a `session.update` its transcription model does not know."""
+        given = (fields.audio and fields.audio.input and fields.audio.input.transcription) or None
+        where = "session.audio.input"
+        if given is None:
+            return
+        model = given.model or (self.transcription or {}).get("model") or _TRANSCRIBES
+        for option in sorted(given.model_fields_set & (_OPTIONS.keys() | {"prompt"})):
+            knows = model in _OPTIONS[option] if option in _OPTIONS else model != WHISPER
+            if getattr(given, option) and not knows:
+                path = f"{where}.transcription.{option}"
+                yield RequestError("transcription_option", path, option=option, model=model)
+
+    def update(
+        self, fields: SessionFields | TranscriptionFields, *, voice_is_fixed: bool = False
+    ) -> None:
         """Apply a `session.update`: what is not given stays.
 
         Raises:
-            RequestError: `cannot_update_voice`, once the assistant has spoken; another model.
+            RequestError: `cannot_update_voice`, once the assistant has spoken; another model;
+                turn detection of a model that has none.
         """
         given = fields.model_dump(exclude_unset=True)
         voice = given.get("audio", {}).get("output", {}).get("voice")
         if voice_is_fixed and voice is not None and voice != self._output["voice"]:
             raise RequestError("voice_is_fixed")
-        if given.get("model", self.values["model"]) != self.values["model"]:
+        if given.get("model", self._model) != self._model:
             raise RequestError("model_is_fixed", "session.model")
         audio = given.pop("audio", None) or {}
+        heard = audio.get("input") or {}
+        if self.only_transcribes and self._model_after(heard) == WHISPER:
+            if heard.get("turn_detection") is not None:
+                raise RequestError("no_turn_detection", "session.audio.input.turn_detection")
+            heard["turn_detection"] = None
         for side in audio.values():
             if side is not None and side.get("format") is not None:
                 side["format"] = _whole_format(side["format"])
         self.values.update(given)
-        self._update_input(audio.get("input") or {})
+        self._update_input(heard)
         self._output.update(audio.get("output") or {})
 
     @property
     def _output(self) -> dict[str, Any]:
-        output: dict[str, Any] = self.values["audio"]["output"]
+        output: dict[str, Any] = self.values["audio"].get("output", {"format": _PCM})
         return output
+
+    @property
+    def _model(self) -> str:
+        return str(self.values.get("model", ""))
+
+    def _model_after(self, heard: dict[str, Any]) -> str | None:
+        """The transcription's model once this is applied."""
+        given = heard.get("transcription", self.transcription) or {}
+        model: str | None = given.get("model") or (self.transcription or {}).get("model")
+        return model
 
     def _update_input(self, given: dict[str, Any]) -> None:
         current = self.values["audio"]["input"]
@@ -118,7 +207,7 @@ class SessionConfig:
         transcription = given.get("transcription")
         if transcription is not None:
             given["transcription"] = {
-                "model": "whisper-1",
+                "model": _TRANSCRIBES,
                 "language": None,
                 "prompt": None,
             } | transcription
@@ -129,7 +218,12 @@ class SessionConfig:
         if current is not None and current["type"] == given["type"]:
             return current | given
         if given["type"] == "server_vad":
-            return self._server_vad(self.values["model"]) | given
+            if self.only_transcribes:
+                whole = self._server_vad(self._model)
+                return {key: whole[key] for key in _HEARD_ALONE} | given
+            return self._server_vad(self._model) | given
+        if self.only_transcribes:
+            return {"type": "semantic_vad", "eagerness": "auto"} | given
         defaults = {"eagerness": "auto", "create_response": True, "interrupt_response": True}
         return {"type": "semantic_vad"} | defaults | given
 
@@ -143,7 +237,7 @@ class ResponseConfig:
         self.modalities: list[str] = list(given.output_modalities or values["output_modalities"])
         self.max_output_tokens = given.max_output_tokens or values["max_output_tokens"]
         self.output = {key: values["audio"]["output"][key] for key in ("format", "voice")}
-        tools = values["tools"] if given.tools is None else _dumped(given.tools)
+        tools = values["tools"] if given.tools is None else dumped(given.tools)
         self.functions = {tool["name"] for tool in tools if tool["type"] == "function"}
         """Names of what the model may call."""
         self.tool_choice = given.tool_choice or values["tool_choice"]
@@ -162,7 +256,8 @@ class ResponseConfig:
         return _audio_format(self.output["format"])
 
 
-def _dumped(tools: Sequence[BaseModel]) -> list[dict[str, Any]]:
+def dumped(tools: Sequence[BaseModel]) -> list[dict[str, Any]]:
+    """Tools as they were described."""
     return [tool.model_dump(exclude_unset=True) for tool in tools]
 
 

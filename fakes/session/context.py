@@ -6,7 +6,8 @@ marks their time and their call.
 
 import json
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ from callerside.fakes.session.schema import (
 from callerside.marks import Mark
 
 _ID_LENGTH = 21
+_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+OBFUSCATED_LENGTH = 16
+"""A text delta and its `obfuscation` are this long together, as recorded."""
 
 
 class Ids:
@@ -180,13 +184,34 @@ class SessionState:
         if given is None or not isinstance(given.tool_choice, ChosenFunction):
             return
         if given.tools is None:
-            names = [tool.get("name") for tool in self.config.values["tools"]]
+            names = [tool.get("name") for tool in self.config.values.get("tools", ())]
         else:
             names = [tool.name for tool in given.tools if isinstance(tool, FunctionTool)]
         if given.tool_choice.name not in names:
             where = "session" if isinstance(given, SessionFields) else "response"
             name = given.tool_choice.name
             self.refuse(RequestError("chosen_tool_is_none", f"{where}.tool_choice", value=name))
+
+    def prompted(self, given: Generation | None) -> str | None:
+        """The instructions of the prompt that is asked for; None if the script has no prompts.
+
+        Raises:
+            RequestError: see `refuse`.
+        """
+        prompts = self.script.prompts
+        if given is None or given.prompt is None or not prompts:
+            return None
+        where = "session" if isinstance(given, SessionFields) else "response"
+        text = prompts.get(given.prompt.id)
+        if text is None:
+            error = RequestError("prompt_unknown", f"{where}.prompt.id", value=given.prompt.id)
+            self.refuse(error)
+            return None
+        values = given.prompt.variables or {}
+        if missing := sorted(set(_VARIABLE.findall(text)) - values.keys()):
+            names = ", ".join(missing)
+            self.refuse(RequestError("prompt_variables", f"{where}.prompt.variables", names=names))
+        return _VARIABLE.sub(lambda found: _text_of(values.get(found[1], "")), text)
 
     def in_ms(self, delay_ms: float) -> int:
         """The time that much later, for a timer."""
@@ -201,6 +226,11 @@ class SessionState:
         previous = self.conversation.add(item, after)
         for name in ("conversation.item.added", "conversation.item.done"):
             self.out.send(name, previous_item_id=previous, item=item.snapshot())
+
+
+def _text_of(value: object) -> str:
+    """A prompt's variable: a text, or a content part that holds one."""
+    return str(value.get("text", "")) if isinstance(value, Mapping) else str(value)
 
 
 def marked_arguments(arguments: str) -> Any:

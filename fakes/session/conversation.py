@@ -1,7 +1,7 @@
 """The conversation: items, their order, and how much audio each holds."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +69,7 @@ class Item:
     def text_tokens(self) -> int:
         """Tokens of its text, by the rule of thumb of four characters each."""
         texts = [part.get("text") or "" for part in self.data.get("content", ())]
-        texts += [self.data.get("arguments", ""), self.data.get("output", "")]
+        texts += [self.data.get("arguments") or "", self.data.get("output") or ""]
         return text_tokens("".join(texts))
 
 
@@ -100,6 +100,9 @@ class Conversation:
     kept_chars: int = 2**24
     _items: list[Item] = field(default_factory=list)
     _chars: int = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
 
     def __contains__(self, item_id: str) -> bool:
         return any(item.id == item_id for item in self._items)
@@ -193,10 +196,6 @@ class Conversation:
             )
         item.audio_ms = float(audio_end_ms)
         item.data["content"][content_index].pop("transcript", None)
-
-    def input_tokens(self) -> tuple[int, int]:
-        """What the model reads for a response: tokens of text, and of audio."""
-        return tokens(self._items)
 
     def _position(self, item_id: str, refusal: str, param: str = "item_id") -> int:
         for position, item in enumerate(self._items):

@@ -76,7 +76,7 @@ class Beta:
         if event["type"] == "conversation.item.done":
             return []
         event = event | {"type": _EVENT_NAMES.get(event["type"], event["type"])}
-        if "session" in event:
+        if "session" in event and event["session"]["type"] == "realtime":
             event["session"] = _flat_session(event["session"])
         if "item" in event:
             event["item"] = _beta_item(event["item"])

@@ -10,17 +10,27 @@ from typing import Any
 
 from msgspec import Struct
 
+from callerside.fakes.session.refusals import RequestError
+from callerside.fakes.session.schema import SessionFields, TranscriptionFields
 from callerside.marks import Mark
 
 Event = Mapping[str, Any]
 
 
 class ConnectionRequested(Struct, frozen=True):
-    """A client asks for a connection. `beta_header`: it sent `OpenAI-Beta: realtime=v1`."""
+    """A client asks for a connection."""
 
     path: str = "/v1/realtime"
-    model: str = "gpt-realtime-2.1"
+    model: str | None = None
+    """What the URL names."""
     beta_header: bool = False
+    """Whether it sent `OpenAI-Beta: realtime=v1`."""
+    intent: str | None = None
+    """`transcription`: a session that answers nobody."""
+    session: SessionFields | TranscriptionFields | None = None
+    """What the session was to be when its key was made, or its call accepted."""
+    wrong: RequestError | None = None
+    """Why nobody with such a key may connect."""
 
 
 class ClientEvent(Struct, frozen=True):
@@ -55,8 +65,18 @@ class ServerStopping(Struct, frozen=True):
     """The server is about to end."""
 
 
+class CallOver(Struct, frozen=True):
+    """The call that the session belongs to has ended."""
+
+
 Input = (
-    ConnectionRequested | ClientEvent | ClientGarbage | TimerFired | ConnectionLost | ServerStopping
+    ConnectionRequested
+    | ClientEvent
+    | ClientGarbage
+    | TimerFired
+    | ConnectionLost
+    | ServerStopping
+    | CallOver
 )
 
 

@@ -10,6 +10,8 @@ from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import AUDIO_CONTENT, Item
 from callerside.fakes.session.refusals import RequestError
 
+_WITHOUT_STATUS = ("function_call_output", "mcp_approval_response")
+
 
 def make(described: schema.Item, state: SessionState, where: str = "item") -> Item:
     """An item of its own, which is not in the conversation yet; `where` is its path in the event.
@@ -19,7 +21,7 @@ def make(described: schema.Item, state: SessionState, where: str = "item") -> It
     """
     data = described.model_dump(exclude_none=True)
     data.setdefault("id", state.out.ids.new("item"))
-    if data["type"] != "function_call_output":
+    if data["type"] not in _WITHOUT_STATUS:
         data["status"] = "completed"
     if data["type"] == "function_call":
         data.setdefault("call_id", f"call_{state.out.ids.letters(16)}")

@@ -209,6 +209,79 @@ REFUSALS: dict[str, Refusal] = {
         source="crmitchelmore/justspeaktoit#427",
         sure="code and words",
     ),
+    "realtime_in_transcription": Refusal(
+        what="A transcription session (`?intent=transcription`) stays one.",
+        code="invalid_parameter",
+        words="Passing a realtime session update event to a transcription session is not allowed.",
+        evidence="INF",
+        source="the other way round of the one above",
+        sure="that it is refused",
+    ),
+    "model_of_transcription": Refusal(
+        what="The URL of a transcription session names no model; close 4000.",
+        code="invalid_parameter",
+        words="You must not provide a model parameter for transcription sessions.",
+        evidence="REP",
+        source="openai/openai-python#2253",
+        sure="code and words",
+    ),
+    "transcription_model_speaks_not": Refusal(
+        what="The model of the URL is not one that only transcribes; close 4000.",
+        code="invalid_model",
+        words="Model {model} is a transcription model and cannot be used as the realtime session "
+        "model. Pass this transcription model as audio.input.transcription.model instead.",
+        evidence="REP",
+        source="maximhq/bifrost#6095",
+        sure="code and words",
+    ),
+    "no_turn_detection": Refusal(
+        what="A transcription session with `gpt-realtime-whisper` has no turn detection.",
+        code="invalid_value",
+        words="Turn detection is not supported for this transcription model.",
+        evidence="REP",
+        source="crmitchelmore/justspeaktoit#427, and the SDK's types",
+        sure="that it is refused",
+    ),
+    "transcription_option": Refusal(
+        what="The transcription model knows the option: `languages` and `keywords` of "
+        "`gpt-transcribe` and `gpt-live-transcribe`, `delay` of `gpt-realtime-whisper`, which has "
+        "no `prompt`.",
+        code="invalid_value",
+        words="The '{option}' parameter is not supported for transcription model '{model}'.",
+        evidence="TYPE",
+        source="AudioTranscription",
+        sure="that it is refused",
+    ),
+    "no_responses": Refusal(
+        what="A transcription session makes no responses.",
+        code="invalid_value",
+        words="Responses cannot be created in a transcription session.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "prompt_unknown": Refusal(
+        what="A prompt is one of the script's `prompts`, if it has any.",
+        code="prompt_not_found",
+        words="Prompt with id '{value}' not found.",
+        evidence="INF",
+        source="as in the Responses API",
+        sure="that it is refused",
+    ),
+    "prompt_variables": Refusal(
+        what="Each variable of a prompt has a value.",
+        code="invalid_value",
+        words="Missing prompt variables: {names}.",
+        evidence="INF",
+        source="as in the Responses API",
+        sure="that it is refused",
+    ),
+    "approval_unknown": Refusal(
+        what="An `mcp_approval_response` answers a request that waits for one.",
+        code="invalid_value",
+        words="Approval request ID '{value}' not found in conversation.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
     "voice_is_fixed": Refusal(
         what="The voice stays once the assistant has spoken.",
         code="cannot_update_voice",
@@ -334,6 +407,31 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="twilio-samples/speech-assistant-openai-realtime-api-python#45",
         sure="that it is refused",
+    ),
+    "wrong_key": Refusal(
+        what="A client secret (`ek_...`) is one of this server's, and has not expired; close 3000. "
+        "Any other key is taken.",
+        code="invalid_api_key",
+        words="Incorrect API key provided: {key}. You can find your API key at "
+        "https://platform.openai.com/account/api-keys.",
+        evidence="REP",
+        source="of an `sk-` key; of a client secret, that it is told in the same way, "
+        "stdapi.ai's documentation",
+        sure="code and words",
+    ),
+    "call_unknown": Refusal(
+        what="A call that is accepted, rejected, joined or hung up is there; HTTP 404.",
+        code="call_not_found",
+        words="No call found with id '{value}'.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "call_state": Refusal(
+        what="A call that is accepted or rejected rings, one that is joined or hung up was "
+        "accepted; HTTP 400.",
+        code="invalid_value",
+        words="The call '{value}' is {state}.",
+        evidence="INF",
     ),
     "beta_is_over": Refusal(
         what="No client asks for the beta (`OpenAI-Beta: realtime=v1`); close 4000.",

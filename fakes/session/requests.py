@@ -7,14 +7,20 @@ import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from callerside.fakes.session.interface import Event
 from callerside.fakes.session.refusals import RequestError
-from callerside.fakes.session.schema import ANY_LENGTH, Item, Part, ResponseFields, SessionFields
+from callerside.fakes.session.schema import (
+    ANY_LENGTH,
+    AnySessionFields,
+    Item,
+    Part,
+    ResponseFields,
+)
 
 
 class Request(Part):
@@ -27,7 +33,7 @@ class SessionUpdate(Request):
     """Change the session."""
 
     type: Literal["session.update"]
-    session: SessionFields
+    session: AnySessionFields
 
 
 class Commit(Request):
@@ -86,6 +92,8 @@ class CancelResponse(Request):
     type: Literal["response.cancel"]
     response_id: str | None = None
 
+
+AnyPart = TypeVar("AnyPart", bound=Part)
 
 AnyRequest = (
     SessionUpdate
@@ -147,13 +155,22 @@ def read(event: Event, *, any_length: bool = False) -> AnyRequest:
         raise RequestError("missing_parameter", "type")
     if event["type"] not in CLIENT_EVENTS:
         raise _unsupported("type", event.get("type"), CLIENT_EVENTS)
-    session = event.get("session")
-    if isinstance(session, Mapping) and session.get("type") == "transcription":
-        raise RequestError("other_kind_of_session", "session.type")
     try:
         return _ADAPTER.validate_python(dict(event), context={ANY_LENGTH: any_length})
     except ValidationError as error:
         raise _refusal(error, event) from None
+
+
+def read_part(shape: type[AnyPart], given: Mapping[str, Any]) -> AnyPart:
+    """Read what is no event of a WebSocket: the body of a request over HTTP.
+
+    Raises:
+        RequestError: with the path of the wrong field as `param`.
+    """
+    try:
+        return shape.model_validate(dict(given), context={ANY_LENGTH: False})
+    except ValidationError as error:
+        raise _refusal(error, given) from None
 
 
 def without(event: Event, param: str) -> Event | None:

@@ -2,14 +2,21 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.fakes.script.reply import McpCall
 from callerside.fakes.session.config import ResponseConfig
-from callerside.fakes.session.context import SessionState, marked_arguments
+from callerside.fakes.session.context import (
+    OBFUSCATED_LENGTH,
+    SessionState,
+    marked_arguments,
+)
+from callerside.fakes.session.context_window import Reads
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
 from callerside.fakes.session.interface import KeepSent
+from callerside.fakes.session.mcp import McpServers
 from callerside.fakes.session.response_plan import (
     AddItem,
     AddPart,
@@ -33,10 +40,12 @@ from callerside.fakes.session.response_plan import (
 Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete"]
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
-OBFUSCATED_LENGTH = 16  # a text delta and its `obfuscation` are this long together, as recorded
+TOO_LONG = "context_length_exceeded"
+"""How a response fails that has too much to read (INF)."""
 _FAILURES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
     "inference_rate_limit_exceeded": "Rate limit reached. Please try again later.",
+    TOO_LONG: "The conversation exceeds the model's input token limit.",
 }
 
 
@@ -50,10 +59,11 @@ class Response:
         spec: ResponseSpec,
         trigger: Trigger,
         *,
-        input_tokens: tuple[int, int],
+        reads: Reads,
+        mcp: McpServers,
         on_voice: Callable[[], None],
     ) -> None:
-        """`input_tokens` is what it reads (`fakes.session.conversation.tokens`).
+        """`reads` is what it reads, `mcp` makes the calls of MCP tools.
 
         `on_voice` is called after its first audio, text or arguments.
         """
@@ -80,7 +90,15 @@ class Response:
         """Of the part that is open."""
         self._text_tokens = 0
         """Of the items that are whole."""
-        self._input_tokens = input_tokens
+        self._reads = reads
+        self._mcp = mcp
+        self._mcp_call: McpCall | None = None
+        """What the item that is open calls."""
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """What it has said so far."""
+        return self._items
 
     @property
     def in_conversation(self) -> bool:
@@ -185,7 +203,10 @@ class Response:
 
     def _add_item(self, step: AddItem) -> None:
         data: dict[str, Any] = {"id": self._out.ids.new("item")}
-        if step.call is not None:
+        self._mcp_call = step.mcp
+        if step.mcp is not None:
+            data |= self._mcp_data(step.mcp)
+        elif step.call is not None:
             self._doubt(step.call.name)
             data |= {
                 "type": "function_call",
@@ -211,6 +232,21 @@ class Response:
             self._out.send(
                 "conversation.item.added", previous_item_id=previous, item=item.snapshot()
             )
+
+    def _mcp_data(self, call: McpCall) -> dict[str, Any]:
+        """A call of an MCP tool, or the question whether it may be made."""
+        data = {"server_label": call.server, "name": call.name}
+        if (why := self._mcp.why_undeclared(call)) is not None:
+            self._out.mark("call_undeclared", name=f"{call.server}.{call.name}", why=why)
+        if self._mcp.needs_approval(call):
+            return data | {"type": "mcp_approval_request", "arguments": call.arguments_text}
+        return data | {
+            "type": "mcp_call",
+            "arguments": "",
+            "approval_request_id": self._mcp.approval_of(call),
+            "output": None,
+            "error": None,
+        }
 
     def _add_part(self, kind: Literal["audio", "text"]) -> None:
         self._part = kind
@@ -249,13 +285,17 @@ class Response:
 
     def _send_arguments(self, text: str) -> None:
         item = self._current
+        kind = item.data["type"]
+        if kind == "mcp_approval_request":
+            return  # it is told at once
         item.data["arguments"] += text
+        called = {"call_id": item.data["call_id"]} if kind == "function_call" else {}
         self._out.send(
-            "response.function_call_arguments.delta",
+            f"response.{kind}_arguments.delta",
             response_id=self.id,
             item_id=item.id,
             output_index=self._index,
-            call_id=item.data["call_id"],
+            **called,
             delta=text,
             obfuscation=self._out.ids.letters(OBFUSCATED_LENGTH - len(text)),
         )
@@ -265,14 +305,19 @@ class Response:
             return
         self._item_open = False
         item = self._current
-        if item.data["type"] == "function_call" and status == "completed":
+        kind = item.data["type"]
+        if kind == "function_call" and status == "completed":
             self._end_call(item)
+        made = self._mcp_call if kind == "mcp_call" and status == "completed" else None
+        if made is not None:
+            self._end_mcp_call(item, made)
         self._end_audio()
         self._end_part()
         self._text_tokens += text_tokens(self._text or item.data.get("arguments", ""))
         self._text = ""
-        item.data["status"] = status
-        if self.in_conversation:
+        if "status" in item.data:
+            item.data["status"] = status
+        if self.in_conversation and made is None:  # done when it has a result
             self._out.send(
                 "conversation.item.done",
                 previous_item_id=self._conversation.previous_of_done(item.id),
@@ -284,6 +329,8 @@ class Response:
             output_index=self._index,
             item=item.snapshot(),
         )
+        if kind == "mcp_approval_request" and self._mcp_call is not None:
+            self._mcp.ask(item.id, self._mcp_call)
 
     def _doubt(self, name: str) -> None:
         """A script may call what no model would: what is not there, or may not be called.
@@ -310,6 +357,16 @@ class Response:
             name=item.data["name"],
             arguments=marked_arguments(item.data["arguments"]),
         )
+
+    def _end_mcp_call(self, item: Item, call: McpCall) -> None:
+        self._out.send(
+            "response.mcp_call_arguments.done",
+            response_id=self.id,
+            item_id=item.id,
+            output_index=self._index,
+            arguments=item.data["arguments"],
+        )
+        self._mcp.begin(item, call, self._index, in_conversation=self.in_conversation)
 
     def _end_audio(self) -> None:
         if self._audio_open:
@@ -375,7 +432,8 @@ class Response:
         }
 
     def _usage(self) -> dict[str, Any]:
-        text_in, audio_in = self._input_tokens
+        reads = self._reads
+        text_in, audio_in = reads.text, reads.audio
         text_out = self._text_tokens
         audio_out = math.ceil(self.sent_ms / MS_PER_OUTPUT_TOKEN)
         most = self._config.max_output_tokens
@@ -390,8 +448,12 @@ class Response:
                 "text_tokens": text_in,
                 "audio_tokens": audio_in,
                 "image_tokens": 0,
-                "cached_tokens": 0,
-                "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0},
+                "cached_tokens": reads.cached_text + reads.cached_audio,
+                "cached_tokens_details": {
+                    "text_tokens": reads.cached_text,
+                    "audio_tokens": reads.cached_audio,
+                    "image_tokens": 0,
+                },
             },
             "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
         }

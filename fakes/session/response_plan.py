@@ -24,7 +24,9 @@ from callerside.fakes.script.reply import (
     FunctionCall,
     Incomplete,
     ItemPhase,
+    McpCall,
     Reply,
+    ReplyItem,
 )
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN
 
@@ -66,9 +68,10 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class AddItem:
-    """An item begins: a message, or the call of a function."""
+    """An item begins: a message, or the call of a function or of an MCP server's tool."""
 
     call: FunctionCall | None = None
+    mcp: McpCall | None = None
     phase: ItemPhase | None = None
 
 
@@ -239,9 +242,9 @@ def _items(
         if number:
             item_ms = end_ms + item.after_ms
             voice_ms = item_ms + _NEXT_ITEM_VOICE_MS
-        yield item_ms, AddItem(item.function_call, item.phase)
-        if item.function_call is not None:
-            steps = _call_steps(item.function_call, voice_ms)
+        yield item_ms, AddItem(item.function_call, item.mcp_call, item.phase)
+        if (arguments := _arguments(item)) is not None:
+            steps = _call_steps(arguments, voice_ms)
         elif audio_format is None or item.text is not None:
             steps = _text_steps(prepared, item_ms, voice_ms)
         else:
@@ -299,8 +302,17 @@ def _tokens(step: Step, *, has_audio: bool) -> float:
             assert_never(unknown)
 
 
-def _call_steps(call: FunctionCall, voice_ms: float) -> Iterator[tuple[float, Step]]:
-    arguments = json.dumps(call.arguments) if call.raw_arguments is None else call.raw_arguments
+def _arguments(item: ReplyItem) -> str | None:
+    """The arguments of what an item calls; None if it calls nothing."""
+    if item.mcp_call is not None:
+        return item.mcp_call.arguments_text
+    call = item.function_call
+    if call is None:
+        return None
+    return json.dumps(call.arguments) if call.raw_arguments is None else call.raw_arguments
+
+
+def _call_steps(arguments: str, voice_ms: float) -> Iterator[tuple[float, Step]]:
     at_ms = voice_ms
     for start in range(0, len(arguments), _ARGUMENT_CHARS):
         yield at_ms, Arguments(arguments[start : start + _ARGUMENT_CHARS])

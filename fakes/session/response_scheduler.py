@@ -1,16 +1,18 @@
 """Who speaks: the responses of a session, and which reply of the script each says."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from callerside.fakes.script.prepared import PreparedReply
+from callerside.fakes.script.prepared import PreparedItem, PreparedReply
 from callerside.fakes.script.reply import Reply
-from callerside.fakes.session.config import ResponseConfig
+from callerside.fakes.session.config import ResponseConfig, dumped
 from callerside.fakes.session.context import SessionState
-from callerside.fakes.session.conversation import tokens
+from callerside.fakes.session.context_window import ContextWindow, Reads, TooLongError
 from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.items import read_input
+from callerside.fakes.session.mcp import McpServers
 from callerside.fakes.session.refusals import RequestError
-from callerside.fakes.session.response import CancelReason, Response
+from callerside.fakes.session.response import TOO_LONG, CancelReason, Response
 from callerside.fakes.session.response_plan import Trigger, make_plan, specify
 from callerside.fakes.session.schema import ResponseFields
 
@@ -36,6 +38,9 @@ class ResponseScheduler:
         self._active: Response | None = None
         self._answered_turns = 0
         self._turn_waits = False
+        self._window = ContextWindow(state)
+        self.mcp = McpServers(state)
+        """The tools that the server itself calls."""
 
     @property
     def is_busy(self) -> bool:
@@ -55,11 +60,14 @@ class ResponseScheduler:
                 is to read (`input`) cannot be read.
         """
         active = self._active
+        if self._state.config.only_transcribes:
+            raise RequestError("no_responses")
         if active is not None and (fields is None or fields.conversation == "auto"):
             raise RequestError("response_is_active", response=active.id)
         if len(self._responses) >= _MAX_RESPONSES:
             raise RequestError("too_many_responses")
         self._state.check_tool_choice(fields)
+        self._state.prompted(fields)
         self._respond(fields, "client")
 
     def answer(self, trigger: Trigger) -> None:
@@ -68,6 +76,10 @@ class ResponseScheduler:
             self._respond(None, trigger)
         else:
             self._turn_waits = True
+
+    def pass_over(self) -> None:
+        """A turn has ended that nobody answers: what is heard next is of the next reply."""
+        self._answered_turns += 1
 
     def interrupt(self) -> None:
         """The user speaks: stop what is being said."""
@@ -111,20 +123,21 @@ class ResponseScheduler:
     def _respond(self, fields: ResponseFields | None, trigger: Trigger) -> None:
         state = self._state
         config = ResponseConfig(state.config, fields)
-        instead = None if fields is None else fields.input
-        if instead is None:
-            reads = state.conversation.input_tokens()
-        else:
-            reads = tokens(read_input(instead, state))
+        reads, is_too_long = self._read(fields)
+        if fields is not None and fields.tools is not None:
+            self.mcp.follow(dumped(fields.tools))
         prepared, name = self._choose(in_conversation=config.in_conversation)
         spec = specify(prepared, name, state.timing, state.rng)
         spec = self._fault_injector.distort(spec)
+        if is_too_long:
+            spec = replace(spec, fails_with=TOO_LONG)
         response = Response(
             state,
             config,
             spec,
             trigger,
-            input_tokens=reads,
+            reads=reads,
+            mcp=self.mcp,
             on_voice=lambda: self._fault_injector.reached(name),
         )
         is_made = spec.prepared.reply.sends_only != "nothing"
@@ -145,10 +158,28 @@ class ResponseScheduler:
         response.start(plan, state.out.now_ns)
         self._advance(response)
 
+    def _read(self, fields: ResponseFields | None) -> tuple[Reads, bool]:
+        """What a response reads, and whether that is too much."""
+        state = self._state
+        given = fields or ResponseFields()
+        if given.input is not None:
+            items = read_input(given.input, state)
+            return self._window.read_instead(items, given.instructions), False
+        tools = None if given.tools is None else dumped(given.tools)
+        try:
+            return self._window.read(given.instructions, tools), False
+        except TooLongError:
+            return Reads(0, 0), True
+
     def _choose(self, *, in_conversation: bool) -> tuple[PreparedReply, str]:
         prepared = self._state.prepared
         if not in_conversation:
             return prepared.default, "out_of_band"
+        approved = self.mcp.take_approved()
+        if approved is not None:  # what the reply before has asked about
+            reply = Reply(mcp_call=approved)
+            items = tuple(PreparedItem(item, b"", "") for item in reply.parts)
+            return PreparedReply(reply, items), f"reply {self._answered_turns}"
         if not self._state.conversation.has_user_item:
             return prepared.greeting, "greeting"
         self._answered_turns += 1
@@ -173,6 +204,7 @@ class ResponseScheduler:
         if response is not self._active:
             return
         self._active = None
+        self._window.wrote(response.items)
         self._on_done(response)
         if self._turn_waits:
             self._turn_waits = False

@@ -28,12 +28,18 @@ ANY_LENGTH = "any_length"
 _MODELS = re.compile(
     r"gpt-realtime(-[\d.]+)?(-mini)?|gpt-4o(-mini)?-realtime-preview|gpt-audio(-[\w.]+)?"
 )
+_TRANSCRIBE = re.compile(r"whisper-1|gpt-realtime-whisper|gpt-([\w.]+-)*transcribe(-diarize)?")
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
 def is_realtime_model(name: str) -> bool:
     """Whether a model speaks: by the names in the SDK's types, those of any day included."""
     return _MODELS.fullmatch(_DATED.sub("", name)) is not None
+
+
+def is_transcription_model(name: str) -> bool:
+    """Whether a model only writes down what it hears, by the names in the SDK's types."""
+    return _TRANSCRIBE.fullmatch(_DATED.sub("", name)) is not None
 
 
 def _kind(value: object) -> str:
@@ -353,6 +359,9 @@ _Truncation = Annotated[
 ]
 
 
+Include = list[Literal["item.input_audio_transcription.logprobs"]]
+
+
 class SessionFields(Generation):
     """`session` of `session.update`."""
 
@@ -363,7 +372,24 @@ class SessionFields(Generation):
     audio: SessionAudio | None = None
     tracing: _TracingChoice | None = None
     truncation: _Truncation | None = None
-    include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
+    include: Include | None = None
+
+
+class TranscriptionAudio(Part):
+    """`session.audio` of a transcription session, which says nothing."""
+
+    input: AudioInput | None = None
+
+
+class TranscriptionFields(Part):
+    """`session` of `session.update` in a transcription session."""
+
+    type: Literal["transcription"]
+    audio: TranscriptionAudio | None = None
+    include: Include | None = None
+
+
+AnySessionFields = Annotated[SessionFields | TranscriptionFields, Field(discriminator="type")]
 
 
 Audio = str | bytes
@@ -397,10 +423,13 @@ class AssistantContent(Part):
     transcript: str | None = None
 
 
-class ItemFields(Part):
-    """What all items have in common."""
+ItemId = Annotated[str, Field(min_length=1), _at_most(64)]
 
-    id: Annotated[str, Field(min_length=1), _at_most(64)] | None = None
+
+class ItemFields(Part):
+    """What all messages and calls have in common."""
+
+    id: ItemId | None = None
     object: Literal["realtime.item"] | None = None
     status: Literal["completed", "incomplete", "in_progress"] | None = None
 
@@ -446,8 +475,21 @@ class FunctionCallOutput(ItemFields):
     output: str
 
 
+class McpApprovalResponse(Part):
+    """Whether a tool of an MCP server may be called: the answer to an approval request."""
+
+    type: Literal["mcp_approval_response"]
+    id: ItemId | None = None
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+
+
 Message = Annotated[UserMessage | SystemMessage | AssistantMessage, Field(discriminator="role")]
-Item = Annotated[Message | FunctionCallItem | FunctionCallOutput, Field(discriminator="type")]
+Item = Annotated[
+    Message | FunctionCallItem | FunctionCallOutput | McpApprovalResponse,
+    Field(discriminator="type"),
+]
 
 
 class ItemReference(Part):
@@ -476,3 +518,38 @@ class ResponseFields(Generation):
     metadata: dict[str, str] | None = None
     input: list[InputItem] | None = None
     """What the model is to read instead of the conversation."""
+
+
+class ExpiresAfter(Part):
+    """How long a client secret lives."""
+
+    anchor: Literal["created_at"] = "created_at"
+    seconds: int = Field(default=600, ge=10, le=7200)
+
+
+class SecretFields(Part):
+    """Body of `POST /v1/realtime/client_secrets`."""
+
+    expires_after: ExpiresAfter | None = None
+    session: AnySessionFields | None = None
+
+
+class Reject(Part):
+    """Body of `POST /v1/realtime/calls/CALL/reject`."""
+
+    status_code: int = Field(default=603, ge=300, le=699)
+
+
+class Refer(Part):
+    """Body of `POST /v1/realtime/calls/CALL/refer`."""
+
+    target_uri: Annotated[str, Field(min_length=1)]
+
+
+class Ring(Part):
+    """A call that is to come in: what the fake is asked, and not the API."""
+
+    caller: str = Field(default="sip:+15550100@sip.example.com", max_length=1000)
+    called: str = Field(default="sip:proj_fake@sip.api.openai.com;transport=tls", max_length=1000)
+    webhook_secret: str | None = None
+    """To sign the webhook with, as `whsec_...`."""

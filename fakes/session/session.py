@@ -19,6 +19,7 @@ from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.faults import FaultySession
 from callerside.fakes.session.interface import (
     AcceptConnection,
+    CallOver,
     ClientEvent,
     ClientGarbage,
     CloseConnection,
@@ -50,9 +51,16 @@ from callerside.fakes.session.requests import (
 )
 from callerside.fakes.session.response import Response
 from callerside.fakes.session.response_scheduler import ResponseScheduler
-from callerside.fakes.session.schema import is_realtime_model
+from callerside.fakes.session.schema import (
+    SessionFields,
+    TranscriptionFields,
+    is_realtime_model,
+    is_transcription_model,
+)
 from callerside.fakes.session.user_turns import UserTurns
 
+DEFAULT_MODEL = "gpt-realtime-2.1"
+"""Of a client that names none."""
 _MAX_WAITING_EVENTS = 1000
 _MOST_LEFT_OUT = 100
 _TOO_LONG = "string_too_long"
@@ -146,6 +154,8 @@ class RealtimeSession:
                 self._end(code, reason)
             case ServerStopping():
                 self._close(1001, "the server is going away")
+            case CallOver():
+                self._close(1000, "the call has ended")
             case unknown:
                 assert_never(unknown)
         return self._out.take()
@@ -167,39 +177,61 @@ class RealtimeSession:
     def _accept(self) -> None:
         self._phase = "open"
         lifetime_s = self._state.timing.expires_after_s
+        request = self._request
+        transcribes = request.intent == "transcription" or isinstance(
+            request.session, TranscriptionFields
+        )
+        model = request.model or getattr(request.session, "model", None) or DEFAULT_MODEL
         self._state.config = config = SessionConfig(
             self._state.config.values["id"],
-            self._request.model,
+            model,
             self._unix_time_s + round(lifetime_s),
+            "transcription" if transcribes else "realtime",
         )
-        self._turns.configure()
         self._out.put(AcceptConnection())
         self._out.mark(
             "session_opened",
-            path=self._request.path,
-            model=self._request.model,
+            path=request.path,
+            model=request.model if transcribes else model,
             session=config.values["id"],
             delay_ms=self._connect_delay_ms,
         )
-        if self._request.beta_header and self._state.script.dialect == "ga":
-            self._refuse_beta()
+        try:
+            self._check_request(model, transcribes=transcribes)
+            if request.session is not None:
+                self._configure(request.session)
+        except RequestError as error:
+            self._refuse_session(error)
             return
-        if not is_realtime_model(self._request.model):
-            error = RequestError("unsupported_model", "model", model=self._request.model)
-            if not self._state.lenient:
-                self._refuse_session(error)
-                return
-            self._state.refuse(error)
+        self._turns.configure()
         self._out.send("session.created", session=config.snapshot())
+        self._scheduler.mcp.follow(config.values.get("tools", ()))
         self._out.set_timer("expiry", self._state.in_ms(lifetime_s * 1000))
         self._fault_injector.reached("connect")
 
-    def _refuse_beta(self) -> None:
-        self._refuse_session(RequestError("beta_is_over"))
+    def _check_request(self, model: str, *, transcribes: bool) -> None:
+        """Whether such a session can be opened.
+
+        Raises:
+            RequestError: it cannot.
+        """
+        if self._request.wrong is not None:
+            raise self._request.wrong
+        if self._request.beta_header and self._state.script.dialect == "ga":
+            raise RequestError("beta_is_over")
+        if transcribes:
+            if self._request.model is not None:
+                self._state.refuse(RequestError("model_of_transcription", "model"))
+            return
+        if is_transcription_model(model):
+            self._state.refuse(RequestError("transcription_model_speaks_not", "model", model=model))
+        elif not is_realtime_model(model):
+            self._state.refuse(RequestError("unsupported_model", "model", model=model))
 
     def _refuse_session(self, error: RequestError) -> None:
         self._refuse(error, None)
-        self._close(4000, f"invalid_request_error.{error.code}")
+        close_code = 3000 if error.name == "wrong_key" else 4000  # both as reported
+        self._close(close_code, f"invalid_request_error.{error.code}")
 
     def _close(self, code: int, reason: str) -> None:
         self._out.put(CloseConnection(code, reason))
@@ -241,6 +273,8 @@ class RealtimeSession:
             "accept": lambda _: self._accept(),
             "expiry": lambda _: self._expire(),
             "fault": lambda argument: self._fault_injector.inject(int(argument)),
+            "mcp_list": self._scheduler.mcp.finish_listing,
+            "mcp_call": self._scheduler.mcp.finish_call,
             "late_error": lambda _: self._send_late_error(),
             "stall": lambda _: self._out.delivery.release(self._out.now_ns),
         }
@@ -293,6 +327,7 @@ class RealtimeSession:
         Raises:
             RequestError: it is refused; of a lenient session, what is wrong cannot be left out.
         """
+        self._state.config.check_kind(event)
         if not self._state.lenient:
             return read(event)
         told: list[RequestError] = []
@@ -347,12 +382,29 @@ class RealtimeSession:
 
     def _update(self, request: SessionUpdate) -> None:
         config = self._state.config
-        self._state.check_tool_choice(request.session)
-        is_fixed = self._state.conversation.has_assistant_audio and not self._state.lenient
-        config.update(request.session, voice_is_fixed=is_fixed)
+        self._configure(request.session)
         self._turns.configure()
         self._out.send("session.updated", session=config.snapshot())
         self._out.mark("session_updated", turn_detection=config.turn_detection)
+        self._scheduler.mcp.follow(config.values.get("tools", ()))
+
+    def _configure(self, fields: SessionFields | TranscriptionFields) -> None:
+        """Make the session what it is to be.
+
+        Raises:
+            RequestError: it cannot be that.
+        """
+        state = self._state
+        for doubt in state.config.doubts(fields):
+            state.refuse(doubt)
+        prompted = None
+        if isinstance(fields, SessionFields):
+            state.check_tool_choice(fields)
+            prompted = state.prompted(fields) if fields.instructions is None else None
+        is_fixed = state.conversation.has_assistant_audio and not state.lenient
+        state.config.update(fields, voice_is_fixed=is_fixed)
+        if prompted is not None:
+            state.config.values["instructions"] = prompted
 
     def _create_item(self, request: CreateItem) -> None:
         item = make(request.item, self._state)
@@ -360,6 +412,9 @@ class RealtimeSession:
             call_id = item.data["call_id"]
             if not self._state.conversation.has_call(call_id):
                 self._state.refuse(RequestError("tool_call_unknown", "item.call_id", value=call_id))
+        if item.data["type"] == "mcp_approval_response":
+            answer = item.data
+            self._scheduler.mcp.answer(answer["approval_request_id"], approve=answer["approve"])
         self._state.add_item(item, request.previous_item_id)
 
     def _truncate(self, request: Truncate) -> None:

@@ -1,19 +1,18 @@
 """The user's turns: what is heard becomes items, and asks for answers."""
 
 import math
-import random
 from typing import Any, Literal, assert_never
 
-from callerside.fakes.session.context import Ids, SessionState
-from callerside.fakes.session.conversation import MS_PER_INPUT_TOKEN, Item
-from callerside.fakes.session.conversation import text_tokens as tokens_of
+from callerside.fakes.session.context import SessionState
+from callerside.fakes.session.conversation import Item
 from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.input_audio import InputAudio
 from callerside.fakes.session.interface import Event, KeepAudio
 from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.requests import MAX_APPEND_BYTES
-from callerside.fakes.session.response import OBFUSCATED_LENGTH, Response
+from callerside.fakes.session.response import Response
 from callerside.fakes.session.response_scheduler import ResponseScheduler
+from callerside.fakes.session.transcription import Transcriber, Transcript
 from callerside.vad.turn_detector import FRAME_MS, SpeechStarted, SpeechStopped
 
 MIN_COMMIT_MS = 100
@@ -43,7 +42,7 @@ class UserTurns:
         self._commit_end_ms: float | None = None
         self._idle_from_ms: float | None = None
         self._idle_timeout_ms: int | None = None
-        self._heard: dict[str, tuple[str | None, float]] = {}
+        self._transcriber = Transcriber(state)
 
     @property
     def commit_pending(self) -> bool:
@@ -58,7 +57,8 @@ class UserTurns:
             detection,
             unfinished=self._scheduler.upcoming.unfinished,
         )
-        timeout_ms = None if detection is None else detection.get("idle_timeout_ms")
+        answers = detection is not None and not self._state.config.only_transcribes
+        timeout_ms = detection.get("idle_timeout_ms") if detection and answers else None
         if self._idle_timeout_ms is None and self._idle_from_ms is not None:
             # Nobody has waited for the user before: the audio until now does not count.
             self._idle_from_ms = max(self._idle_from_ms, self._audio.clock_ms)
@@ -129,46 +129,7 @@ class UserTurns:
 
     def send_transcription(self, item_id: str) -> None:
         """The timer `transcription` of an item is due."""
-        text, audio_ms = self._heard.pop(item_id)
-        shared = {"item_id": item_id, "content_index": 0}
-        if text is None:
-            error = {"type": "transcription_error", "code": "audio_unintelligible"}
-            error |= {"message": "The audio could not be transcribed."}
-            self._state.out.send(
-                "conversation.item.input_audio_transcription.failed", **shared, error=error
-            )
-            return
-        conversation = self._state.conversation
-        if item_id in conversation:
-            conversation.get(item_id, "").data["content"][0]["transcript"] = text
-        noise = Ids(random.Random(item_id))  # none of the session's own chance is used up by it
-        for word in text.split(" ") if text else ():
-            self._state.out.send(
-                "conversation.item.input_audio_transcription.delta",
-                **shared,
-                delta=f" {word}",
-                obfuscation=noise.letters(OBFUSCATED_LENGTH - len(word) - 1),
-            )
-        self._state.out.send(
-            "conversation.item.input_audio_transcription.completed",
-            **shared,
-            transcript=text,
-            usage=self._transcription_usage(text, audio_ms),
-        )
-
-    def _transcription_usage(self, text: str, audio_ms: float) -> dict[str, Any]:
-        """As recorded: whisper counts seconds, the gpt models count tokens."""
-        transcription = self._state.config.values["audio"]["input"]["transcription"] or {}
-        if "whisper" in (transcription.get("model") or "whisper"):
-            return {"type": "duration", "seconds": math.ceil(audio_ms / 1000)}
-        audio_tokens, text_tokens = math.ceil(audio_ms / MS_PER_INPUT_TOKEN), tokens_of(text)
-        return {
-            "type": "tokens",
-            "total_tokens": audio_tokens + text_tokens,
-            "input_tokens": audio_tokens,
-            "output_tokens": text_tokens,
-            "input_token_details": {"text_tokens": 0, "audio_tokens": audio_tokens},
-        }
+        self._transcriber.finish(item_id)
 
     def _observe(self) -> None:
         pcm = self._audio.newest
@@ -192,7 +153,7 @@ class UserTurns:
         self._spoken += 1
         self._fault_injector.reached(f"speech {self._spoken}")
         detection = self._state.config.turn_detection
-        if detection is not None and detection["interrupt_response"]:
+        if detection is not None and detection.get("interrupt_response"):
             self._scheduler.interrupt()
 
     def _on_stopped(self, heard: SpeechStopped) -> None:
@@ -211,6 +172,8 @@ class UserTurns:
 
     def _ask_for_answer(self) -> None:
         detection = self._state.config.turn_detection
+        if self._state.config.only_transcribes:
+            return
         if detection is not None and detection["create_response"]:
             self._scheduler.answer("vad")
 
@@ -233,22 +196,20 @@ class UserTurns:
                 audio_format=self._state.config.input_format,
             )
         )
-        if self._state.config.transcribes:
-            self._heard[item_id] = self._words(by), audio_ms
-            out.set_timer(
-                f"transcription:{item_id}",
-                self._state.in_ms(self._state.timing.transcription_ms),
-            )
+        if self._state.config.transcription is not None:
+            self._transcriber.begin(item_id, self._words(by), audio_ms)
+        if self._state.config.only_transcribes:
+            self._scheduler.pass_over()
         self._committed += 1
         self._fault_injector.reached(f"turn {self._committed}")
 
-    def _words(self, by: CommittedBy) -> str | None:
-        """What is made of a turn by input transcription; None: it fails."""
+    def _words(self, by: CommittedBy) -> Transcript:
+        """What is made of a turn by input transcription."""
         detects = self._state.config.turn_detection is not None
         if by == "client" and detects and self._state.script.commits == "server":
-            return ""  # not the turn that the script means, but what came after one
+            return Transcript("")  # not the turn that the script means, but what came after one
         upcoming = self._scheduler.upcoming
-        return None if upcoming.unheard else upcoming.heard or ""
+        return Transcript(upcoming.heard or "", upcoming.heard_in, upcoming.unheard)
 
     def _check_idle(self, start_ms: float) -> None:
         """The idle timer runs on the audio clock, and is looked at once a frame."""

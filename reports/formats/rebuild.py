@@ -14,12 +14,12 @@ from callerside.reports.evidence import (
     load_evidence,
     read_recording,
 )
-from callerside.reports.formats.write import CALLS, write_run
+from callerside.reports.formats.write import CALLS, call_directory, write_pages, write_run
 from callerside.reports.sound.files import read, recordings_at
 from callerside.reports.sound.report import evidence_of
 from callerside.reports.verdict.baselines import NewerResultsError, StoredError, load_results
 from callerside.reports.verdict.calibration import from_data
-from callerside.reports.verdict.call_result import CallResult
+from callerside.reports.verdict.call_result import CallResult, judge_call, judge_together
 from callerside.reports.verdict.results import RESULTS, RunInfo
 from callerside.timelines import read_timeline
 
@@ -74,6 +74,35 @@ def rebuild(
     if lane != "production":  # a run's call: the run is two folders up
         info = _run_info(directory.resolve().parent.parent, lane=lane)
     return target, info, write_run(target, info, evidence, against=against)
+
+
+def write_page_of(run: Path, slug: str) -> None:
+    """Write the page of one call of a run, and those of its earlier attempts.
+
+    Raises:
+        StoredError, EvidenceError, TimelineError, BudgetError: its evidence cannot be used.
+    """
+    info = _run_info(run, lane="")
+    together = _last_of_percentiles(run, slug)
+    slugs = together or [slug]
+    evidence = [load_evidence(call_directory(run, one)) for one in slugs]
+    judged = [judge_call(one, info.calibration) for one in evidence]
+    judged = judge_together(judged) if together else judged
+    write_pages(run, info, judged[slugs.index(slug)])
+
+
+def _last_of_percentiles(run: Path, slug: str) -> list[str]:
+    """All calls of a scenario, if percentiles were judged over them and stand with this one."""
+    try:
+        scenarios = load_results(run)["scenarios"]
+    except StoredError:
+        return []
+    folder = f"{CALLS}/{slug}"
+    of = {Path(one["artifacts"]["timeline"]).parent.as_posix(): one for one in scenarios}
+    own = of.get(folder)
+    if own is None or not any("statistic" in metric for metric in own["metrics"]):
+        return []
+    return [Path(one).name for one, call in of.items() if call["name"] == own["name"]]
 
 
 def call_at(path: Path, caller: str | None = None) -> CallEvidence:

@@ -17,6 +17,7 @@ from callerside.reports.verdict.compare import compare, notes
 from callerside.reports.verdict.results import RESULTS, RunInfo, results, to_json
 
 CALLS = "calls"
+INDEX = "index.html"
 
 
 def write_run(
@@ -65,17 +66,25 @@ def write_judged(
         if not (directory / TIMELINE).exists():
             save_evidence(call.evidence, directory)
         if call.slug in wanted:
-            write_page(directory, info, call)
-            for attempt in call.earlier:
-                write_page(directory / attempt.folder, info, attempt, counts=False)
+            write_pages(out_dir, info, call)
     data = results(info, judged, wanted)
-    without = {call.slug: _command(out_dir, call) for call in judged if call.slug not in wanted}
-    index = html.index_page(info, judged, _changes(out_dir, data, against), without)
-    write_atomically(out_dir / "index.html", index.encode())
+    others = {call.slug for call in judged} - wanted
+    without = {slug: _command(call_directory(out_dir, slug)) for slug in others}
+    serve = f"{_command(out_dir)} --serve"
+    index = html.index_page(info, judged, _changes(out_dir, data, against), without, serve)
+    write_atomically(out_dir / INDEX, index.encode())
     write_atomically(out_dir / "junit.xml", junit(info, judged))
     write_atomically(out_dir / "summary.md", markdown(info, judged).encode())
     write_atomically(out_dir / RESULTS, to_json(data))
     return data
+
+
+def write_pages(out_dir: Path, info: RunInfo, call: CallResult) -> None:
+    """Write the page of a call of a run, and of each attempt before the one that counts."""
+    directory = call_directory(out_dir, call.slug)
+    write_page(directory, info, call)
+    for attempt in call.earlier:
+        write_page(directory / attempt.folder, info, attempt, counts=False)
 
 
 def write_page(directory: Path, info: RunInfo, call: CallResult, *, counts: bool = True) -> None:
@@ -88,9 +97,9 @@ def write_page(directory: Path, info: RunInfo, call: CallResult, *, counts: bool
     write_atomically(directory / "call.html", html.call_page(info, call, counts=counts).encode())
 
 
-def _command(out_dir: Path, call: CallResult) -> str:
-    """What writes the page that a call does not have yet."""
-    return f"callerside report {shlex.quote(str(call_directory(out_dir, call.slug)))}"
+def _command(directory: Path) -> str:
+    """What makes the report of a call, or of a run, from what lies there."""
+    return f"callerside report {shlex.quote(str(directory))}"
 
 
 def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.Changes | None:

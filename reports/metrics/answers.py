@@ -321,7 +321,8 @@ def _sound_of(
     scale = evidence.rate_hz / sent.rate_hz
     first, end = math.floor(loud[0] * scale), math.ceil((loud[-1] + 1) * scale)
     wave = _at_rate(piece, sent.rate_hz, evidence.rate_hz)[first:end]
-    places = np.unique(np.rint(loud * scale).astype(np.int64) - first)
+    places = np.rint(loud * scale).astype(np.int64) - first
+    places = places[np.diff(places, prepend=-1) > 0]  # in order they are: each once
     return wave, loud[0] * 1000 / sent.rate_hz, np.minimum(places, wave.size - 1)
 
 

@@ -25,6 +25,9 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+UNSERVED, SERVED = b'<body data-served="no">', b'<body data-served="yes">'
+"""In `index.html`: whether somebody makes the pages of calls that have none when they are asked for
+(`reports.page_server`). A row shows a link then, and the command for its page otherwise."""
 _SPARK_WIDTH = 1000
 _UP = "../"
 _WORST = 20
@@ -78,8 +81,17 @@ def index_page(
     calls: Sequence[CallResult],
     changes: Changes | None = None,
     without_page: Mapping[str, str] | None = None,
+    serve: str = "",
 ) -> str:
-    """The page of a run; of calls that have none, the command that writes theirs, by slug."""
+    """The page of a run.
+
+    Args:
+        info: the run.
+        calls: its calls.
+        changes: since another run.
+        without_page: of calls that have no page, the command that writes theirs, by slug.
+        serve: the command that makes any of them at a click.
+    """
     wrong = [call for call in calls if call.verdict != "passed"]
     return _PAGES.get_template("index.html").render(
         info=info,
@@ -94,6 +106,7 @@ def index_page(
         else _headline(calls, ended_early=bool(info.failure)),
         changes=changes,
         without_page=without_page or {},
+        serve=serve,
     )
 
 

@@ -1,12 +1,16 @@
 """Where the command `callerside` begins: it says which extra is missing, where one is."""
 
+import os
 import sys
+
+from callerside.child_processes import ONE_THREAD
 
 EXIT_COULD_NOT_RUN = 2
 
 
 def main() -> int:
     """The command; returns the exit code, 2 where a plain install lacks what the harness needs."""
+    os.environ.setdefault(ONE_THREAD, "1")  # before anything imports numpy
     try:
         from callerside.simulator.cli.main import main as command
     except ModuleNotFoundError as error:

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
+_SHORT_S = 1.0
+
 Carries = Callable[[Callable[[], int]], Awaitable[None]]
 """Waits until one call more can be carried; gets how many are under way."""
 
@@ -38,12 +40,14 @@ class HeldBack:
             self.placed_s = monotonic()
 
     def sentence(self, jobs: int, begun_s: float) -> str:
-        """In a line, when all calls are over.
+        """In a line, when all calls are over; empty where none has waited to speak of.
 
         Args:
             jobs: how many places there were.
             begun_s: when the run began to place calls, on the monotonic clock.
         """
+        if self.places_s + self.machine_s < _SHORT_S:
+            return ""
         over_s = monotonic()
         last_s = over_s - max(self.placed_s, begun_s)
         reasons = {

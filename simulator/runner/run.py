@@ -34,7 +34,7 @@ from callerside.simulator.runner.kept_runs import KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
 from callerside.simulator.runner.progress import Progress, make_progress
-from callerside.simulator.runner.scheduler import play_all, with_attempts
+from callerside.simulator.runner.scheduler import play_all
 from callerside.simulator.runner.selection import SelectionError, draw, select
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
@@ -241,7 +241,7 @@ async def _play_sip(
     places = max([at_once, *(planned.scenario.callers.count for planned in planned_calls)])
     try:
         async with SipLane(
-            with_attempts(planned_calls),
+            planned_calls,
             directory,
             progress.phase,
             calls_at_once=places,

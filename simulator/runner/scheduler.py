@@ -36,15 +36,6 @@ _WORTH_A_PROCESS = 10
 Play = Callable[[PlannedCall], Awaitable[PlayedCall]]
 
 
-def with_attempts(planned_calls: Sequence[PlannedCall]) -> list[PlannedCall]:
-    """The calls and all further attempts at them, which a lane must know beforehand."""
-    return [
-        replace(planned, attempt=number)
-        for planned in planned_calls
-        for number in range(1, MOST_ATTEMPTS + 1)
-    ]
-
-
 def set_aside(directory: Path, attempt: int) -> None:
     """Make room in a call's directory for the next attempt: what is there gets a folder in it."""
     evidence = list(directory.iterdir())

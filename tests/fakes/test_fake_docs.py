@@ -36,7 +36,7 @@ async def test_the_example_for_the_official_client_runs() -> None:
 
 
 def test_the_script_is_a_script(tmp_path: Path) -> None:
-    example, shapes = blocks("yaml")
+    example, shapes, mcp = blocks("yaml")
     (tmp_path / "script.yaml").write_text(example)
     (tmp_path / "sounds").mkdir()
     (tmp_path / "sounds" / "laugh.wav").touch()
@@ -46,6 +46,11 @@ def test_the_script_is_a_script(tmp_path: Path) -> None:
     (tmp_path / "script.yaml").write_text(shapes)
     assert [len(reply.parts) for reply in load_script(tmp_path / "script.yaml").replies] == [
         *(3, 1, 1, 0, 0, 1, 1, 3)
+    ]
+    (tmp_path / "script.yaml").write_text(mcp)
+    assert [tool.name for tool in load_script(tmp_path / "script.yaml").mcp["shop"].tools] == [
+        "find_order",
+        "cancel_order",
     ]
 
 

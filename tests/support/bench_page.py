@@ -1,16 +1,18 @@
 """The benchmarks of a commit as a page: `out/bench.html` from pytest-benchmark's JSON.
 
-`nox -s bench` makes it of the newest in .benchmarks/, beside the one before it.
+`nox -s bench` makes it of the newest in .benchmarks/, beside the one before it, with the history of
+all commits there in loops of reference work.
 
 Benchmarks leave their own figures in `extra_info`; those of whole calls are the steps of
 `reports.verdict.capacity`, those of a turn through files and through frames stand side by side.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_COMMITS = 10
+"""Of the history."""
 _BRIDGE = "test_bench_a_turn_through_a_bridge"
 _CALLS = "test_bench_calls_over_sip"
 _BRIDGE_ROWS = (
@@ -53,13 +57,18 @@ class Row:
     """Between the quartiles."""
     rounds: int
     extra: str
-    before_ms: float | None = None
-    """The median of another commit."""
+    loops: float | None = None
+    """The median in loops of reference work in the same run (`reference_work`): what can
+    be compared with another hour, and another machine."""
+    before: float | None = None
+    """The same of another commit; its milliseconds, where one of both has no loops."""
 
     @property
     def change_percent(self) -> float | None:
         """How much longer it takes than before."""
-        return None if not self.before_ms else 100 * (self.median_ms / self.before_ms - 1)
+        if not self.before:
+            return None
+        return 100 * ((self.median_ms if self.loops is None else self.loops) / self.before - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,8 @@ class Benches:
     """The harness's own error in these (p95), if the machine was calibrated."""
     before: str = ""
     """The other commit, if there is one to compare with."""
+    history: list[tuple[str, dict[str, float]]] = field(default_factory=list)
+    """By commit, the oldest first: the loops of each benchmark, by name."""
 
 
 def load_benches(path: Path) -> Benches:
@@ -118,9 +129,37 @@ def load_benches(path: Path) -> Benches:
 
 def beside(benches: Benches, others: Benches) -> Benches:
     """The benchmarks with the medians of another commit beside theirs."""
-    before = {row.name: row.median_ms for row in others.rows}
-    rows = [replace(row, before_ms=before.get(row.name)) for row in benches.rows]
+    before = {row.name: row for row in others.rows}
+    rows = [_beside(row, before.get(row.name)) for row in benches.rows]
     return replace(benches, rows=rows, before=others.commit or others.measured_at)
+
+
+def _beside(row: Row, other: Row | None) -> Row:
+    if other is None:
+        return row
+    if row.loops is None or other.loops is None:
+        return replace(row, loops=None, before=other.median_ms)
+    return replace(row, before=other.loops)
+
+
+def history(files: Sequence[Path]) -> list[tuple[str, dict[str, float]]]:
+    """By commit, the oldest first, the loops of each benchmark: what was measured last of each.
+
+    Args:
+        files: the newest first. One that holds no benchmarks is left out.
+    """
+    by_commit: dict[str, dict[str, float]] = {}
+    for path in files:
+        with contextlib.suppress(BenchError):
+            benches = load_benches(path)
+            known = by_commit.setdefault(benches.commit or benches.measured_at, {})
+            for row in benches.rows:
+                if row.loops is not None:
+                    known.setdefault(row.name, row.loops)
+        if len(by_commit) > _COMMITS:
+            break
+    told = [(commit, loops) for commit, loops in by_commit.items() if loops]
+    return told[:_COMMITS][::-1]
 
 
 def saved(folder: Path) -> list[Path]:
@@ -138,12 +177,14 @@ def saved(folder: Path) -> list[Path]:
 def _row(one: Mapping[str, Any]) -> Row:
     stats = one["stats"]
     extra = {k: v for k, v in one["extra_info"].items() if not isinstance(v, dict | list)}
+    loops = extra.pop("loops", None)
     return Row(
         name=one["name"].removeprefix("test_bench_").removeprefix("test_").replace("_", " "),
         median_ms=stats["median"] * 1000,
         spread_ms=stats["iqr"] * 1000,
         rounds=stats["rounds"],
         extra=", ".join(f"{key} {_short(value)}" for key, value in extra.items()),
+        loops=loops,
     )
 
 
@@ -222,6 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         benches = load_benches(files[0])
         if against is not None:
             benches = beside(benches, load_benches(against))
+        if not given.file:
+            benches = replace(benches, history=history(files))
         write_atomically(given.out, bench_page(benches).encode())
     except (BenchError, OSError) as error:
         print(error, file=sys.stderr)

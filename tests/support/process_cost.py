@@ -40,14 +40,6 @@ def share(processes: Sequence[psutil.Process], length_s: float) -> list[float]:
     return [(cpu_s(one) - cpu) / passed_s for one, cpu in zip(processes, before, strict=True)]
 
 
-def loop_s() -> float:
-    """CPU seconds of one loop of reference work, which says how fast this machine is now."""
-    total, began_s = 0, time.process_time()
-    for i in range(5_000_000):
-        total += i * i % 7
-    return time.process_time() - began_s
-
-
 @dataclass
 class CommandCost:
     """What a command cost, with all the processes that it waited for."""

@@ -23,6 +23,9 @@ WAIT_MS = 1.0
 """What is shorter happens at every second wake, and bends nothing."""
 _KEPT_MS = 2_000.0
 """Of what the agent has run: no wait is longer, as long as anything goes on."""
+_FAMILY_MS = 40.0
+"""For so long the agent's children are taken for those that they were, unless there is a wait to be
+told: asking the system for them takes longer than all the rest of a look."""
 _STOLEN_EVERY = 12
 """Looks: the host's account is in ticks of 10 ms, and long to read."""
 
@@ -42,6 +45,8 @@ class _Agent:
     ran: dict[int, int] = field(default_factory=dict)
     """Of each process, by its own account, at the last look."""
     gone: int = 0
+    asked_ns: int = 0
+    """When the system was last asked which processes there are."""
 
 
 class WaitWatch:
@@ -81,9 +86,6 @@ class WaitWatch:
             processes: the ids of the processes that there are now, by name.
         """
         self._look_at_the_host(now_ns)
-        self._ran_ns += self._agent_has_run(
-            [pid for name, pid in processes.items() if self._is_agent(name)]
-        )
         waits: list[tuple[str, int, int]] = []
         for name, pid in processes.items():
             counted = host.scheduled_ns(pid)
@@ -94,6 +96,8 @@ class WaitWatch:
             if before is not None and waited_ns - before.waited >= ms_to_ns(WAIT_MS):
                 waits.append((name, pid, waited_ns - before.waited))
             self._counted[pid] = _Counted(main_ran_ns, waited_ns)
+        agents = [pid for name, pid in processes.items() if self._is_agent(name)]
+        self._ran_ns += self._agent_has_run(agents, now_ns, at_once=bool(waits))
         main = {pid: counted.main_ran for pid, counted in self._counted.items()}
         self._history.append((now_ns, self._ran_ns, main))
         window_ns = now_ns - (self._looked_ns if self._looked_ns is not None else now_ns)
@@ -124,27 +128,42 @@ class WaitWatch:
                 )
             )
 
-    def _agent_has_run(self, agents: Iterable[int]) -> int:
-        """What all processes of the agent have run since the last look, in nanoseconds."""
+    def _agent_has_run(self, agents: Iterable[int], now_ns: int, *, at_once: bool) -> int:
+        """What all processes of the agent have run since the last look, in nanoseconds.
+
+        Of a process that is new, or gone, it may be told a moment later, unless it is to be known
+        `at_once`: then a wait is to be told, and nothing that the agent ran may be missing.
+        """
         total_ns = 0
         for agent in agents:
             known = self._agents.get(agent)
-            is_new = known is None
             state = known or self._agents.setdefault(agent, _Agent())
-            pids = (agent, *host.children(agent))
-            for pid in pids:
-                ran_ns = host.ran_ns(pid)
-                # Of a child that was not there before, all that it has run.
-                before_ns = state.ran.get(pid, ran_ns if is_new else 0)
-                total_ns += max(0, ran_ns - before_ns)
+            if known is None or at_once or now_ns - state.asked_ns >= ms_to_ns(_FAMILY_MS):
+                state.asked_ns = now_ns
+                total_ns += self._family_has_run(agent, state, is_new=known is None)
+                continue
+            for pid, before_ns in state.ran.items():
+                ran_ns = max(before_ns, host.ran_ns(pid))
+                total_ns += ran_ns - before_ns
                 state.ran[pid] = ran_ns
-            gone_ns = host.ran_by_gone_children_ns(agent)
-            ended = [pid for pid in state.ran if pid not in pids]
-            if not is_new and (ended or gone_ns > state.gone):
-                counted_ns = sum(state.ran.pop(pid) for pid in ended)
-                # In steps of a tick: what is less than one of them is not left out.
-                total_ns += max(0, gone_ns - state.gone - counted_ns) + host.TICK_NS
-            state.gone = gone_ns
+        return total_ns
+
+    def _family_has_run(self, agent: int, state: _Agent, *, is_new: bool) -> int:
+        total_ns = 0
+        pids = (agent, *host.children(agent))
+        for pid in pids:
+            ran_ns = host.ran_ns(pid)
+            # Of a child that was not there before, all that it has run.
+            before_ns = state.ran.get(pid, ran_ns if is_new else 0)
+            total_ns += max(0, ran_ns - before_ns)
+            state.ran[pid] = ran_ns
+        gone_ns = host.ran_by_gone_children_ns(agent)
+        ended = [pid for pid in state.ran if pid not in pids]
+        if not is_new and (ended or gone_ns > state.gone):
+            counted_ns = sum(state.ran.pop(pid) for pid in ended)
+            # In steps of a tick: what is less than one of them is not left out.
+            total_ns += max(0, gone_ns - state.gone - counted_ns) + host.TICK_NS
+        state.gone = gone_ns
         return total_ns
 
     def _look_at_the_host(self, now_ns: int) -> None:

@@ -25,7 +25,12 @@ from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.simulator.lanes.sip.collect import collect
-from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
+from callerside.simulator.lanes.sip.config import (
+    agent_config,
+    repeat_script,
+    write_scripts,
+    write_yaml,
+)
 from callerside.simulator.lanes.sip.headroom import Headroom
 from callerside.simulator.lanes.sip.process_pair import (
     LEAST_CALLS_AT_ONCE,
@@ -93,14 +98,15 @@ class SipLane:
         self._watching = contextlib.AsyncExitStack()
         ours = (engine, caller_engine) if agent_uri is None else (caller_engine,)
         self._places = calls_a_worker or calls_a_pair(*ours)
-        count = -(-calls_at_once // self._places)
-        shared = self._agent("", "", count) if calls_a_worker else None
+        needed = _places_of_kinds(planned_calls, calls_at_once)
+        count = -(-needed.pop("", 0) // self._places)
+        shared = self._agent("", "", count) if calls_a_worker and count else None
         self._pairs = [
             self._pair(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
             for number in range(count)
         ]
-        for kind, needed in sorted(_places_of_kinds(planned_calls, calls_at_once).items()):
-            for number in range(-(-needed // self._places)):
+        for kind, places in sorted(needed.items()):
+            for number in range(-(-places // self._places)):
                 name = f"-{kind}{number + 1}" if number else f"-{kind}"
                 self._pairs.append(self._pair(name, on_phase, kind))
 
@@ -181,6 +187,8 @@ class SipLane:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
         if planned.attempt > 1:
+            if self._agent_uri is None:
+                repeat_script(planned, self._work / "scripts")
             self._forget_greetings(planned)
             await self._stalls.calm()
         directory = self._calls / planned.name
@@ -267,16 +275,17 @@ def _kind_for(planned: PlannedCall) -> Kind:
 
 
 def _places_of_kinds(planned_calls: Sequence[PlannedCall], at_once: int) -> dict[Kind, int]:
-    """How many places there must be of each kind that is not ordinary.
+    """How many places there must be of each kind that any call is of.
 
-    Who calls together needs as many; of others, a few wait for each other.
+    Ordinary calls have as many as there may be at once. Of the others, who calls together needs as
+    many; calls that do not, a few wait for each other.
     """
     groups = Counter((_kind_for(planned), planned.together) for planned in planned_calls)
     needed: dict[Kind, int] = {}
     for (kind, _), callers in groups.items():
-        if kind:
-            needed[kind] = max(needed.get(kind, 0), min(callers, at_once))
-    return needed
+        so_far = needed.get(kind, 0)
+        needed[kind] = so_far + callers if kind == "" else max(so_far, callers)
+    return {kind: min(callers, at_once) for kind, callers in needed.items()}
 
 
 def _vanishes(planned: PlannedCall) -> bool:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from callerside.fakes.script.cache import ScriptCache
-from callerside.fakes.script.loader import ScriptError
+from callerside.fakes.script.loader import ScriptError, load_prepared
+from callerside.fakes.script.prepared import PreparedScript
 
 
 def test_a_script_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:
@@ -50,3 +51,24 @@ def test_a_bad_script_is_named_when_it_is_asked_for_and_keeps_no_other_from_bein
     assert cache.ready("good") is not None
     with pytest.raises(ScriptError, match=r"bad\.yaml:1:1: unknown key \"repplies\""):
         cache.find("bad")
+
+
+def test_a_script_with_several_names_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.yaml").write_text("replies: [{say: Yes.}]")
+    for name in ("two", "three"):
+        (tmp_path / f"{name}.yaml").symlink_to("one.yaml")
+    read: list[str] = []
+
+    def load(path: Path, known: list[PreparedScript]) -> PreparedScript:
+        read.append(path.name)
+        return load_prepared(path, known)
+
+    monkeypatch.setattr("callerside.fakes.script.cache.load_prepared", load)
+    cache = ScriptCache(tmp_path)
+    cache.fill()
+    assert cache.ready("one") is cache.ready("two") is cache.ready("three")
+    (tmp_path / "late.yaml").symlink_to("one.yaml")
+    assert cache.ready("late") is cache.ready("one")
+    assert read == ["one.yaml"]

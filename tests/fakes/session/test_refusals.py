@@ -258,7 +258,7 @@ def test_states_are_refused_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "whisper-1", "gpt-realtime-whisper", "magic"])
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5", "magic"])
 def test_a_model_that_is_none_ends_the_session(model: str) -> None:
     client = Client(request=ConnectionRequested(model=model))
     error = client.only("error")["error"]

@@ -63,7 +63,9 @@ def test_a_row_without_a_page_shows_the_command_that_writes_it(
     assert all((folder / page).is_file() for page in pages.values() if page)
 
     index = (folder / "index.html").read_text()
-    assert set(re.findall(r'href="calls/([^/]*)/call.html', index)) == shown
+    assert set(re.findall(r'<a href="calls/([^/]*)/call.html', index)) == shown
+    served = set(re.findall(r'<a class="served" href="calls/([^/]*)/call.html', index))
+    assert served == {call.slug for call in calls} - shown, "what somebody serves is a click away"
     commands = [html.unescape(one) for one in re.findall(r'<code class="soft">(.*?)</code>', index)]
     assert len(commands) == len(calls) - len(shown)
     program, *arguments = shlex.split(commands[0])

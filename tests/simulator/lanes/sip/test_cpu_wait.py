@@ -149,6 +149,53 @@ def test_it_says_whether_its_looks_are_sure() -> None:
     assert [stall.sure for stall in told] == [False, True]
 
 
+def test_the_agents_children_are_asked_for_now_and_then_and_where_there_is_a_wait(
+    counters: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks come 125 times a second: what a process's family is takes longer than the rest."""
+    asked: list[int] = []
+    children = host.children
+
+    def ask(pid: int) -> list[int]:
+        asked.append(pid)
+        return children(pid)
+
+    monkeypatch.setattr(host, "children", ask)
+    for _ in range(100):
+        assert counters.look(8) == []
+    assert asked.count(AGENT) == asked.count(WORKER) == 100 * 8 / 40
+    counters.look(1)
+    asked.clear()
+    counters.waited[CALLER] += 30
+    counters.children[AGENT] = [CHILD]
+    counters.ran[CHILD] += 30
+    assert counters.look(1) == [], "a child that nobody knew of had the processor"
+    assert asked.count(AGENT) == 1
+
+
+@needs_linux
+def test_looking_at_a_process_opens_its_files_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    open_it = os.open
+    watching = WaitWatch(lambda _: None)
+
+    def note(path: str, *how: int) -> int:
+        opened.append(path)
+        return open_it(path, *how)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.readline()"], stdin=subprocess.PIPE
+    ) as process:
+        pid = process.pid
+        monkeypatch.setattr(os, "open", note)
+        for number in range(50):
+            watching.look(number * 8 * NS_PER_MS, {"caller": pid})
+        assert opened.count(f"/proc/{pid}/schedstat") == 1
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
+    assert host.scheduled_ns(pid) is None, "it is gone"
+    assert len(os.listdir("/proc/self/fd")) < before, "and nothing of it is kept open"  # noqa: PTH208
+
+
 def test_what_the_host_has_taken_is_told_and_never_sure(counters: Counters) -> None:
     """Its account is in ticks of 10 ms: nobody knows when, and how much of a tick."""
     counters.stolen += 20

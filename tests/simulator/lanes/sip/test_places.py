@@ -9,11 +9,18 @@ import pytest
 from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.agent.telephony.engines import survey
 from callerside.marks import Mark
+from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load_file
 
+ORDINARY = "about: x\nsteps: [hang_up]\n"
 HERE = {found.name for found in survey() if not found.problem}
+
+
+def calls(folder: Path, scenario: str, repeat: int = 1, name: str = "a") -> list[PlannedCall]:
+    (folder / f"{name}.yaml").write_text(scenario)
+    return plan(load_file(folder / f"{name}.yaml"), repeat=repeat, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +34,14 @@ def test_twelve_calls_take_as_many_pairs_as_their_engines_need(
         newest = PROFILES["pjsua2"].newest_python
         pytest.skip(f"pjsua2 has no wheel above Python {newest[0]}.{newest[1]}")
     lane = SipLane(
-        [], tmp_path, lambda *_: None, calls_at_once=12, engine=agent, caller_engine=caller
+        calls(tmp_path, ORDINARY, 12),
+        tmp_path,
+        lambda *_: None,
+        calls_at_once=12,
+        engine=agent,
+        caller_engine=caller,
     )
-    assert len([pair for pair in lane._pairs if not pair.kind]) == pairs
+    assert [pair.kind for pair in lane._pairs] == [""] * pairs
     assert {pair.places._value for pair in lane._pairs} == {12 // pairs}
 
 
@@ -45,8 +57,7 @@ steps: [{expect: beep}, hang_up]
 def test_who_calls_together_on_a_network_has_places_at_once(
     tmp_path: Path, callers: int, at_once: int, places: int
 ) -> None:
-    (tmp_path / "a.yaml").write_text(RELAYED.replace("CALLERS", str(callers)))
-    planned = plan(load_file(tmp_path / "a.yaml"), repeat=None, seed=0)
+    planned = calls(tmp_path, RELAYED.replace("CALLERS", str(callers)))
     lane = SipLane(planned, tmp_path, lambda *_: None, calls_at_once=at_once)
     free = [pair.places._value for pair in lane._pairs if pair.kind == "relayed"]
     assert sum(free) >= places
@@ -56,13 +67,47 @@ def test_who_calls_together_on_a_network_has_places_at_once(
     assert sum(free) >= places
 
 
+VANISHING = "about: x\nsteps: [{expect: beep}, vanish]\n"
+
+
+@pytest.mark.parametrize(
+    ("ordinary", "relayed", "vanishing", "kinds"),
+    [
+        (1, 0, 0, [""]),
+        (0, 1, 0, ["relayed"]),
+        (0, 0, 1, ["vanishing"]),
+        (1, 3, 0, ["", "relayed"]),
+        (5, 1, 1, ["", "", "relayed", "vanishing"]),
+    ],
+)
+def test_no_process_is_started_that_no_call_needs(
+    tmp_path: Path, ordinary: int, relayed: int, vanishing: int, kinds: list[str]
+) -> None:
+    texts = (ORDINARY, RELAYED.replace("CALLERS", "1"), VANISHING)
+    planned = [
+        one
+        for text, count, name in zip(texts, (ordinary, relayed, vanishing), "abc", strict=True)
+        if count
+        for one in calls(tmp_path, text, count, name)
+    ]
+    lane = SipLane(
+        planned,
+        tmp_path,
+        lambda *_: None,
+        calls_at_once=len(planned),
+        engine="pjsua2" if "pjsua2" in HERE else "baresip",
+    )
+    if lane._places > PROFILES["pjsua2"].calls_a_process:
+        kinds = list(dict.fromkeys(kinds))
+    assert [pair.kind for pair in lane._pairs] == kinds
+
+
 async def test_what_the_machine_did_before_a_call_had_a_place_is_nothing_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last of five calls at once may wait for seconds."""
-    lane = SipLane([], tmp_path, lambda *_: None)
-    (tmp_path / "a.yaml").write_text("about: x\nsteps: [hang_up]\n")
-    (planned,) = plan(load_file(tmp_path / "a.yaml"), repeat=None, seed=0)
+    (planned,) = calls(tmp_path, ORDINARY)
+    lane = SipLane([planned], tmp_path, lambda *_: None)
     (pair,) = lane._pairs
     placed_ns: list[int] = []
     asked_ns: list[int] = []

@@ -1,5 +1,6 @@
 """What the processes of the sip lane are told is what the scenario says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -11,7 +12,12 @@ from callerside.fakes.recording.format import Entry, Header, Recording, write_re
 from callerside.fakes.script.loader import load_script
 from callerside.fakes.script.prepare import prepare
 from callerside.simulator.lanes.planned_call import PlannedCall
-from callerside.simulator.lanes.sip.config import agent_config, child_environment, write_scripts
+from callerside.simulator.lanes.sip.config import (
+    agent_config,
+    child_environment,
+    repeat_script,
+    write_scripts,
+)
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load_file
 
@@ -45,9 +51,13 @@ def planned_calls(folder: Path) -> list[PlannedCall]:
 
 def test_the_server_reads_the_script_of_each_stage_as_it_was_written(tmp_path: Path) -> None:
     told = planned_calls(tmp_path)
-    write_scripts(told, tmp_path / "scripts")
+    folder = tmp_path / "scripts"
+    write_scripts(told, folder)
+    repeat_script(replace(told[1], attempt=2), folder)
+    files = {path.name: path.is_symlink() for path in folder.iterdir()}
+    assert files == {"one-r1.yaml": False, "one-r2.yaml": True, "one-r2.2.yaml": True}
     for planned in told:
-        read = load_script(tmp_path / "scripts" / f"{planned.name}.yaml")
+        read = load_script(folder / f"{planned.name}.yaml")
         assert read == planned.scenario.realtime.resolved(tmp_path)
         sounds = [any(item.pcm for item in line.items) for line in prepare(read).replies]
         assert sounds == [True, False, True, True]
@@ -57,12 +67,26 @@ def test_the_agent_has_the_settings_of_each_stage_by_the_called_number(tmp_path:
     told = planned_calls(tmp_path)
     config = yaml.safe_load(yaml.safe_dump(agent_config(told, "ws://127.0.0.1:9", tmp_path)))
     settings = Settings.model_validate(config)
-    for planned in told:
-        own = settings.for_call(planned.name)
+    assert len(settings.routes) == len(told) + 1, "one for each call, and what is left"
+    for planned in (*told, replace(told[1], attempt=2)):
+        own = settings.for_call(planned.address)
         wanted = CallSettings.model_validate(planned.scenario.agent)
         assert own.turns == wanted.turns
         assert own.greeting.interruptible
         assert str(own.greeting.cache_dir).endswith(f"greetings/{planned.greeting_cache}")
+
+
+def test_a_name_that_begins_as_another_has_its_own_route(tmp_path: Path) -> None:
+    told = []
+    for number, name in enumerate(("hold", "hold_twice", "hold_twice-r1")):
+        agent = f"agent: {{turns: {{vad: {{silence_duration_ms: {700 + number}}}}}}}"
+        (tmp_path / f"{name}.yaml").write_text(f"about: A.\n{agent}\nsteps: [hang_up]\n")
+        told += plan(load_file(tmp_path / f"{name}.yaml"), repeat=1, seed=1)
+    config = yaml.safe_load(yaml.safe_dump(agent_config(told, "ws://127.0.0.1:9", tmp_path)))
+    settings = Settings.model_validate(config)
+    for number, planned in enumerate(told):
+        for one in (planned, replace(planned, attempt=2)):
+            assert settings.for_call(one.address).turns.vad.silence_duration_ms == 700 + number
 
 
 def test_functions_are_stubs_unless_the_scenario_says_that_they_are_real(tmp_path: Path) -> None:
