@@ -129,7 +129,6 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
     "agent": _marks(
         "agent",
         _mark("call_received", "the INVITE is here", called=TEXT, caller=TEXT, sip_call_id=TEXT),
-        _mark("ringing_sent", "180 Ringing handed to the SIP stack"),
         _mark("answer_sent", "200 OK handed to the SIP stack", status=STATUS),
         _mark("answered", "200 OK acknowledged"),
         _mark("state_changed", "the call machine moved", **{"from": TEXT, "to": TEXT}),

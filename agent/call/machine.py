@@ -448,8 +448,6 @@ class Conversation:
         }
 
 
-_RINGING = 180
-"""Of a caller's telephone, and of trunks that watch for it (RFC 6076 §4.3), before any answer."""
 _REFUSAL = 300
 """The first SIP status that means that something did not work."""
 _AFTER_HANGING_UP = frozenset({FramePlayed, PlayoutCleared, RtpMeasured, TimerFired, HungUp})
@@ -549,8 +547,6 @@ class CallMachine:
         }
         parts, limits = self._parts, self._parts.settings.limits
         self._context.mark("call_received", fields)
-        self._context.add(Answer(status=_RINGING))
-        self._context.mark("ringing_sent")
         self._context.add(Answer())
         self._context.mark("answer_sent", {"status": 200})
         self._chart.move(Trigger.ANSWER_SENT)

@@ -85,11 +85,6 @@ class Behaviour:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """Say at once that it rings: 180."""
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """Take the call, after a while."""
 
@@ -108,7 +103,7 @@ class Clear:
     """Drop what has not been played."""
 
 
-Effect = Ring | Answer | Play | Clear
+Effect = Answer | Play | Clear
 
 
 @dataclass
@@ -149,7 +144,7 @@ class ResponderMachine:
         match given:
             case CallReceived():
                 self.received_ns = now_ns
-                return [Ring(), Answer(self.behaviour.answer_after_ms)]
+                return [Answer(self.behaviour.answer_after_ms)]
             case MediaReady():
                 self._beep_is_due = not self.said
             case FramePlayed():

@@ -39,8 +39,6 @@ class Heard:
     started_ns: int
     received_ns: int
     """The INVITE."""
-    rung_ns: int
-    """The 180, as it left."""
     answered_ns: int
     """The 200 OK, as it left."""
 
@@ -69,7 +67,6 @@ def load_heard(path: Path) -> Heard:
         heard_ns=tuple(facts["heard_ns"]),
         started_ns=facts["started_ns"],
         received_ns=facts["received_ns"],
-        rung_ns=facts["rung_ns"],
         answered_ns=facts["answered_ns"],
     )
 

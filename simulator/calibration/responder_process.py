@@ -28,12 +28,9 @@ from callerside.simulator.calibration.responder import (
     Clear,
     Play,
     ResponderMachine,
-    Ring,
     streams,
 )
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
-
-_RINGING = 180
 
 
 class _Call:
@@ -44,7 +41,6 @@ class _Call:
         self._directory = directory
         self._machine = ResponderMachine(behaviour, leg.sample_rate_hz)
         self._name = "unnamed"
-        self._rung_ns = 0
         self._answered_ns = 0
         leg.start(self._take)
 
@@ -53,9 +49,6 @@ class _Call:
             self._name = given.called
         for effect in self._machine.handle(given, time.monotonic_ns()):
             match effect:
-                case Ring():
-                    self._leg.answer(_RINGING)
-                    self._rung_ns = time.monotonic_ns()  # the 180 has left
                 case Answer(after_ms=after_ms):
                     asyncio.get_running_loop().call_later(after_ms / 1000, self._answer)
                 case Play(pcm=pcm):
@@ -78,7 +71,6 @@ class _Call:
         )
         facts = {
             "received_ns": machine.received_ns,
-            "rung_ns": self._rung_ns,
             "answered_ns": self._answered_ns,
             "started_ns": machine.started_ns,
             "heard_ns": machine.heard_ns,

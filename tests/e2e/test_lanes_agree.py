@@ -61,7 +61,7 @@ OVERHEAD_APART_MS = 10.0 + 3.0
 """Medians of what agent and path add: half a packet, and what waking processes and filters take."""
 
 ONLY_SIP = {
-    "call_progressed": "SIP answers 100 Trying by itself; in memory nobody does",
+    "call_progressed": "SIP answers 100 Trying by itself; in memory nobody rings",
     "realtime_closed": "who notices the end first is up to the socket",
     "media_resumed": "a re-INVITE that locks the codec; in memory there is one codec",
 }
@@ -110,16 +110,7 @@ PATHS = [
 STORIES: Mapping[str, tuple[str, frozenset[str]]] = {
     "telephone": (
         "agent",
-        frozenset(
-            {
-                "call_received",
-                "ringing_sent",
-                "answer_sent",
-                "media_ready",
-                "beep_started",
-                "call_ended",
-            }
-        ),
+        frozenset({"call_received", "answer_sent", "media_ready", "beep_started", "call_ended"}),
     ),
     "API": (
         "agent",

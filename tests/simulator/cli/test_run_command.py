@@ -82,10 +82,9 @@ def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
     [
         ("budget: {intelligibility: 90}", 0),
         ("network: {loss: 20%}\nbudget: {intelligibility: 95, gap_ms: off}", 1),
-        ("budget: {ringing_ms: 500}", 0),
     ],
 )
-def test_what_a_caller_suffers_is_held_to_limits_in_memory_too(
+def test_how_well_an_answer_is_understood_is_held_to_a_limit_in_memory_too(
     callerside: Callerside, limit: str, code: int
 ) -> None:
     text = (
