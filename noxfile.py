@@ -26,6 +26,7 @@ OTHERS = tuple(
 ON_EACH_PYTHON = (
     *MACHINES, "tests/agent/telephony", "tests/conformance/test_sip_engines.py",
 )  # fmt: skip
+INSTALLED = ("tests/test_distribution.py", "tests/e2e/test_image.py")
 FEW_CALLS = ("first_call", "barge_in")
 CLIENTS = {
     "openai": ("openai[realtime]", {"newest": "3.57.0", "oldest": "2.0.0"}),
@@ -105,15 +106,22 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, in several processes; arguments go to pytest: `nox -s tests -- -n 0 -k slow`."""
     _install(session, "sim,languages,test")
-    # tests/support/side_by_side.py says which of them are played together. Many wait more than they
-    # work: one process more than there are processors.
-    processes = min(MOST_PROCESSES, 1 + _processors())
+    # tests/support/side_by_side.py says which of them are played together. Calls wait more than
+    # they work: for them one process more than there are processors, and one for what computes.
+    processes = min(MOST_PROCESSES, 2 + _processors())
     _run(session, "pytest", "-n", str(processes), "--dist", "loadfile", *session.posargs)
 
 
 def _processors() -> int:
     """Those that this process may use; os.process_cpu_count is not in every Python."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@nox.session
+def installed(session: nox.Session) -> None:
+    """What is installed from the wheel and in the image built for containers: it works."""
+    _install(session, "sim,languages,test")
+    _run(session, "pytest", "-q", *INSTALLED, *session.posargs)
 
 
 @nox.session
@@ -224,7 +232,7 @@ def soak(session: nox.Session) -> None:
 def disturbed(session: nox.Session) -> None:
     """While other work wants the processors: a good agent passes, and a late one is found."""
     _install(session, "sim,languages,test")
-    session.run("pytest", "tests/e2e/test_disturbed.py", env={"CALLERSIDE_DISTURBED": "1"})
+    session.run("pytest", "tests/e2e/test_disturbed.py")
 
 
 @nox.session

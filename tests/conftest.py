@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from reference_work import loop_s
-from side_by_side import is_side_by_side, place, scheduler, turn
+from side_by_side import give_way_if_quiet, is_side_by_side, place, scheduler, turn
 
 from callerside.agent.telephony.engines import survey
 from callerside.child_processes import command
@@ -27,8 +27,15 @@ ATTEMPTS_ON_A_STALLING_MACHINE = 3
 _begun_ns = pytest.StashKey[int]()
 
 
-collect_ignore = [] if "CALLERSIDE_DISTURBED" in os.environ else ["e2e/test_disturbed.py"]
-"""What disturbs the machine is for `nox -s disturbed`: nothing else could be measured meanwhile."""
+collect_ignore = ["test_distribution.py", "e2e/test_image.py", "e2e/test_disturbed.py"]
+"""Played where they are named: what builds wheels and an image by `nox -s installed`, what disturbs
+the machine by `nox -s disturbed`, for nothing else could be measured meanwhile.
+"""
+
+
+def pytest_configure() -> None:
+    """Each process of several is one that plays calls or one that only computes."""
+    give_way_if_quiet()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -29,6 +29,7 @@ CI = "`.ci/run` runs this line"
 INSTALLS = "installs; tests/test_distribution.py does it from a wheel"
 KEY = "needs a key"
 ROOT_NEEDED = "needs root, and a machine that may be changed"
+AGENT = "needs an agent of yours; tests/e2e/test_own_account.py runs it against a PBX and baresip"
 SOUND = "needs a sound card; tests/e2e/test_sip_peers.py calls with baresip from files"
 
 NOT_RUN = {
@@ -36,7 +37,7 @@ NOT_RUN = {
         "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s scenarios": CI,
         "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s tests": CI,
         'pip install -e ".[sim]"': INSTALLS,
-        "export OPENAI_API_KEY=...": KEY,
+        "callerside run my_call --agent sip:100@192.0.2.20 --account account.yaml": AGENT,
         "callerside-agent serve --config agent.yaml": KEY,
     },
     "deploy.md": {
@@ -44,7 +45,6 @@ NOT_RUN = {
         "callerside-env/bin/pip install .": INSTALLS,
         "callerside-env/bin/pip install '.[sim]'": INSTALLS,
         "sudo apt install baresip-core": ROOT_NEEDED,
-        "export OPENAI_API_KEY=...": KEY,
         "callerside-env/bin/callerside-agent serve --config agent.yaml": KEY,
         "baresip -f phone -e '/dial sip:bakery@127.0.0.1:5060'": SOUND,
         "sudo python3 -m venv /opt/callerside": ROOT_NEEDED,
@@ -69,6 +69,10 @@ NOT_RUN = {
     "fake-realtime.md": {
         "pip install 'callerside[sim]'": INSTALLS,
         "fake-realtime record --upstream wss://api.openai.com/v1/realtime --to call.realtime": KEY,
+    },
+    "your-agent.md": {
+        "CALLERSIDE_CALLER_PASSWORD=... callerside run my_call "
+        "--agent sip:+4930555@pbx.example.org --account account.yaml": AGENT,
     },
     "virtual-lane.md": {
         "callerside fuzz --seeds 10000 --jobs 2": "takes minutes; `nox -s tests` plays fewer seeds",

@@ -1,4 +1,7 @@
-"""Tests in several processes: what is red in one process is red in several, and who is alone is."""
+"""Tests in several processes: what is red in one process is red in several, and who is alone is.
+
+The last process is the one that only computes.
+"""
 
 import os
 import subprocess
@@ -18,6 +21,7 @@ markers =
     e2e: as ours
 """
 NOTES = """\
+import os
 import time
 from pathlib import Path
 import pytest
@@ -27,14 +31,17 @@ import pytest
 def test_noted(number):
     began_ns = time.monotonic_ns()
     time.sleep(0.02)
-    Path(f"{name}-{{number}}.told").write_text(f"{{began_ns}} {{time.monotonic_ns()}}")
+    who = f'{{os.environ["PYTEST_XDIST_WORKER"]}} {{os.nice(0)}}'
+    Path(f"{name}-{{number}}.told").write_text(f"{{began_ns}} {{time.monotonic_ns()}} {{who}}")
 """
 FILES = {
     "test_crash.py": "import os\ndef test_crash(): os.abort()\ndef test_behind(): pass\n",
     "test_skip.py": "import pytest\ndef test_skip(): pytest.skip('why')\n",
     "test_others.py": NOTES.format(name="others", mark=""),
     "test_lonely.py": NOTES.format(name="lonely", mark="pytestmark = pytest.mark.alone"),
+    "test_calls.py": NOTES.format(name="calls", mark="pytestmark = pytest.mark.e2e"),
 }
+PROCESSES = 3
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -48,7 +55,8 @@ def test_what_is_red_is_red_all_is_reported_and_who_is_to_be_alone_is(tmp_path: 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-n", "2"),
+            *(sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-n", str(PROCESSES)),
+            *("-p", "pytest_rerunfailures"),
             *("--dist", "loadfile", "--durations=0", "--junitxml=junit.xml"),
         ],
         cwd=tmp_path,
@@ -63,22 +71,29 @@ def test_what_is_red_is_red_all_is_reported_and_who_is_to_be_alone_is(tmp_path: 
     assert "crashed while running 'test_crash.py::test_crash'" in told
     assert "skipped where no test may be" in told
     assert "slowest durations" in told
-    assert "2 failed, 41 passed" in told  # of the file that crashed the rest, too
+    assert "2 failed, 61 passed" in told  # of the file that crashed the rest, too
 
     cases = list(ET.parse(tmp_path / "junit.xml").iter("testcase"))  # noqa: S314 - our own
     red = {case.get("name") for case in cases if case.find("failure") is not None}
-    assert len(cases) == 43
+    assert len(cases) == 63
     assert "test_skip" in red
 
     spans = {
         name: [told_by(path) for path in tmp_path.glob(f"{name}-*.told")]
-        for name in ("others", "lonely")
+        for name in ("others", "lonely", "calls")
     }
-    assert {name: len(found) for name, found in spans.items()} == {"others": 20, "lonely": 20}
+    assert {name: len(found) for name, found in spans.items()} == dict.fromkeys(spans, 20)
     for began, ended in spans["lonely"]:
-        assert [(b, e) for b, e in spans["others"] if b < ended and began < e] == []
+        beside = [*spans["others"], *spans["calls"]]
+        assert [(b, e) for b, e in beside if b < ended and began < e] == []
+
+    quiet = f"gw{PROCESSES - 1}"
+    told_of = {path.name: path.read_text().split()[2:] for path in tmp_path.glob("*.told")}
+    assert quiet not in {who for name, (who, _) in told_of.items() if name.startswith("calls-")}
+    niceness = {who: int(nice) for who, nice in told_of.values()}
+    assert {who for who, nice in niceness.items() if nice > min(niceness.values())} == {quiet}
 
 
 def told_by(path: Path) -> tuple[int, int]:
-    began_ns, ended_ns = map(int, path.read_text().split())
+    began_ns, ended_ns = map(int, path.read_text().split()[:2])
     return began_ns, ended_ns

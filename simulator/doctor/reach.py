@@ -21,6 +21,7 @@ LISTEN_S = 6.0
 """Longer than the 5 s between two reports of RTCP (RFC 3550 §6.2)."""
 SILENT_DBFS = -60.0
 _SIP_PORT = 5060
+_HIGHEST_PORT = 65_535
 _CODECS = {0: "PCMU", 8: "PCMA", 9: "G722"}
 _G711 = {0: AudioFormat("pcmu"), 8: AudioFormat("pcma")}
 """By payload type (RFC 3551)."""
@@ -85,6 +86,7 @@ class _Reach:
             self._add(
                 "name", State.BAD, f"{host} has no IPv4 address: {error.strerror}",
                 "see to the name; SRV records are not followed: write host:port",
+                f"-> which address has {host}?", f"<- {error.strerror}",
             )  # fmt: skip
             return None
         addresses = sorted({str(one[4][0]) for one in found})
@@ -105,6 +107,7 @@ class _Reach:
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
                 "is it the right port, and does a firewall let it through? "
                 "Try the other transport: ;transport=tcp or ;transport=udp",
+                *([f"-> SYN to {where}"] if over == "tcp" else []), _refusal(error),
             )  # fmt: skip
             return
         dialog = Dialog(self._wire, self._uri, self._account)
@@ -117,7 +120,7 @@ class _Reach:
             media = self._codec(answer)
             if media is not None:
                 self._address(answer, media)
-                self._sound(media)
+                self._sound(answer, media)
         finally:
             dialog.bye(ASK_S)
 
@@ -128,7 +131,8 @@ class _Reach:
         except OSError as error:
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
-                "nothing listens there: see to host, port and transport", *self._wire.log,
+                "nothing listens there: see to host, port and transport",
+                *self._wire.log, _refusal(error),
             )  # fmt: skip
             return False
         if answer is None:
@@ -151,7 +155,7 @@ class _Reach:
         except OSError as error:
             self._add(
                 "answer", State.BAD, f"{where}: {error.strerror or error}",
-                "the other side went away", *self._wire.log,
+                "the other side went away", *self._wire.log, _refusal(error),
             )  # fmt: skip
             return None
         before = f" after {', '.join(dict.fromkeys(rang))}" if rang else ""
@@ -194,9 +198,15 @@ class _Reach:
                 *sdp.splitlines(),
             )  # fmt: skip
             return None
-        host = _connection(sdp)
-        self._add("codec", State.FINE, f"{known[0]}, by {audio[2]} to {host}:{audio[1]}")
-        return host, int(audio[1]), types
+        host, port = _connection(sdp), int(audio[1])
+        if not host or port > _HIGHEST_PORT:
+            self._add(
+                "codec", State.BAD, "the answer says not where to send sound",
+                f"expected c=IN IP4 ADDRESS and a port of 1 to {_HIGHEST_PORT}", *sdp.splitlines(),
+            )  # fmt: skip
+            return None
+        self._add("codec", State.FINE, f"{known[0]}, by {audio[2]} to {host}:{port}")
+        return host, port, types
 
     def _address(self, answer: SipMessage, media: tuple[str, int, list[int]]) -> None:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
@@ -216,35 +226,57 @@ class _Reach:
             self._add(
                 "address", State.DOUBTFUL, told,
                 "sound comes back only if the other side sends to where yours comes from",
+                f"-> c=IN IP4 {here}", f"<- Via: {answer.header('via')}",
             )  # fmt: skip
         else:
             self._add("address", State.FINE, f"sound goes to {host}, SIP to {there}")
 
-    def _sound(self, media: tuple[str, int, list[int]]) -> None:
+    def _sound(self, answer: SipMessage, media: tuple[str, int, list[int]]) -> None:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
         host, port, _ = media
         came = self._wire.exchange_media((host, port), self._listen_s)
-        said = f"to port {self._wire.rtp.getsockname()[1]} in {self._listen_s:.0f} s"
-        hears = _hears(came)
+        here, at = self._wire.rtp.getsockname()
+        said = f"to port {at} in {self._listen_s:.0f} s"
+        sdp = [f"-> c=IN IP4 {here}", f"-> m=audio {at}"]
+        sdp += [f"<- {one}" for one in answer.description.splitlines() if one[:2] in ("c=", "m=")]
         if not came.packets:
             self._add(
-                "sound", State.BAD, f"one-way or no sound: no RTP packet came {said}; {hears}",
+                "sound", State.BAD,
+                f"one-way or no sound: no RTP packet came {said}; {_hears(came)}",
                 "a firewall or NAT keeps it out, or it is sent elsewhere: look there with tcpdump",
-                *self._wire.log,
+                *sdp, *([came.deaf] if came.deaf else []),
             )  # fmt: skip
             return
-        told = f"{len(came.packets)} packets came from {_sources(came)}, {_level(came)}; {hears}"
+        told = f"{len(came.packets)} packets came from {_sources(came)}, {_level(came)}; "
+        told += _hears(came)
         elsewhere = {source[0] for source in came.sources} - {host}
         loudest = _loudest_dbfs(came)
-        if loudest is not None and loudest < SILENT_DBFS:
-            self._add("sound", State.DOUBTFUL, told, "it says nothing: should it greet?")
+        if came.deaf and not came.hears_us:
+            self._add(
+                "sound", State.BAD, f"one-way: {told}",
+                f"what is sent to {host}:{port} does not get there: a firewall or NAT on its side, "
+                "or that address is not the one it listens at", *sdp, came.deaf,
+            )  # fmt: skip
+        elif loudest is not None and loudest < SILENT_DBFS:
+            advice = "it says nothing: should it greet?"
+            self._add("sound", State.DOUBTFUL, told, advice, came.first)
         elif elsewhere:
             self._add(
                 "sound", State.DOUBTFUL, told,
                 f"its SDP named {host}: a phone that keeps to that hears nothing of this",
+                *sdp, came.first,
             )  # fmt: skip
         else:
             self._add("sound", State.FINE, told)
+
+
+def _refusal(error: OSError) -> str:
+    """What came instead of an answer."""
+    if isinstance(error, ConnectionRefusedError):
+        return "<- refused (of TCP: RST; of UDP: ICMP, port unreachable)"
+    if isinstance(error, TimeoutError):
+        return "<- nothing"
+    return f"<- {error.strerror or error}"
 
 
 def _head(message: SipMessage) -> list[str]:
@@ -262,8 +294,9 @@ def _connection(sdp: str) -> str:
 
 
 def _is_private(host: str) -> bool:
+    """Also of a provider's own network (100.64.0.0/10), which nobody else reaches."""
     try:
-        return ipaddress.ip_address(host).is_private
+        return not ipaddress.ip_address(host).is_global
     except ValueError:
         return False
 

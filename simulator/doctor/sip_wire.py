@@ -21,6 +21,11 @@ from callerside.agent.telephony.sip_message import SipMessage
 _T1_S, _T2_S = 0.5, 4.0
 """RFC 3261 §17.1.1.1."""
 _MOST_BYTES = 65_536
+_SHOWN_BYTES = 32
+_SETTLED_S = 2.0
+"""Whoever hears us so long knows of us: a receiver waits for two packets (RFC 3550 §A.1)."""
+_REPORTS = (200, 201)
+"""Types of RTCP: of a sender, of a receiver (RFC 3550 §6.4)."""
 _SILENCE = b"\xff" * 160
 """20 ms of PCMU."""
 _FRAME_S = 0.02
@@ -40,6 +45,10 @@ class Arrivals:
     """Packets of RTCP."""
     hears_us: bool = False
     """Whether one of those reports of what we sent."""
+    first: str = ""
+    """The first packet of RTP, as it came."""
+    deaf: str = ""
+    """The last report that knew nothing of what had been sent for `_SETTLED_S`, as it came."""
 
 
 class Wire:
@@ -134,19 +143,23 @@ class Wire:
                         self.rtp.sendto(packet, to)
             wait_s = max(0.0, frame * _FRAME_S - now_s)
             for readable in select.select([self.rtp, self.rtcp], [], [], wait_s)[0]:
-                self._take(readable, came)
+                self._take(readable, came, time.monotonic() - began_s)
         return came
 
-    def _take(self, readable: socket.socket, came: Arrivals) -> None:
+    def _take(self, readable: socket.socket, came: Arrivals, at_s: float) -> None:
         with contextlib.suppress(OSError):
             data, source = readable.recvfrom(_MOST_BYTES)
             packet = parse(data)
             if packet is not None:
+                came.first = came.first or _dump("RTP", data, source)
                 came.packets.append(packet)
                 came.sources.add(source[:2])
             elif len(data) >= 8 and data[0] >> 6 == 2:
                 came.reports += 1
-                came.hears_us |= self.source.to_bytes(4, "big") in data[8:]
+                knows_us = self.source.to_bytes(4, "big") in data[8:]
+                came.hears_us |= knows_us
+                if data[1] in _REPORTS and not knows_us and at_s > _SETTLED_S:
+                    came.deaf = _dump("RTCP", data, source)
 
 
 def uuid_32() -> int:
@@ -190,9 +203,10 @@ class Dialog:
             self._wire.send(self._request("ACK", self._cseq))
         return answer
 
-    def bye(self, wait_s: float) -> SipMessage | None:
-        """End the call; the final answer."""
-        return self._ask("BYE", wait_s)
+    def bye(self, wait_s: float) -> None:
+        """End the call; whoever has gone meanwhile has ended it, too."""
+        with contextlib.suppress(OSError):
+            self._ask("BYE", wait_s)
 
     def cancel(self, wait_s: float) -> None:
         """Give up a call that nobody answers."""
@@ -314,6 +328,13 @@ def _rtp_pair(here: str) -> tuple[socket.socket, socket.socket]:
         else:
             return rtp, rtcp
     raise OSError(f"no pair of UDP ports is free on {here}")
+
+
+def _dump(kind: str, data: bytes, source: tuple[str, int]) -> str:
+    """A packet as it came: from where, how long, and how it begins."""
+    more = " ..." if len(data) > _SHOWN_BYTES else ""
+    begins = data[:_SHOWN_BYTES].hex(" ")
+    return f"<- {kind} from {source[0]}:{source[1]}, {len(data)} bytes: {begins}{more}"
 
 
 def _shown(message: str) -> str:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import psutil
 import pytest
-from agent_rig import Agent, fake_realtime, until
+from agent_rig import PYTHON, Agent, fake_realtime, until
 from pytest_benchmark.fixture import BenchmarkFixture
 from sip_rig import Phone
 
@@ -48,7 +48,7 @@ def _once(benchmark: BenchmarkFixture, work: Callable[[], Result]) -> Result:
 def agent(tmp_path: Path) -> Iterator[Agent]:
     replies = [{"say": "We are open from nine in the morning until six in the evening."}] * 3
     with fake_realtime(tmp_path, {"replies": replies}) as url:
-        agent = Agent(tmp_path, {"realtime": {"url": url}})
+        agent = Agent(tmp_path, {"realtime": {"url": url}}, runner=PYTHON)
         yield agent
         agent.close()
 

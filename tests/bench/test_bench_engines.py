@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from agent_rig import Agent, fake_realtime
+from agent_rig import PYTHON, Agent, fake_realtime
 from engines_table import PAGE, Figures, page_with
 from process_cost import answers_ms, call_cost, sent_intervals_ms, share
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -74,7 +74,7 @@ def figures(engine: EngineName, folder: Path, in_full: bool) -> Figures:
             "sip": {"engine": engine, "port": 0},
         }
         for calls, count in ((4, 1), (MANY, workers))[: 2 if in_full else 1]:
-            agent = Agent(folder, settings, "--workers", str(count))
+            agent = Agent(folder, settings, "--workers", str(count), runner=PYTHON)
             try:
                 (idle,) = share([psutil.Process(agent.process.pid)], idle_s)
                 cost = call_cost(agent, phone, calls, length_s, question, idle)

@@ -1,6 +1,6 @@
 """While other work wants the processors, a good agent passes, and what is wrong is still found.
 
-`nox -s disturbed` plays it (`CALLERSIDE_DISTURBED`): it measures, and takes a minute and a half.
+`nox -s disturbed` plays it: it measures, and takes a minute and a half.
 """
 
 import json

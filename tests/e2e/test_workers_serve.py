@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+import warm_processes
 import yaml
 from agent_rig import Agent, fake_realtime, until
 from raw_sip import RawPhone
@@ -362,15 +362,8 @@ def run(
     config = tmp_path / "agent.yaml"
     config.write_text(yaml.safe_dump(settings))
     env = {**os.environ, "OPENAI_API_KEY": "sk-unused-in-this-test"}
-    env.pop("PYTHONUNBUFFERED", None)  # it changes what C code's own output does
-    return subprocess.run(
-        [sys.executable, "-m", "callerside.agent.cli", "serve", "--config", str(config), *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=env,
-        check=False,
-    )
+    command = ("serve", "--config", str(config), *options)
+    return warm_processes.run("callerside.agent.cli", *command, environment=env, timeout=60)
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "workers"])

@@ -17,7 +17,10 @@ from typing import Any
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from warm_processes import WarmProgram
 
+PYTHON = (sys.executable, "-m")
+"""Runs a module as a user does, where what that costs is measured."""
 WAIT_S = 30.0
 """For anything that should come soon; long, because other work shares the machine."""
 
@@ -25,28 +28,36 @@ WAIT_S = 30.0
 class Program:
     """One of our programs as a child process, ready when it has said so.
 
-    `runner` is what runs a module: this Python, or one in a container.
+    `runner` is what runs a module, where that matters: a Python of a kind, or one in a container.
     """
 
     def __init__(
         self,
         folder: Path,
         name: str,
+        module: str,
         *arguments: str,
-        runner: Sequence[str] = (sys.executable, "-m"),
+        runner: Sequence[str] = (),
     ) -> None:
         self.log_path = folder / f"{name}.log"
+        env = {**os.environ, "OPENAI_API_KEY": "", "XDG_CACHE_HOME": str(folder / "cache")}
+        self.process: subprocess.Popen[bytes] | WarmProgram
         with self.log_path.open("w") as log:
-            self.process = subprocess.Popen(
-                [*runner, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, "OPENAI_API_KEY": "", "XDG_CACHE_HOME": str(folder / "cache")},
-            )
+            if runner:
+                self.process = subprocess.Popen(
+                    [*runner, module, *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=env,
+                )
+            else:
+                self.process = WarmProgram(module, arguments, env, log)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode().split()
-        assert line[:1] == ["ready"], f"{name} is not ready: {line} {self.log_path.read_text()}"
+        if line[:1] != ["ready"]:
+            self.close()
+            raise AssertionError(f"{name} is not ready: {line} {self.log_path.read_text()}")
         self.addresses = line[1:]
 
     @property
@@ -85,7 +96,7 @@ class Agent(Program):
         folder: Path,
         settings: Mapping[str, Any],
         *options: str,
-        runner: Sequence[str] = (sys.executable, "-m"),
+        runner: Sequence[str] = (),
     ) -> None:
         self.http_port = free_port()
         merged = {

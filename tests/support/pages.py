@@ -37,16 +37,23 @@ class Block:
         """What is typed, each with its continued lines; in a console's block what follows a $."""
         lines = re.sub(r"\\\n\s*", "", self.text).splitlines()
         if self.language == "console":
-            return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+            typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+            assert typed, f"{self.name}: nothing is typed here, where a line does after $"
+            return typed
         return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """All of a page, in order."""
+    """All of a page, in order; each stands between fences: by indents alone it would be missed."""
     lines = page.read_text(encoding="utf-8").splitlines()
     begin: tuple[int, str, str] | None = None
     for number, line in enumerate(lines):
         fence = _FENCE.match(line)
+        if begin is None:
+            where = f"{page.name}:{number + 1}"
+            assert fence or not line.strip().startswith("```"), f"{where}: a fence of another kind"
+            is_block = line.startswith("    ") and number and not lines[number - 1].strip()
+            assert not is_block, f"{where}: a block without fences"
         if begin is None and fence:
             begin = (number + 1, fence[1], fence[2])
         elif begin is not None and line.strip() == "```":

@@ -3,12 +3,15 @@
 A file is played by one process, in its order: what its fixtures of a module start is started once,
 and no two of its tests take the same port. Files whose tests mostly wait, for calls in real time,
 come first, the longest of them before the others, so that no process has one of these to itself at
-the end, when all others are done.
+the end, when all others are done. Meanwhile the last process plays the files that only compute, and
+gives way to all others: it takes what these leave of the processors while they wait.
 """
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,11 @@ LONGEST = (
     "test_own_account.py",
 )
 """Files in which a process is busy for longer than in any other, the longest first."""
+
+LEAST_FOR_A_QUIET_ONE = 3
+"""Processes: with fewer each plays everything."""
+GIVES_WAY = 5
+"""As `nice` has it. With more of it a test that computes could meet its time limit."""
 
 
 def scheduler(config: pytest.Config, log: Any) -> object:
@@ -56,8 +64,35 @@ def scheduler(config: pytest.Config, log: Any) -> object:
                 self._reschedule(other)
             return str(crashed)
 
+        def _assign_work_unit(self, node: Any) -> None:
+            """The next one, or to the one that only computes the next that places no call."""
+            is_quiet = node.gateway.id == _quiet(self.numnodes)
+            for scope in self.workqueue:
+                if not (is_quiet and _places_calls(config.rootpath / scope)):
+                    self.workqueue.move_to_end(scope, last=False)
+                    super()._assign_work_unit(node)
+                    return
+            node.shutdown()
+
     config.option.loadscopereorder = False
     return Scheduler(config, log)
+
+
+def _quiet(processes: int) -> str:
+    """Whose name it is that the one has which only computes; empty: there is none."""
+    return f"gw{processes - 1}" if processes >= LEAST_FOR_A_QUIET_ONE else ""
+
+
+@cache
+def _places_calls(path: Path) -> bool:
+    return "pytest.mark.e2e" in path.read_text(encoding="utf-8")
+
+
+def give_way_if_quiet() -> None:
+    """In each process: the one that only computes lets the others go first."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+    if os.environ.get("PYTEST_XDIST_WORKER", "none") == _quiet(processes):
+        os.nice(GIVES_WAY)
 
 
 def place(item: pytest.Item) -> int:

@@ -6,7 +6,6 @@ All that is timed is read from stamps, never from how long the test itself took.
 """
 
 import asyncio
-import multiprocessing
 import os
 import time
 import traceback
@@ -19,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import psutil
+import warm_processes
 
 from callerside.agent.telephony.engine import AnsweringEndpoint, EngineChoice
 from callerside.agent.telephony.engines import choose
@@ -90,14 +90,10 @@ class Phone:
         *,
         engine: EngineChoice | None = None,
     ) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_main,
-            args=(kind, engine or ENGINES[kind], options, relay, theirs),
-            daemon=True,
+        self._pipe, theirs = warm_processes.pipe()
+        self.process = warm_processes.start(
+            _main, kind, engine or ENGINES[kind], options, relay, theirs
         )
-        self.process.start()
         theirs.close()
         self.port: int = self._reply(START_S)
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pystoi import stoi
 
 from callerside import audio
 from callerside.reports.evidence import CallEvidence, CallInfo
@@ -85,6 +84,8 @@ def test_it_is_what_others_compute(sent: NDArray[np.int16], noise: int) -> None:
     rng = np.random.default_rng(noise)
     heard = (sent + rng.normal(0, noise, sent.size)).clip(-32768, 32767).astype(np.int16)
     heard[3_000:4_000] = 0
+    from pystoi import stoi  # with all of scipy, which every process of the tests would load
+
     theirs = 100 * stoi(sent.astype(float), heard.astype(float), RATE_HZ)
     ours = intelligibility.intelligibility(sent, heard)
     assert ours == pytest.approx(theirs, abs=0.4)  # another resampler

@@ -59,6 +59,12 @@ def test_what_is_fine_is_one_line_and_the_rest_has_its_evidence() -> None:
     ("given", "told"),
     [
         (["doctor", "100@host"], "expected sip:number@host"),
+        (["doctor", "sip:100@host:66000"], "with a port of 1 to 65535"),
+        (["doctor", "sip:100@host:port"], "with a port of 1 to 65535"),
+        (["doctor", "sip:100@[::1]:5060"], "IPv6 is not spoken here"),
+        (["doctor", "sips:100@host"], "TLS is not spoken here"),
+        (["doctor", "sip:100@host;transport=tls"], "TLS is not spoken here"),
+        (["doctor", "sip:100@host;transport=ws"], "transport=ws: expected udp or tcp"),
         (["doctor", "--account", "nothing.yaml"], "expected the address"),
         (["doctor", "sip:1@127.0.0.1", "--account", "nothing.yaml"], "nothing.yaml"),
     ],

@@ -99,6 +99,7 @@ def test_an_agent_that_can_be_called_is_fine_from_end_to_end() -> None:
 def test_a_name_that_is_none() -> None:
     found = by_stage(reach("sip:100@nobody.invalid"))
     assert found["name"].state is State.BAD
+    assert found["name"].evidence[0] == "-> which address has nobody.invalid?"
     assert {found[stage].state for stage in STAGES[1:]} == {State.UNKNOWN}
 
 
@@ -110,6 +111,9 @@ def test_a_port_where_nothing_listens(over: str) -> None:
     found = by_stage(reach(f"sip:100@127.0.0.1:{port};transport={over}"))
     assert found["transport"].state is State.BAD
     assert "refused" in found["transport"].told
+    sent, got = found["transport"].evidence
+    assert sent.startswith("-> SYN to" if over == "tcp" else "-> OPTIONS sip:100@")
+    assert got.startswith("<- refused")
 
 
 @pytest.mark.parametrize(
@@ -160,12 +164,104 @@ def test_an_answer_without_a_codec_of_ours() -> None:
         assert by_stage(reach(f"sip:100@127.0.0.1:{port}"))["codec"].state is State.BAD
 
 
+@pytest.mark.parametrize(
+    "body",
+    [sdp(99_999), sdp(4_000).replace("c=IN IP4 127.0.0.1\r\n", "")],
+    ids=["port", "address"],
+)
+def test_an_answer_that_says_not_where_to_send_sound(body: str) -> None:
+    with telephone(answering("200 OK", body=body)) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}"))
+    assert found["codec"].state is State.BAD
+    assert "says not where to send sound" in found["codec"].told
+    assert "t=0 0" in found["codec"].evidence
+
+
 def test_no_sound_comes_back() -> None:
     with telephone(answering("200 OK", body=sdp(9))) as port:
         found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.3))
     assert found["codec"].state is State.FINE
     assert found["sound"].state is State.BAD
     assert "no RTP packet came" in found["sound"].told
+    offer, at, *theirs = found["sound"].evidence
+    assert offer == "-> c=IN IP4 127.0.0.1"
+    assert at.startswith("-> m=audio ")
+    assert theirs == ["<- c=IN IP4 127.0.0.1", "<- m=audio 9 RTP/AVP 0"]
+
+
+def test_sound_that_goes_one_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is heard, and its own reports know of nothing that it should have got."""
+    from callerside.simulator.doctor import sip_wire
+
+    monkeypatch.setattr(sip_wire, "_SETTLED_S", 0.1)
+    packet = bytes.fromhex("80000001000000a000000007") + bytes([0x10]) * 160
+    report = bytes.fromhex("80c80006" + "00000007" + 20 * "00")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
+        telephone_of_calls() as (
+            port,
+            invites,
+        ),
+    ):
+        rtp.bind(("127.0.0.1", 0))
+        over = threading.Event()
+
+        def send() -> None:
+            while not over.wait(0.02):
+                for invite in invites:
+                    to = int(re.findall(r"m=audio (\d+)", invite)[0])
+                    rtp.sendto(packet, ("127.0.0.1", to))
+                    rtp.sendto(report, ("127.0.0.1", to + 1))
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.5))
+        finally:
+            over.set()
+            thread.join()
+    assert found["sound"].state is State.BAD
+    assert found["sound"].told.startswith("one-way: ")
+    assert "says nothing of ours" in found["sound"].told
+    assert found["sound"].evidence[-1].startswith("<- RTCP from 127.0.0.1:")
+    assert "80 c8 00 06 00 00 00 07" in found["sound"].evidence[-1]
+
+
+@contextmanager
+def telephone_of_calls() -> Iterator[tuple[int, list[str]]]:
+    """One that takes every call; its port, and the INVITEs so far."""
+    invites: list[str] = []
+
+    def answer(request: str) -> list[str]:
+        invites.extend([request] if request.startswith("INVITE") else [])
+        return answering("200 OK", body=sdp(9))(request)
+
+    with telephone(answer) as port:
+        yield port, invites
+
+
+def test_whoever_goes_away_in_the_middle_is_reported_as_far_as_it_came() -> None:
+    """Its BYE is refused, and what was seen before is told all the same."""
+    answer = answering("200 OK", body=sdp(9))
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                for _ in range(3):  # OPTIONS, INVITE, ACK
+                    for response in answer(peer.recv(65_536).decode()):
+                        peer.sendall(response.encode())
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        uri = f"sip:100@127.0.0.1:{server.getsockname()[1]};transport=tcp"
+        found = by_stage(reach(uri, listen_s=0.3))
+        thread.join()
+    assert found["codec"].state is State.FINE
+    assert found["sound"].state is State.BAD
 
 
 def test_a_private_address_for_sound_behind_a_public_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +273,7 @@ def test_a_private_address_for_sound_behind_a_public_one(monkeypatch: pytest.Mon
         found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.1))
     assert found["address"].state is State.BAD
     assert "192.168.1.5" in found["address"].told
+    assert "c=IN IP4 192.168.1.5" in found["address"].evidence
     assert "public_host" in found["address"].advice
 
 

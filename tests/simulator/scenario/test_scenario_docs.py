@@ -1,12 +1,15 @@
 """What docs/scenarios.md shows is what the loader takes."""
 
 import re
+import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from callerside.audio import to_samples, tone
 from callerside.audio_files import write_wav
@@ -64,6 +67,22 @@ def test_the_workflow_runs_commands_that_exist() -> None:
         ("virtual", "out/virtual"),
         ("sip", "out/sip"),
     ]
+
+
+def test_the_workflow_needs_nothing_of_ours_in_the_repository_that_it_plays() -> None:
+    """No checkout of callerside, and none of the files that setup-python's `cache` asks for."""
+    workflow = yaml.safe_load((DOCS / "github-actions.yml").read_text())
+    steps = workflow["jobs"]["calls"]["steps"]
+    (install,) = [step["run"] for step in steps if step.get("run", "").startswith("pip ")]
+    *command, given = shlex.split(install)
+    assert command == ["pip", "install"]
+    wanted = Requirement(given)
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    assert wanted.name == project["name"]
+    assert wanted.extras <= set(project["optional-dependencies"])
+    assert wanted.url == f"git+{project['urls']['Source']}"
+    (python,) = [step["with"] for step in steps if "setup-python" in step.get("uses", "")]
+    assert set(python) == {"python-version"}
 
 
 def test_the_workflow_shows_the_summary_and_keeps_the_report_whatever_happened() -> None:
