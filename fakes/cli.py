@@ -1,6 +1,7 @@
 """`fake-realtime`: a Realtime API that needs no key, on your own machine.
 
-Exit codes: 0 all went well, 2 it could not begin (bad input, port in use).
+Exit codes: 0 all went well, 1 `diff` has found something, 2 it could not begin (bad input, port in
+use).
 """
 
 import argparse
@@ -12,7 +13,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,15 @@ from callerside.announcements import Announcements
 from callerside.audio_files import AudioFileError
 from callerside.child_processes import end_with_parent
 from callerside.fakes.recording.cassette import read_cassette
-from callerside.fakes.recording.format import RecordingError, read_recording, write_recording
+from callerside.fakes.recording.comparison import differences
+from callerside.fakes.recording.conversation import describe
+from callerside.fakes.recording.format import (
+    Recording,
+    RecordingError,
+    read_recording,
+    write_recording,
+)
+from callerside.fakes.recording.known_events import first_unknown
 from callerside.fakes.recording.replay import Pace, ReplayOptions
 from callerside.fakes.recording.transcript import narrate
 from callerside.fakes.script.loader import ScriptError, load_prepared
@@ -96,11 +105,21 @@ example:
 """
 
 INSPECT_EXAMPLES = """\
-One line an event: when it passed (seconds), --> for the client's and <-- for the server's, and what
-matters of it. What flows between two of them (audio, words of a transcript) is one line.
+One line for each thing said, called or refused: when (seconds), by whom, and how long it took. With
+--events one line an event: --> for the client's and <-- for the server's, and what matters of it;
+what flows between two of them (audio, words of a transcript) is one line.
+
+examples:
+  fake-realtime inspect call.realtime
+  fake-realtime inspect --events call.realtime | grep -v rate_limits
+"""
+
+DIFF_EXAMPLES = """\
+One line for each thing that is said, called or refused in the first alone (-), or in the second
+alone (+). Times, lengths and ids are no difference. Exit code 1: they differ; 0: they say the same.
 
 example:
-  fake-realtime inspect call.realtime | grep -v rate_limits
+  fake-realtime diff before.realtime after.realtime
 """
 
 
@@ -156,7 +175,14 @@ def _parser() -> argparse.ArgumentParser:
         commands, "inspect", "print a recording as a conversation", epilog=INSPECT_EXAMPLES
     )
     inspect.add_argument("recording", type=Path, metavar="FILE", help="a recording, or a cassette")
+    inspect.add_argument(
+        "--events", action="store_true", help="event by event, each on a line, instead"
+    )
     inspect.set_defaults(run=_inspect)
+    diff = _add(commands, "diff", "compare two recordings by meaning", epilog=DIFF_EXAMPLES)
+    for name in ("one", "other"):
+        diff.add_argument(name, type=Path, metavar="FILE", help="a recording, or a cassette")
+    diff.set_defaults(run=_diff)
     return parser
 
 
@@ -354,17 +380,36 @@ def _convert(arguments: argparse.Namespace) -> int:
     except OSError as error:
         return _refuse(f"{arguments.to}: cannot be written: {error.strerror}")
     print(f"{arguments.to}: {len(recording.entries)} events")
+    if (unknown := first_unknown(recording)) is not None:
+        print(
+            f"{arguments.to}: cannot be replayed whole: {unknown}, is none of the API's; such "
+            "events are sent where they stood, and what released them is not known",
+            file=sys.stderr,
+        )
     return 0
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    path: Path = arguments.recording
-    recording = (read_cassette if path.suffix in (".yaml", ".yml") else read_recording)(path)
+    recording = _read(arguments.recording)
+    _print(narrate(recording) if arguments.events else describe(recording))
+    return 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    found = list(differences(_read(arguments.one), _read(arguments.other)))
+    _print(found)
+    return 1 if found else 0
+
+
+def _read(path: Path) -> Recording:
+    return (read_cassette if path.suffix in (".yaml", ".yml") else read_recording)(path)
+
+
+def _print(lines: Iterable[str]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever was said can be printed
-    for line in narrate(recording):
+    for line in lines:
         print(line)
-    return 0
 
 
 def _listen(server: AbstractAsyncContextManager[_Listening], arguments: argparse.Namespace) -> int:

@@ -104,9 +104,9 @@ def _add_compare(commands: Commands) -> None:
     parser = commands.add_parser(
         "compare",
         help="what changed between two runs, and how sure that is",
-        description="Compares run B with run A: per metric the difference with its 95 % interval "
-        "(bootstrap over repeats) and a verdict. Exits 1 when something surely got worse by more "
-        "than is tolerated.",
+        description="Compares run B with run A: per metric the difference, with the least and the "
+        "most that it may be (each with 95 % certainty), and a verdict. Exits 1 when something "
+        "surely got worse by more than is tolerated.",
         epilog="Example: callerside run --repeat 5, twice; then "
         "callerside compare out/<one> out/<other> --tolerance turn_ms=10",
     )
@@ -286,15 +286,12 @@ def _print_verdict(
 
 
 def _table(changes: list[Change]) -> str:
-    lines = [f"{'metric':<20} {'before':>9} {'after':>9} {'difference':>11}  95 % interval"]
+    lines = [f"{'metric':<20} {'before':>9} {'after':>9} {'difference':>11}  90 % interval"]
     for c in changes:
         interval = f"{c.low:+.1f} … {c.high:+.1f}" if c.by != "nothing" else "one value each"
-        verdict = (
-            f"{c.verdict}, REGRESSION (by more than {c.tolerance:g})" if c.regression else c.verdict
-        )
         lines.append(
             f"{c.name:<20} {c.before:>9.1f} {c.after:>9.1f} {c.difference:>+11.1f}  "
-            f"{interval:<19} {verdict}"
+            f"{interval:<19} {c.judged}"
         )
     return "\n".join(lines)
 

@@ -6,7 +6,8 @@ may be no recording and no server's marks, and what cannot be known is not repor
 """
 
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -33,6 +34,10 @@ INFO = "call.json"
 SAID = "said.json"
 CLEAN = "said.flac"
 """What the caller made heard, one after another, before it met the line."""
+ARRIVALS = "arrivals.jsonl"
+"""When each frame came in that the caller heard: what the ear is made of; nothing reads it."""
+DEPARTURES = "departures.jsonl"
+"""When those packets of the caller's left that left late."""
 ATTEMPT = "attempt-"
 """With its number: the folder of an attempt that does not count, in the call's own."""
 
@@ -196,6 +201,8 @@ class CallEvidence:
     """What the caller made heard, to the sample; None where that is not known."""
     clean: Samples | None = None
     """The clean sounds of `said` at the recording's rate, one behind another; None: not kept."""
+    late_departures: Mapping[int, int] = field(default_factory=dict)
+    """When a packet of the caller's left that left late: by the sample of the mouth at its end."""
     earlier: tuple["CallEvidence", ...] = ()
     """Of the attempts before this one, in folders of their own in the call's: they do not count."""
     outlined: bool = False
@@ -268,7 +275,8 @@ class CallEvidence:
         filter_ms = _FILTER_MS if self.info.lane == "sip" else 0.0
         frame = self.rate_hz // _FRAMES_A_SECOND
         packet = (sample + round(filter_ms * self.rate_hz / 1000)) // frame
-        return self.at_ns((packet + 1) * frame)
+        until = (packet + 1) * frame
+        return self.late_departures.get(until, self.at_ns(until))
 
     def clean_sound(self, number: int) -> Samples | None:
         """What the caller made heard, by its number in `said`, before noise, echo, gain, codec."""
@@ -314,6 +322,7 @@ def load_evidence(directory: Path) -> CallEvidence:
         server_sent=_read_audio(directory / SENT),
         said=_read_said(directory / SAID),
         clean=_read_clean(directory / CLEAN),
+        late_departures=_read_departures(directory / DEPARTURES),
         earlier=tuple(
             load_evidence(timeline.parent)
             for timeline in sorted(directory.glob(f"{ATTEMPT}*/{TIMELINE}"))
@@ -342,6 +351,16 @@ def read_recording(path: Path) -> tuple[Samples, int]:
             f"{path}: {samples.shape[1]} channels, expected two: what the caller said, and heard"
         )
     return samples, rate_hz
+
+
+def _read_departures(path: Path) -> dict[int, int]:
+    if not is_there(path):
+        return {}
+    try:
+        lines = [json.loads(line) for line in read_bytes(path).splitlines()]
+        return {int(line["until"]): int(line["at_ns"]) for line in lines}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise EvidenceError(f"{path}: cannot be read: {error!r}") from None
 
 
 def _read_info(path: Path, name: str) -> CallInfo:

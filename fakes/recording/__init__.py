@@ -1,3 +1,13 @@
 """Recorded sessions: their format, what caused what in them, and their replay."""
 
-__all__ = ["audio_files", "cassette", "format", "replay", "transcript", "turn"]
+__all__ = [
+    "audio_files",
+    "cassette",
+    "comparison",
+    "conversation",
+    "format",
+    "known_events",
+    "replay",
+    "transcript",
+    "turn",
+]

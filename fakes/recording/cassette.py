@@ -26,6 +26,11 @@ from callerside.fakes.recording.format import (
 )
 from callerside.files import read_text
 
+_OF_THE_BETA = {
+    f"response.{part}.{name}"
+    for part in ("audio", "audio_transcript", "text")
+    for name in ("delta", "done")
+}
 _SENDERS: dict[str, Sender] = {"sent": "client", "received": "server"}
 
 
@@ -51,7 +56,12 @@ def read_cassette(path: Path) -> Recording:
     if not isinstance(interactions, list):
         raise RecordingError(f"{path}:1: expected a mapping with a list of interactions")
     entries = [_entry(path, number, interaction) for number, interaction in enumerate(interactions)]
-    header = Header(model=_model(entries), timed=False, source=path.name)
+    header = Header(
+        dialect="beta" if any(entry.type in _OF_THE_BETA for entry in entries) else "ga",
+        model=_model(entries),
+        timed=False,
+        source=path.name,
+    )
     return Recording(header, tuple(entries))
 
 

@@ -45,11 +45,11 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
 
 def changes_table(changes: Sequence[Change]) -> str:
     """A comparison as a Markdown table."""
-    lines = ["| metric | before | after | difference (95 % interval) | |", "|---|--:|--:|--:|---|"]
+    lines = ["| metric | before | after | difference (90 % interval) | |", "|---|--:|--:|--:|---|"]
     lines += [
         f"| `{c.name}` | {c.before:.1f} | {c.after:.1f} {c.unit} "
         f"| {c.difference:+.1f} ({c.low:+.1f} … {c.high:+.1f}) "
-        f"| {c.verdict}{' ❌' if c.regression else ''} |"
+        f"| {c.judged}{' ❌' if c.regression else ''} |"
         for c in changes
     ]
     return "\n".join(lines) + "\n"

@@ -59,7 +59,14 @@ def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
             ("missing_ms", missing * to_ms, sent, missing_bound),
             ("repeated_ms", alignment.repeated * to_ms, sent, bound),
         ):
-            yield Measurement(name=name, value=value, turn=turn, detail=detail, bound=off)
+            yield Measurement(
+                name=name,
+                value=value,
+                turn=turn,
+                detail=detail,
+                bound=off,
+                span_ns=_span_ns(answer),
+            )
         yield from _clipped(answer, turn)
         yield _understood(answer, turn)
 
@@ -85,14 +92,28 @@ def _clipped(answer: Answer, turn: int | None) -> Iterator[Measurement | Unmeasu
     to_ms = 1000 / COMPARED_HZ
     first = answer.alignment.spans[0].start
     yield Measurement(
-        name="onset_clipped_ms", value=first * to_ms, turn=turn, bound=answer.start_bound
+        name="onset_clipped_ms",
+        value=first * to_ms,
+        turn=turn,
+        bound=answer.start_bound,
+        span_ns=(answer.start_ns - _EARLY_NS, answer.start_ns),
     )
     if _was_cut(answer):
         reason = "its end was not due: somebody spoke into it, or the call ended"
         yield Unmeasured(name="tail_clipped_ms", turn=turn, reason=reason)
         return
-    value = answer.alignment.unheard * to_ms
-    yield Measurement(name="tail_clipped_ms", value=value, turn=turn, bound=answer.end_bound)
+    yield Measurement(
+        name="tail_clipped_ms",
+        value=answer.alignment.unheard * to_ms,
+        turn=turn,
+        bound=answer.end_bound,
+        span_ns=(answer.end_ns, answer.end_ns + _AT_ITS_END_NS),
+    )
+
+
+def _span_ns(answer: Answer) -> tuple[int, int]:
+    """Of an answer: what the machine did at another time has put no fault into it."""
+    return answer.start_ns - _EARLY_NS, answer.end_ns + _AT_ITS_END_NS
 
 
 def _understood(answer: Answer, turn: int | None) -> Measurement | Unmeasured:

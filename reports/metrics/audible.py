@@ -203,20 +203,23 @@ def spoken(sounds: Sequence[Sound], *, pause_ms: float = PAUSE_MS) -> list[Sound
     return merged
 
 
-def overlap_ms(some: Sequence[Sound], others: Sequence[Sound]) -> tuple[float, ErrorBound]:
-    """For how long sounds of both were audible at once, and how far that may be off.
+def overlaps(
+    some: Sequence[Sound], others: Sequence[Sound]
+) -> tuple[list[tuple[int, int]], ErrorBound]:
+    """When sounds of both were audible at once, and how far all of that may be off, in ms.
 
     Both are in order and do not overlap. An edge that is in no overlap, but near to one, counts as
     far as it may have made one.
     """
-    total_ns = first = second = 0
+    found, first, second = [], 0, 0
     bound = EXACT
     while first < len(some) and second < len(others):
         one, other = some[first], others[second]
         ended = min(one, other, key=lambda sound: sound.end_ns)
         begun = max(one, other, key=lambda sound: sound.start_ns)
         length_ns = ended.end_ns - begun.start_ns
-        total_ns += max(0, length_ns)
+        if length_ns > 0:
+            found.append((begun.start_ns, ended.end_ns))
         edges = ended.end_bound + begun.start_bound
         near = min(edges.size, edges.size + length_ns / NS_PER_MS)
         if near > 0:
@@ -225,29 +228,48 @@ def overlap_ms(some: Sequence[Sound], others: Sequence[Sound]) -> tuple[float, E
             first += 1
         else:
             second += 1
-    return total_ns / NS_PER_MS, bound
+    return found, bound
 
 
-def longest_silence_ms(
-    sounds: Sequence[Sound], start_ns: int, end_ns: int
-) -> tuple[float, ErrorBound]:
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A time in which nothing was audible."""
+
+    start_ns: int
+    end_ns: int
+    bound: ErrorBound
+    """Of its length."""
+
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """From when to when."""
+        return self.start_ns, self.end_ns
+
+    @property
+    def length_ns(self) -> int:
+        """How long it lasted."""
+        return self.end_ns - self.start_ns
+
+
+def longest_silence(sounds: Sequence[Sound], start_ns: int, end_ns: int) -> Silence:
     """The longest time between two instants in which none of the sounds was audible.
 
-    With it, how far that may be off: the two instants are exact.
+    The two instants are exact.
     """
-    longest_ns, bound = 0, EXACT
+    longest = Silence(start_ns, start_ns, EXACT)
     silent_since, since_bound = start_ns, EXACT
     for sound in sorted(sounds, key=lambda s: s.start_ns):
         if sound.end_ns <= silent_since:
             continue
         if sound.start_ns >= end_ns:
             break
-        if sound.start_ns - silent_since > longest_ns:
-            longest_ns, bound = sound.start_ns - silent_since, since_bound + sound.start_bound
+        if sound.start_ns - silent_since > longest.length_ns:
+            bound = since_bound + sound.start_bound
+            longest = Silence(silent_since, sound.start_ns, bound)
         silent_since, since_bound = sound.end_ns, sound.end_bound
-    if end_ns - silent_since > longest_ns:
-        longest_ns, bound = end_ns - silent_since, since_bound
-    return longest_ns / NS_PER_MS, bound
+    if end_ns - silent_since > longest.length_ns:
+        longest = Silence(silent_since, end_ns, since_bound)
+    return longest
 
 
 def detected(evidence: CallEvidence, channel: int) -> list[Sound]:

@@ -9,6 +9,7 @@ from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
 from callerside.reports.metrics.error_bounds import ENERGY_END, ENERGY_ONSET, EXACT
 from callerside.reports.metrics.heard_call import HeardCall
+from callerside.reports.metrics.machine_paths import passed
 from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
 from callerside.reports.metrics.server_way import NO_WAY, Trip, way_of
 
@@ -18,6 +19,10 @@ _SHORT_NS = 300 * NS_PER_MS
 """In a bare recording, which says of nothing what it was meant to stop: a "mhm", or a cough."""
 _REASON_NS = 1500 * NS_PER_MS  # a server hears what it takes for a turn no later than that
 _AFTERWARDS_NS = 100 * NS_PER_MS
+_STOPS = ("realtime/speech_started", "agent/speech_started", "agent/playout_cleared")
+"""What a barge-in passes until its answer is cut."""
+_AT_THE_CUT_NS = 100 * NS_PER_MS
+"""What the machine did earlier leaves nothing of an answer unheard at its cut."""
 _REASONS: tuple[tuple[Source, str], ...] = (
     ("agent", "dtmf_received"),
     ("agent", "hang_up_sent"),
@@ -45,6 +50,9 @@ def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 detail=how,
                 bound=said.start_bound + bound,
                 span_ns=(said.start_ns, stop_ns),
+                taken=call.machine.of_sound(
+                    said.start_ns, [*passed(call.evidence, _STOPS, said.start_ns, stop_ns)], stop_ns
+                ),
             )
         else:
             yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how)
@@ -178,7 +186,9 @@ def _heard_errors(
         reported_ms = _reported_ms(evidence, truncate)
         item = str(truncate.fields.get("item"))
         answer = next((a for a in answers if a.item == item and a.found), None)
+        cut_ns = truncate.at_ns
         if answer is not None:
+            cut_ns = max(cut_ns, answer.end_ns)
             low_ms, high_ms = answer.heard_between_ms()
             bound = answer.end_bound
             how = "what was sent was found in what was heard"
@@ -195,6 +205,7 @@ def _heard_errors(
             value=error_ms,
             detail=f"reported {reported_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
             bound=bound,
+            span_ns=(truncate.at_ns - _AT_THE_CUT_NS, cut_ns + _AT_THE_CUT_NS),
         )
 
 

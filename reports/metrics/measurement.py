@@ -99,7 +99,9 @@ class Measurement:
     span_ns: tuple[int, int] | None = None
     """From when to when it was measured, where it is one stretch of time."""
     taken: Taken | None = None
-    """What the machine took of it, where that is told hop by hop; it is in the value."""
+    """What the machine took of it, where that is told part by part; it is in the value."""
+    packet_ms: float | None = None
+    """How long of it the wait for the next packet was, of 0 to 20 ms: that is chance."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

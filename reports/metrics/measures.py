@@ -15,21 +15,31 @@ from callerside.reports.metrics.audible import (
     NS_PER_MS,
     AudibleSegments,
     Sound,
-    longest_silence_ms,
-    overlap_ms,
+    longest_silence,
+    overlaps,
     spoken,
 )
 from callerside.reports.metrics.error_bounds import EXACT, NOTED, TONE_HZ
 from callerside.reports.metrics.heard_call import HeardCall
+from callerside.reports.metrics.machine_paths import (
+    ANSWERED,
+    CONNECTED,
+    GREETED,
+    MEDIA,
+    part_of,
+    passed,
+)
 from callerside.reports.metrics.machine_stalls import stall_intervals
-from callerside.reports.metrics.machine_time import MachineTime
+from callerside.reports.metrics.machine_time import AGENT, SERVER, MachineTime, Part
 from callerside.reports.metrics.measurement import (
     NOTHING_TAKEN,
     ErrorBound,
     Measurement,
+    Taken,
     Unmeasured,
 )
 from callerside.reports.metrics.server_way import NO_WAY, handshake
+from callerside.reports.metrics.turn_path import packet_wait_ms
 from callerside.reports.metrics.turns import Turn
 
 _FRAME_NS = 20 * NS_PER_MS
@@ -40,18 +50,19 @@ _ON_ITS_WAY_NS = 300 * NS_PER_MS
 def setup(call: HeardCall) -> Iterator[Measurement]:
     """From INVITE and 200 OK to a call that is ready, by marks alone."""
     evidence = call.evidence
-    spans: tuple[tuple[str, Source, str, str, float | None], ...] = (
-        ("answer_ms", "caller", "call_dialed", "call_answered", None),
+    spans: tuple[tuple[str, Source, str, str, float | None, tuple[str, ...]], ...] = (
+        ("answer_ms", "caller", "call_dialed", "call_answered", None, ANSWERED),
         (
             "connect_ms",
             "agent",
             "call_received",
             "realtime_connected",
             evidence.info.connect_delay_ms,
+            CONNECTED,
         ),
-        ("media_ready_ms", "agent", "call_received", "media_ready", None),
+        ("media_ready_ms", "agent", "call_received", "media_ready", None, MEDIA),
     )
-    for name, source, first, last, own_ms in spans:
+    for name, source, first, last, own_ms, path in spans:
         start = evidence.first(source, first)
         end = evidence.first(source, last, after_ns=start.at_ns) if start else None
         if start and end:
@@ -66,30 +77,49 @@ def setup(call: HeardCall) -> Iterator[Measurement]:
                 own_bound=trip.bound,
                 bound=_noted(evidence) if source == "caller" else EXACT,
                 span_ns=(start.at_ns, end.at_ns),
+                taken=_taken(call, path, start.at_ns, end.at_ns),
             )
-    yield from _ringing(evidence)
-    yield from _ready(evidence)
+    yield from _ringing(call)
+    yield from _ready(call)
 
 
-def _ringing(evidence: CallEvidence) -> Iterator[Measurement]:
+def _taken(call: HeardCall, path: tuple[str, ...], start_ns: int, end_ns: int) -> Taken:
+    """What the machine took of a time that ends with the last mark of a path."""
+    return call.machine.of_time(start_ns, passed(call.evidence, path, start_ns, end_ns))
+
+
+def _ringing(call: HeardCall) -> Iterator[Measurement]:
+    evidence = call.evidence
     dialed = evidence.first("caller", "call_dialed")
     for mark in evidence.find("caller", "call_progressed"):
         if dialed and mark.fields.get("status") == _RINGING:
-            value = _ms(mark.at_ns - dialed.at_ns)
-            yield Measurement(name="ringing_ms", value=value, bound=_noted(evidence))
+            received = passed(evidence, ("agent/call_received",), dialed.at_ns, mark.at_ns)
+            yield Measurement(
+                name="ringing_ms",
+                value=_ms(mark.at_ns - dialed.at_ns),
+                bound=_noted(evidence),
+                span_ns=(dialed.at_ns, mark.at_ns),
+                taken=call.machine.of_time(dialed.at_ns, [*received, part_of(mark)]),
+            )
             return
 
 
-def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
+def _ready(call: HeardCall) -> Iterator[Measurement]:
+    evidence = call.evidence
     received = evidence.first("agent", "call_received")
     greeted = evidence.first("agent", "greeting_ended")
     if not received or not greeted:
         return
     for mark in evidence.find("agent", "state_changed", after_ns=greeted.at_ns):
         if mark.fields.get("to") == "LISTENING":
-            value = _ms(mark.at_ns - received.at_ns)
-            span_ns = received.at_ns, mark.at_ns
-            yield Measurement(name="ready_ms", value=value, bound=EXACT, span_ns=span_ns)
+            way = passed(evidence, (*GREETED, "agent/greeting_ended"), received.at_ns, mark.at_ns)
+            yield Measurement(
+                name="ready_ms",
+                value=_ms(mark.at_ns - received.at_ns),
+                bound=EXACT,
+                span_ns=(received.at_ns, mark.at_ns),
+                taken=call.machine.of_time(received.at_ns, [*way, part_of(mark)]),
+            )
             return
 
 
@@ -112,8 +142,14 @@ def beep(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         bound = heard.start_bound + _noted(evidence)
         if begun:
             bound = ErrorBound(max(value, bound.size), begun)
-        span_ns = answered.at_ns, heard.start_ns
-        yield Measurement(name="beep_ms", value=value, detail=detail, bound=bound, span_ns=span_ns)
+        yield Measurement(
+            name="beep_ms",
+            value=value,
+            detail=detail,
+            bound=bound,
+            span_ns=(answered.at_ns, heard.start_ns),
+            taken=_taken_of_sound(call, MEDIA, answered.at_ns, "beep_started", heard.start_ns),
+        )
     if heard.hz is not None:
         yield Measurement(name="beep_hz", value=heard.hz, bound=TONE_HZ)
     if begun:
@@ -156,7 +192,18 @@ def greeting(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         detail=f"{origin}, {how}" if origin else how,
         bound=sound.start_bound + _noted(evidence),
         span_ns=(answered.at_ns, sound.start_ns),
+        taken=_taken_of_sound(call, GREETED, answered.at_ns, "greeting_started", sound.start_ns),
     )
+
+
+def _taken_of_sound(
+    call: HeardCall, path: tuple[str, ...], start_ns: int, played: str, heard_ns: int
+) -> Taken:
+    """What the machine took of the time until the agent was heard with what it marks as played."""
+    left = call.evidence.first("agent", played, after_ns=start_ns)
+    left_ns = left.at_ns if left is not None else None
+    ready = [*passed(call.evidence, path, start_ns, heard_ns if left_ns is None else left_ns)]
+    return call.machine.of_sound(start_ns, ready, heard_ns, left_ns)
 
 
 def _greeting_sent(audible: AudibleSegments, answers: Sequence[Answer]) -> Answer | None:
@@ -193,6 +240,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 yield Unmeasured(name=name, turn=turn.number, reason=turn.source)
             continue
         own_ms, taken = turn.own_ms, call.machine.of_way(turn.hops)
+        packet_ms = packet_wait_ms(turn.hops)
         yield Measurement(
             name="turn_ms",
             value=turn.turn_ms,
@@ -203,6 +251,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
             own_bound=turn.own_bound,
             span_ns=(turn.end_ns, turn.answer_ns),
             taken=taken,
+            packet_ms=packet_ms,
         )
         if own_ms is None:
             reason = turn.detail or "the server's own delay is not known"
@@ -216,6 +265,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 bound=turn.end_bound + turn.answer_bound + turn.own_bound,
                 span_ns=(turn.end_ns, turn.answer_ns),
                 taken=taken,
+                packet_ms=packet_ms,
             )
         yield from _links(turn, turn.answer_ns, call.machine)
 
@@ -246,6 +296,7 @@ def _links(turn: Turn, answer_ns: int, machine: MachineTime) -> Iterator[Measure
             bound=turn.answer_bound,
             span_ns=(delta_ns, answer_ns),
             taken=machine.of_way([hop for hop in turn.hops if hop.start_ns >= delta_ns]),
+            packet_ms=packet_wait_ms(turn.hops),
         )
 
 
@@ -258,11 +309,20 @@ def flow(call: HeardCall) -> Iterator[Measurement]:
     start_ns = answered.at_ns if answered else evidence.recording_start_ns
     end_ns = _call_end_ns(evidence)
     both = [*audible.mouth, *audible.ear]
-    silent_ms, bound = longest_silence_ms(both, start_ns, end_ns)
-    yield Measurement(name="dead_air_ms", value=silent_ms, bound=bound)
+    silence = longest_silence(both, start_ns, end_ns)
+    yield Measurement(
+        name="dead_air_ms",
+        value=_ms(silence.length_ns),
+        bound=silence.bound,
+        span_ns=silence.span_ns,
+        taken=call.machine.of_spans([silence.span_ns]),
+    )
     caller, agent = spoken(audible.mouth), spoken(_talk(evidence, audible))
-    both_ms, bound = overlap_ms(caller, agent)
-    yield Measurement(name="talk_over_ms", value=both_ms, bound=bound)
+    spans, bound = overlaps(caller, agent)
+    both_ms = sum(_ms(end_ns - start_ns) for start_ns, end_ns in spans)
+    yield Measurement(
+        name="talk_over_ms", value=both_ms, bound=bound, taken=call.machine.of_spans(spans)
+    )
     talked_ms = sum(sound.length_ms for sound in (*caller, *agent)) - both_ms
     if talked_ms > 0:
         share = 100 / talked_ms
@@ -302,17 +362,19 @@ def transport(call: HeardCall) -> Iterator[Measurement]:
     """How evenly the caller's audio went on, and what RTP lost of it."""
     evidence = call.evidence
     appends = [m.at_ns for m in evidence.find("agent", "audio_appended")]
-    where = "as sent"
+    traced, where = bool(appends), "as sent"
     if not appends:
         appends = [m.at_ns for m in evidence.find("realtime", "audio_received")]
         where = "as received: the agent traced no appends"
     if len(appends) > 1:
         intervals = [_ms(b - a) for a, b in pairwise(appends)]
+        value = measurement.percentile(intervals, 95)
         yield Measurement(
             name="append_interval_ms",
-            value=measurement.percentile(intervals, 95),
+            value=value,
             detail=f"p95 of {len(intervals)}, {where}",
             bound=EXACT,
+            taken=_taken_of_p95(call, appends, value, AGENT if traced else SERVER),
         )
     rtp = evidence.last("agent", "rtp_measured")
     if rtp:
@@ -327,6 +389,19 @@ def transport(call: HeardCall) -> Iterator[Measurement]:
             detail=f"{late.fields['packets']} packets were late by a millisecond at least",
             bound=EXACT,
         )
+
+
+def _taken_of_p95(call: HeardCall, at_ns: Sequence[int], value: float, owner: str) -> Taken:
+    """What the machine took of the 95th percentile of intervals that somebody's work ends."""
+    taken = [call.machine.of_time(a, [Part(b, owner)]) for a, b in pairwise(at_ns)]
+    if not any(taken):
+        return NOTHING_TAKEN
+    intervals = [_ms(b - a) for a, b in pairwise(at_ns)]
+    without = (
+        [length - getattr(one, how) for length, one in zip(intervals, taken, strict=True)]
+        for how in ("least_ms", "most_ms")
+    )
+    return Taken(*(value - measurement.percentile(rest, 95) for rest in without))
 
 
 def disturbed(call: HeardCall) -> Iterator[Measurement]:

@@ -7,19 +7,33 @@ sound which the server began when the last function of the turn had answered.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from callerside.clock import ms_to_ns
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
-from callerside.reports.metrics.audible import NS_PER_MS, longest_silence_ms
+from callerside.reports.metrics.audible import NS_PER_MS, longest_silence
 from callerside.reports.metrics.error_bounds import EXACT
 from callerside.reports.metrics.heard_call import HeardCall
-from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
+from callerside.reports.metrics.machine_paths import part_of
+from callerside.reports.metrics.machine_time import Part
+from callerside.reports.metrics.measurement import (
+    NOTHING_TAKEN,
+    ErrorBound,
+    Measurement,
+    Taken,
+    Unmeasured,
+)
 from callerside.reports.metrics.server_way import Trip, way_of
 from callerside.reports.metrics.turns import Turn, lead_ms_of
 
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
 _TELL_OF_RESPONSES: tuple[Source, ...] = ("agent", "realtime")
+_OF_THE_WAY: tuple[tuple[Source, str], ...] = (
+    ("realtime", "response_planned"),
+    ("realtime", "delta_sent"),
+    ("agent", "first_delta"),
+)
 _OF_THE_ANSWER = ("final_answer_ms", "answer_after_tools_ms", "tool_silence_ms")
 
 
@@ -47,7 +61,7 @@ def tool_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
             for one in _within(evidence, "tool_finished", turn.end_ns, until_ns)
             if one.fields.get("call_id") in {mark.fields.get("call_id") for mark in called}
         ]
-        yield from _each(called, finished, turn.number)
+        yield from _each(call, called, finished, turn.number)
         if len(finished) < len(called):
             reason = "a function had not answered when the caller spoke again, or the call ended"
             yield from (Unmeasured(name=name, reason=reason) for name in _OF_THE_ANSWER)
@@ -55,7 +69,9 @@ def tool_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         yield from _answer(call, turn, called[0], finished[-1], until_ns)
 
 
-def _each(called: Sequence[Mark], finished: Sequence[Mark], turn: int) -> Iterator[Measurement]:
+def _each(
+    call: HeardCall, called: Sequence[Mark], finished: Sequence[Mark], turn: int
+) -> Iterator[Measurement]:
     began = {mark.fields.get("call_id"): mark.at_ns for mark in called}
     for mark in finished:
         begun_ns = began[mark.fields.get("call_id")]
@@ -66,6 +82,7 @@ def _each(called: Sequence[Mark], finished: Sequence[Mark], turn: int) -> Iterat
             detail=str(mark.fields.get("name", "")),
             bound=EXACT,
             span_ns=(begun_ns, mark.at_ns),
+            taken=call.machine.of_time(begun_ns, [part_of(mark)]),
         )
 
 
@@ -83,6 +100,7 @@ def _answer(
         turn=turn.number,
         bound=turn.end_bound + heard.bound,
         span_ns=(turn.left_ns, heard.at_ns),
+        taken=_taken(call, turn, called, finished, heard),
     )
     since_ns = max([finished.at_ns, *_said_before(evidence, called.at_ns, heard)])
     own = _own(evidence, heard, since_ns)
@@ -94,9 +112,48 @@ def _answer(
         own_bound=None if own is None else own.bound,
         bound=heard.bound,
         span_ns=(since_ns, heard.at_ns),
+        taken=call.machine.of_sound(since_ns, *_played(evidence, heard, since_ns)),
     )
-    silence_ms, bound = longest_silence_ms(call.audible.ear, called.at_ns, heard.at_ns)
-    yield Measurement(name="tool_silence_ms", value=silence_ms, turn=turn.number, bound=bound)
+    silence = longest_silence(call.audible.ear, called.at_ns, heard.at_ns)
+    yield Measurement(
+        name="tool_silence_ms",
+        value=silence.length_ns / NS_PER_MS,
+        turn=turn.number,
+        bound=silence.bound,
+        span_ns=silence.span_ns,
+        taken=call.machine.of_spans([silence.span_ns]),
+    )
+
+
+def _taken(call: HeardCall, turn: Turn, called: Mark, finished: Mark, heard: _Heard) -> Taken:
+    """What the machine took up to the answer: of the turn's way, the functions, and the answer's.
+
+    What a function takes for itself is the agent's.
+    """
+    before = [hop for hop in turn.hops if hop.end_ns <= called.at_ns]
+    way = sum((call.machine.of_hop(hop) for hop in before), start=NOTHING_TAKEN)
+    begun_ns = max((turn.left_ns, *(hop.end_ns for hop in before)))
+    functions = call.machine.of_time(begun_ns, [part_of(called), part_of(finished)])
+    played = _played(call.evidence, heard, finished.at_ns)
+    return way + functions + call.machine.of_sound(finished.at_ns, *played)
+
+
+def _played(
+    evidence: CallEvidence, heard: _Heard, since_ns: int
+) -> tuple[list[Part], int, int | None]:
+    """The answer's way from then on: what it passes, when it is heard, when it began to leave."""
+    marks = [
+        *islice(evidence.find("agent", "response_requested", after_ns=since_ns), 1),
+        *(
+            mark
+            for source, name in _OF_THE_WAY
+            for mark in evidence.find(source, name, after_ns=since_ns)
+            if _is_of(mark, heard.response)
+        ),
+    ]
+    played = evidence.find("agent", "playout_started", after_ns=since_ns)
+    left_ns = next((one.at_ns for one in played if one.fields.get("item") == heard.item), None)
+    return [part_of(mark) for mark in marks], heard.at_ns, left_ns
 
 
 def _heard(call: HeardCall, after_ns: int, until_ns: int) -> _Heard | str:

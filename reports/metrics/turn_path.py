@@ -1,6 +1,6 @@
 """The way of a turn: the instants that it passes, the hops between them, and whose they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,6 +56,21 @@ class Hop:
     def length_ms(self) -> float:
         """How long it took."""
         return (self.end_ns - self.start_ns) / NS_PER_MS
+
+
+PACKET_MS = 20.0
+"""What leaves, leaves by packets of so long."""
+TO_PLAYOUT = LATENCY_PATH["playout_started"].hop
+
+
+def packet_wait_ms(hops: Iterable[Hop]) -> float:
+    """How long an answer that was there waited for the next packet, of 0 to 20 ms.
+
+    That is chance: where in a packet's time it came. What is longer than two packets is no such
+    wait, but that for something else that was still being played.
+    """
+    lengths_ms = [hop.length_ms for hop in hops if hop.name == TO_PLAYOUT]
+    return sum(ms % PACKET_MS for ms in lengths_ms if 0 < ms < 2 * PACKET_MS)
 
 
 def hops_of(

@@ -205,8 +205,9 @@ def _left_ns(evidence: CallEvidence, said: Utterance, heard_ns: int | None) -> i
     left_ns = evidence.left_ns(evidence.sample_at(said.end_ns) - 1)
     if left_ns is None:
         return said.end_ns
-    if heard_ns is not None and left_ns - _FRAME_NS <= heard_ns < left_ns:
-        return left_ns - _FRAME_NS
+    before_ns = evidence.left_ns(evidence.sample_at(said.end_ns - _FRAME_NS) - 1)
+    if heard_ns is not None and before_ns is not None and before_ns <= heard_ns < left_ns:
+        return before_ns
     return left_ns
 
 

@@ -3,7 +3,8 @@
 The defaults stand with their metrics, in `reports.metrics.registry`, as a scenario writes its own,
 which replace single ones:
 
-    metric: 500                          at most 500; of what more is better, at least
+    metric: 500                          at most 500; of what more is better, at least; of an
+                                         error (`heard_error_ms`) no farther from 0, either way
     metric: {min: 4, max: 9}             within these
     metric: {target: 440, within: 5}     440 ± 5
     metric: {above_own: 40}              at most the server's own delay, and 40 more
@@ -89,7 +90,9 @@ class Judged:
     span_ns: tuple[int, int] | None = None
     """From when to when it was measured, where it is one stretch of time."""
     taken: Taken | None = None
-    """What the machine took of it, where that is told hop by hop: `least_ms` are off the value."""
+    """What the machine took of it, where that is told part by part: `least_ms` are off."""
+    packet_ms: float | None = None
+    """How long of it the wait for the next packet was: in the value."""
     reason: Reason | None = None
     """Why it is not measured."""
     detail: str = ""
@@ -245,6 +248,7 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         variant=one.variant,
         span_ns=one.span_ns,
         taken=one.taken,
+        packet_ms=one.packet_ms,
         detail=one.detail or (one.variant or ""),
     )
     decided = _decided(judged)
@@ -344,7 +348,7 @@ def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
     if is_lifted(value):
         return Limit()
     if _is_number(value):
-        return Limit(low=value) if metric.more_is_better else Limit(high=float(value))
+        return _of_number(metric, float(value))
     if not isinstance(value, Mapping) or not value:
         raise BudgetError(
             f"{name}: {value!r}, expected a number ({metric.unit}), `off`, or a mapping of limits"
@@ -371,6 +375,19 @@ def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
             (v, _parse(name, value[v], of_variant=True)) for v in metric.variants if v in value
         ),
     )
+
+
+def _of_number(metric: Metric, value: float) -> Limit:
+    """What a bare number says; of a metric that can be wrong on either side, no less than there."""
+    target = metric.budget.get("target") if isinstance(metric.budget, Mapping) else None
+    if target is None:
+        return Limit(low=value) if metric.more_is_better else Limit(high=value)
+    if target != 0 or value < 0:
+        raise BudgetError(
+            f"{metric.name}: {value:g} {metric.unit} says nothing of the other side: expected "
+            f"{{target: {value:g}, within: {metric.budget['within']:g}}}, or {{min: …, max: …}}"
+        )
+    return Limit(low=-value, high=value)
 
 
 def _range(name: str, value: Mapping[str, Any]) -> tuple[float | None, float | None]:

@@ -28,12 +28,15 @@ from callerside.reports.verdict.budget import (
     Limits,
     Reason,
     judge,
-    judge_percentiles,
     limits_for,
     parse_limits,
 )
 from callerside.reports.verdict.calibration import Calibration
-from callerside.reports.verdict.machine import Disturbance, disturbance, without_the_machines
+from callerside.reports.verdict.machine import (
+    disturbance,
+    percentiles_without_the_machines,
+    without_the_machines,
+)
 
 CallVerdict = Literal["passed", "failed", "not measured", "flaky", "error"]
 
@@ -227,15 +230,15 @@ def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:
     together = list(calls)
     for positions in groups.values():
         last = calls[positions[-1]]
-        values = [one for position in positions for one in calls[position].judged]
-        found = judge_percentiles(values, limits_of(last.evidence.info))
+        values = [
+            (one, by)
+            for position in positions
+            for by in (disturbance(calls[position].evidence.marks),)
+            for one in calls[position].judged
+        ]
+        found = percentiles_without_the_machines(values, limits_of(last.evidence.info))
         if found:
             single = [one for one in last.judged if one.statistic is None]
-            worst = max(
-                (disturbance(calls[position].evidence.marks) for position in positions),
-                key=Disturbance.explains_ms,
-            )
-            found = without_the_machines(found, worst)
             together[positions[-1]] = replace(last, judged=[*single, *found])
     return together
 

@@ -1,36 +1,46 @@
 """Two runs beside each other: per metric the difference, how sure it is, and a verdict.
 
 The difference of a metric is the mean, over everything that both runs measured (a scenario's turn,
-or the scenario), of the later run's mean less the earlier one's. Its 95 % interval comes from the
-bootstrap: calls of the same scenario are drawn again, with replacement, in both runs; where no
-scenario was repeated, scenarios and turns are drawn instead. For a metric that should hit a target
-(a beep of 440 Hz) the distance from the target is compared.
+or the scenario), of the later run's mean less the earlier one's. For a metric that should hit a
+target (a beep of 440 Hz) the distance from the target is compared. How far the difference may be
+from that of more calls is Student's, of calls that are independent: what is measured in the turns
+of one call is not, and counts as one. The calls of a scenario tell how much calls differ; where it
+was not repeated, it is how much the differences of the scenarios do. The variances of few calls
+are known badly themselves: they are added with the degrees of freedom that this leaves (Welch,
+Satterthwaite).
 
-Runs of the same agent differ, too: what stops a release must be worse surely, by more than is
-tolerated, and by more than the harness may err.
+How long an answer waited for the next packet is chance, and the same for nearly all calls of a run:
+one thread paces those of a process. So what `reports.metrics.turn_path.packet_wait_ms` tells of
+that is off the values that are compared.
+
+Runs of the same agent differ, too, and of twenty metrics one does surely enough. So what stops a
+release must be worse surely among all that are compared (Holm), by more than is tolerated, and by
+more than the harness may err.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from callerside.reports.metrics.registry import METRICS, TOLERANCE
 from callerside.reports.verdict.budget import default_limits
 
 Verdict = Literal["better", "worse", "no difference seen", "too few to tell"]
 
-_ROUNDS = 2000
 _MOST_NAMED = 10
-_LOW_PERCENT, _HIGH_PERCENT = 2.5, 97.5
+_DOUBT = 0.05
+"""What is surely so is wrong so often; an interval leaves as much out at either end."""
 _NOISE = 1e-6
 
 Cell = tuple[str, int | None]
 """A scenario, and the turn if the metric has turns."""
-Values = dict[Cell, list[float]]
+Values = dict[Cell, dict[int, float]]
+"""For each cell what its calls gave, by the call's place in its run."""
+Basis = Literal["repeats", "scenarios", "nothing"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,17 +53,33 @@ class Change:
     after: float
     difference: float
     low: float
-    """The difference's 95 % interval."""
+    """The least that it may be, with 95 % certainty; so `low` to `high` is an interval of 90 %."""
     high: float
+    """The most that it may be, as certain."""
     count: int
     """Values of the later run that went into it."""
-    by: Literal["repeats", "scenarios", "nothing"]
-    """What the bootstrap drew from."""
+    by: Basis
+    """What tells how much calls differ."""
     verdict: Verdict
     tolerance: float | None
     """What had to be exceeded: what is tolerated, or the harness's own error; None: nothing can."""
+    doubt: float
+    """How likely calls of the same agent are so much worse, by chance."""
+    among: int
+    """How many metrics could have been as much worse by chance, when this one was judged."""
     regression: bool
-    """Worse, surely, and by more than that."""
+    """Worse, surely among all of those, and by more than is tolerated."""
+
+    @property
+    def judged(self) -> str:
+        """The verdict in words, and why it stops nothing where it is for the worse."""
+        if self.regression:
+            return f"{self.verdict}, a regression (by more than {self.tolerance:g})"
+        if self.verdict != "worse":
+            return self.verdict
+        if self.tolerance is None or self.difference <= self.tolerance:
+            return f"{self.verdict}, as tolerated"
+        return f"{self.verdict}, and not surely so among {self.among} metrics"
 
 
 def compare(
@@ -62,7 +88,6 @@ def compare(
     *,
     tolerance: float = TOLERANCE,
     tolerances: Mapping[str, float] | None = None,
-    seed: int = 0,
 ) -> list[Change]:
     """Every metric that both results (contents of `results.json`) have, in the budget's order.
 
@@ -71,7 +96,6 @@ def compare(
         after: the later one.
         tolerance: by how much a metric may get worse that has no tolerance of its own.
         tolerances: for single metrics, instead of what the registry says.
-        seed: of the bootstrap.
     """
     errors = _errors(before), _errors(after)
     earlier, later = _values(before), _values(after)
@@ -83,12 +107,11 @@ def compare(
         )
         if cells:
             one, other = ({cell: runs[name][cell] for cell in cells} for runs in (earlier, later))
-            rng = np.random.default_rng(seed)
             limit = _tolerance(name, tolerance, tolerances or {})
             if limit is not None:
                 limit = max(limit, *(error.get(name, 0.0) for error in errors))
-            changes.append(_change(name, one, other, limit, rng))
-    return changes
+            changes.append(_change(name, one, other, limit))
+    return _judged_together(changes)
 
 
 def _tolerance(name: str, common: float, own: Mapping[str, float]) -> float | None:
@@ -136,12 +159,13 @@ def _fates(results: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def _values(results: Mapping[str, Any]) -> dict[str, Values]:
-    found: dict[str, Values] = defaultdict(lambda: defaultdict(list))
-    for scenario in results["scenarios"]:
+    found: dict[str, Values] = defaultdict(lambda: defaultdict(dict))
+    for call, scenario in enumerate(results["scenarios"]):
         for metric in scenario["metrics"]:
             if "statistic" not in metric and metric.get("reason") != "machine":
                 cell = scenario["name"], metric["turn"]
-                found[metric["name"]][cell].append(float(metric["value"]))
+                packet_ms = float(metric.get("packet_ms", 0.0))
+                found[metric["name"]][cell][call] = float(metric["value"]) - packet_ms
     return found
 
 
@@ -152,13 +176,12 @@ def _errors(results: Mapping[str, Any]) -> dict[str, float]:
     return {one["name"]: float(one["p95"]) for one in (calibration or {}).get("metrics", ())}
 
 
-def _change(
-    name: str, before: Values, after: Values, tolerance: float | None, rng: np.random.Generator
-) -> Change:
+def _change(name: str, before: Values, after: Values, tolerance: float | None) -> Change:
     one, other = _badness(name, before), _badness(name, after)
     difference = _mean(other) - _mean(one)
-    low, high, by = _interval(one, other, difference, rng)
-    verdict = _verdict(low, high, by)
+    spread = _spread(one, other)
+    around = _quantile(1 - _DOUBT, spread.freedom) * spread.error
+    low, high = difference - around, difference + around
     return Change(
         name=name,
         unit=METRICS[name].unit,
@@ -168,44 +191,116 @@ def _change(
         low=low,
         high=high,
         count=sum(map(len, after.values())),
-        by=by,
-        verdict=verdict,
+        by=spread.by,
+        verdict=_verdict(low, high, spread.by),
         tolerance=tolerance,
-        regression=verdict == "worse" and tolerance is not None and difference > tolerance,
+        doubt=1.0 if spread.by == "nothing" else _doubt(difference, spread),
+        among=1,
+        regression=False,
     )
 
 
-def _interval(
-    before: Values, after: Values, difference: float, rng: np.random.Generator
-) -> tuple[float, float, Literal["repeats", "scenarios", "nothing"]]:
-    if all(len(v) > 1 for v in (*before.values(), *after.values())):
-        drawn = _draw(after.values(), rng) - _draw(before.values(), rng)
-        return *_percentiles(drawn), "repeats"
-    if len(before) > 1:
-        differences = np.array([np.mean(after[c]) - np.mean(before[c]) for c in before])
-        picks = rng.integers(0, differences.size, (_ROUNDS, differences.size))
-        return *_percentiles(differences[picks].mean(axis=1)), "scenarios"
-    return difference, difference, "nothing"
+def _judged_together(changes: Sequence[Change]) -> list[Change]:
+    """With what is a regression: the surest first, each among those that are left (Holm).
+
+    What nothing can make a regression, or nobody can tell, does not count among them.
+    """
+    asked = [one for one in changes if one.tolerance is not None and one.by != "nothing"]
+    judged = {one.name: one for one in changes}
+    is_sure = True
+    for place, change in enumerate(sorted(asked, key=lambda one: one.doubt)):
+        among = len(asked) - place
+        is_sure = is_sure and change.verdict == "worse" and change.doubt * among <= _DOUBT
+        is_more = change.difference > (change.tolerance or 0.0)
+        judged[change.name] = replace(change, among=among, regression=is_sure and is_more)
+    return list(judged.values())
 
 
-def _draw(cells: Iterable[Sequence[float]], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Means over all cells, each cell's values drawn anew, `_ROUNDS` times."""
-    total = np.zeros(_ROUNDS)
-    count = 0
-    for values in cells:
-        array = np.asarray(values, float)
-        total += array[rng.integers(0, array.size, (_ROUNDS, array.size))].mean(axis=1)
-        count += 1
-    result: NDArray[np.float64] = total / count
-    return result
+class _Spread(NamedTuple):
+    """How far a difference may be from the true one: Student's, and so wide."""
+
+    error: float
+    """Its standard error."""
+    freedom: float
+    """The degrees of freedom with which that is known."""
+    by: Basis
 
 
-def _percentiles(drawn: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.percentile(drawn, (_LOW_PERCENT, _HIGH_PERCENT))
-    return float(low), float(high)
+def _spread(before: Values, after: Values) -> _Spread:
+    parts = [*_by_repeats(before), *_by_repeats(after)]
+    if all(freedom for _, freedom in parts):
+        return _added(parts, "repeats")
+    scenarios = list(_by_scenarios(before, after))
+    count = len(scenarios)
+    if count > 1:
+        return _added([(count / (count - 1) * sum(one**2 for one in scenarios), count - 1)])
+    return _Spread(0.0, inf, "nothing")
 
 
-def _verdict(low: float, high: float, by: str) -> Verdict:
+def _added(parts: Sequence[tuple[float, float]], by: Basis = "scenarios") -> _Spread:
+    """What is made of several variances, each with its degrees of freedom."""
+    whole = sum(variance for variance, _ in parts)
+    if not whole:
+        return _Spread(0.0, inf, by)
+    freedom = whole**2 / sum(variance**2 / freedom for variance, freedom in parts)
+    return _Spread(whole**0.5, freedom, by)
+
+
+def _by_repeats(run: Values) -> Iterator[tuple[float, int]]:
+    """The variance of a run's mean, a part for each scenario, with its degrees of freedom.
+
+    A call counts once, with all of its turns: they hang together.
+    """
+    shares: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    for (scenario, _), calls in run.items():
+        mean = _mean_of(calls)
+        for call, value in calls.items():
+            shares[scenario][call] += (value - mean) / len(calls) / len(run)
+    for calls in shares.values():
+        freedom = len(calls) - 1
+        yield sum(one**2 for one in calls.values()) * len(calls) / max(1, freedom), freedom
+
+
+def _by_scenarios(before: Values, after: Values) -> Iterator[float]:
+    """By how much each scenario moves the difference away from where the others have it."""
+    mean = _mean(after) - _mean(before)
+    moves: dict[str, float] = defaultdict(float)
+    for cell in before:
+        moved = _mean_of(after[cell]) - _mean_of(before[cell]) - mean
+        moves[cell[0]] += moved / len(before)
+    yield from moves.values()
+
+
+_ANGLES = np.linspace(-np.pi / 2, np.pi / 2, 20_001)
+
+
+def _student(freedom: float) -> tuple[Any, Any]:
+    """Student's distribution: values, and how likely it is to be no larger.
+
+    With t = sqrt(f) tan(a) its density is that of cos(a) to the power of f - 1; without a limit to
+    f it is the normal one, which ten thousand degrees are near enough.
+    """
+    freedom = min(freedom, 1e4)
+    density = np.cos(_ANGLES) ** (freedom - 1)
+    steps = (density[1:] + density[:-1]) / 2
+    upto = np.concatenate([[0.0], np.cumsum(steps)])
+    return freedom**0.5 * np.tan(_ANGLES), upto / upto[-1]
+
+
+def _quantile(share: float, freedom: float) -> float:
+    values, upto = _student(freedom)
+    return float(np.interp(share, upto, values))
+
+
+def _doubt(difference: float, spread: _Spread) -> float:
+    """How likely it is to be so large where there is none."""
+    if not spread.error:
+        return 0.0 if difference > _NOISE else 1.0
+    values, upto = _student(spread.freedom)
+    return float(1 - np.interp(difference / spread.error, values, upto))
+
+
+def _verdict(low: float, high: float, by: Basis) -> Verdict:
     if by == "nothing":
         return "too few to tell"
     if low > _NOISE:
@@ -214,15 +309,23 @@ def _verdict(low: float, high: float, by: str) -> Verdict:
 
 
 def _mean(cells: Values) -> float:
-    return float(np.mean([np.mean(values) for values in cells.values()]))
+    return float(np.mean([_mean_of(calls) for calls in cells.values()]))
+
+
+def _mean_of(calls: Mapping[int, float]) -> float:
+    return float(np.mean(list(calls.values())))
 
 
 def _badness(name: str, cells: Values) -> Values:
     """The values such that less is better: for a metric with a target, the distance from it."""
     if METRICS[name].more_is_better:
-        return {cell: [-value for value in values] for cell, values in cells.items()}
+        return _each(cells, lambda value: -value)
     limit = default_limits().get(name)
     if limit is None or limit.low is None or limit.high is None:
         return cells
     target = (limit.low + limit.high) / 2
-    return {cell: [abs(value - target) for value in values] for cell, values in cells.items()}
+    return _each(cells, lambda value: abs(value - target))
+
+
+def _each(run: Values, of: Callable[[float], float]) -> Values:
+    return {cell: {call: of(one) for call, one in calls.items()} for cell, calls in run.items()}

@@ -1,12 +1,14 @@
 """What the machine did to a call, and which of its times say nothing of the agent therefore.
 
-A machine that stands still distorts what is heard on it. Of the times of a turn it is told hop by
-hop what it took, and that is off the value (`reports.metrics.machine_time`): what is beyond its
-limit all the same is the agent's. Of other times nothing is taken off. One that is beyond its limit
-is not held against the agent if what lay within it explains by how much: a stall delays what is on
-its way by its own length, and may leave one frame more in the jitter buffer of each direction. What
-is further off is the agent's doing, on any machine; so is what is late while the machine kept time,
-whatever it did before and after. What was said, heard and sent is never explained by a stall.
+A machine that stands still distorts what is heard on it. Of the times that something ends (a turn,
+a beep, a stop) it is told part by part what it took, and that is off the value
+(`reports.metrics.machine_time`): what is beyond its limit all the same is the agent's. Of what is
+wrong *within* a sound (its length, a hole in it, what was cut off or reported of it) nothing can be
+taken off: a stall there makes packets late, and leaves a hole of its own length and one frame more
+in the jitter buffer of each direction, or nothing. Such a value beyond its limit is not held
+against the agent if what lay within the sound explains by how much. What is further off is the
+agent's doing, on any machine; so is what is wrong while the machine kept time, whatever it did
+before and after. What was said, heard and sent is never explained by a stall.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from dataclasses import dataclass, replace
 from callerside.clock import ns_to_ms
 from callerside.marks import Mark
 from callerside.reports.metrics.machine_stalls import StallInterval, stall_intervals
-from callerside.reports.verdict.budget import Judged
+from callerside.reports.verdict.budget import Judged, Limits, judge_percentiles
 
 TRUSTED_LAG_MS = 10.0
 """Half a frame: a lag of the harness's own up to here bends nothing."""
@@ -70,7 +72,41 @@ def without_the_machines(judged: Sequence[Judged], by: Disturbance) -> list[Judg
     ]
 
 
+def percentiles_without_the_machines(
+    values: Sequence[tuple[Judged, Disturbance]], limits: Limits
+) -> list[Judged]:
+    """The percentiles of a scenario's calls, held to their limits (`judge_percentiles`).
+
+    One that is beyond its limit, and would not be if the machine had taken of each value what it
+    may have, is not measured.
+
+    Args:
+        values: each with what disturbed its call.
+        limits: by metric.
+    """
+    found = judge_percentiles([one for one, _ in values], limits)
+    at_best = judge_percentiles(
+        [replace(one, value=one.value - _doubt_ms(one, by)) for one, by in values], limits
+    )
+    return [
+        replace(one, verdict="not measured", reason="machine")
+        if one.verdict == "failed" and (best.margin or 0.0) >= 0
+        else one
+        for one, best in zip(found, at_best, strict=True)
+    ]
+
+
+def _doubt_ms(one: Judged, by: Disturbance) -> float:
+    """How much more of a value the machine may have taken than is off it."""
+    if one.unit != "ms":
+        return 0.0
+    if one.taken is None:
+        return by.explains_ms(one.span_ns)
+    lag_ms = by.lag_ms + JITTER_FRAMES_MS if by.lag_ms else 0.0
+    return one.taken.doubt_ms + lag_ms
+
+
 def _is_explained(one: Judged, by: Disturbance) -> bool:
-    if one.verdict != "failed" or one.unit != "ms" or one.taken is not None:
+    if one.verdict != "failed" or one.unit != "ms":
         return False
-    return -(one.margin or 0.0) <= by.explains_ms(one.span_ns)
+    return -(one.margin or 0.0) <= _doubt_ms(one, by)

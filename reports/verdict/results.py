@@ -198,6 +198,7 @@ def _metric(one: Judged) -> dict[str, Any]:
         "detail": one.detail or None,
         "as_measured": _round(one.as_measured) if one.taken else None,
         "machine_ms": _taken(one.taken) if one.taken else None,
+        "packet_ms": _round(one.packet_ms),
     }
     return metric | {key: value for key, value in optional.items() if value is not None}
 

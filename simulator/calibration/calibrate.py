@@ -70,7 +70,7 @@ class Calibrated:
 
     calibration: Calibration
     untold: Mapping[str, int]
-    """How many values nobody can tell, by metric: the machine stood still within them."""
+    """How many values nobody can tell, by metric: it is not known how long the machine took."""
 
     @property
     def untold_share(self) -> float:
@@ -94,6 +94,8 @@ class _Calling(NamedTuple):
 class _Collected:
     stalls: StallWatch
     """Of the whole time."""
+    pairs: Mapping[str, int]
+    """In which pair of processes each call was."""
     errors: list[Errors] = field(default_factory=list)
     """Of each call that could serve."""
     refused: list[str] = field(default_factory=list)
@@ -129,8 +131,8 @@ async def calibrate(
             for process in _burners(directory):
                 await process.start()
                 meanwhile.push_async_callback(process.stop)
-        await _place(directory, calling, names, concurrency, progress)
-    collected = _Collected(stalls)
+        pairs = await _place(directory, calling, names, concurrency, progress, stalls)
+    collected = _Collected(stalls, pairs)
     for name in names:
         await asyncio.to_thread(
             _collect, directory, name, phrase, Behaviour(reply=reply), collected
@@ -170,7 +172,9 @@ async def _place(
     names: list[str],
     concurrency: int,
     progress: Callable[[str], None],
-) -> None:
+    stalls: StallWatch,
+) -> dict[str, int]:
+    """Returns in which pair of processes each call was."""
     waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
 
     def take(line: str) -> None:
@@ -186,16 +190,24 @@ async def _place(
     processes = [process for pair in pairs for process in pair]
     try:
         await asyncio.gather(*(process.start() for process in processes))
+        # The responder is in the agent's place: what it does itself is no wait of anybody's.
+        parties = (
+            (f"{who}{number}", process)
+            for number, pair in enumerate(pairs)
+            for who, process in (("caller", pair.caller), ("agent", pair.responder))
+        )
+        stalls.look_at({name: one.pid for name, one in parties if one.pid is not None})
         places: asyncio.Queue[_Pair] = asyncio.Queue()
         for number in range(concurrency):
             places.put_nowait(pairs[number % len(pairs)])
-        rng = random.Random(0)
+        rng, played_in = random.Random(0), dict[str, int]()
 
         async def call(name: str) -> None:
             pair = await places.get()
             await asyncio.sleep(rng.uniform(0, 0.5))  # so that no two begin on the same tick
             waiting[name] = asyncio.get_running_loop().create_future()
             uri = pair.responder.ready_line.split()[-1]
+            played_in[name] = pairs.index(pair)
             pair.caller.send_line(_order(name, calling, uri, directory / name).to_line())
             try:
                 message = await asyncio.wait_for(waiting[name], CALL_LIMIT_S)
@@ -210,6 +222,7 @@ async def _place(
         await asyncio.gather(*map(call, names))
     finally:
         await asyncio.gather(*(process.stop() for process in processes))
+    return played_in
 
 
 class _Pair(NamedTuple):
@@ -249,7 +262,10 @@ def _collect(
         evidence = load_evidence(directory / name)
         marks = evidence.marks
         stood = collected.stalls.between(marks[0].at_ns, marks[-1].at_ns)
-        marks = sorted([*marks, *(one.mark_of(name) for one in stood)], key=lambda one: one.at_ns)
+        number = collected.pairs[name]
+        concerned = ("", f"caller{number}", f"agent{number}")
+        told = [one.mark_of(name) for one in stood if one.process in concerned]
+        marks = sorted([*marks, *told], key=lambda one: one.at_ns)
         evidence = replace(evidence, marks=marks)
         heard = load_heard(directory / name)
         collected.errors.append(errors_of(evidence, heard, audio.to_samples(phrase), behaviour))

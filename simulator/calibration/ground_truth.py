@@ -17,8 +17,9 @@ from callerside import audio
 from callerside.clock import NS_PER_MS
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.hearing import correlation, intelligibility
+from callerside.reports.metrics.machine_time import CALLER, MachineTime, Part
+from callerside.reports.metrics.measurement import NOTHING_TAKEN, Taken
 from callerside.reports.metrics.metrics import measure
-from callerside.reports.verdict.machine import disturbance
 from callerside.simulator.calibration.responder import Behaviour, Said
 from callerside.simulator.calibration.responder_marks import (
     FRAMES_A_SECOND,
@@ -32,6 +33,13 @@ from callerside.simulator.calibration.responder_marks import (
 _AROUND_MS = 300
 _PIECE_MS = 250  # of a known sound, to find an end of it: the path may shift the rest
 _SILENT = round(32768 * 10 ** (-50 / 20))  # a sample below -50 dBFS is part of a pause
+
+
+_NOTED = {"answer_ms": 1, "beep_ms": -1, "greeting_ms": -1}
+"""What ends (1) or begins (-1) when a thread of the caller's takes note of the 200 OK: too late, if
+that had to wait. All else is of samples, and of packets whose times are the kernel's."""
+_NOTED_WITHIN_NS = 500 * NS_PER_MS
+_TOLD_MS = 1.0
 
 
 class TruthError(RuntimeError):
@@ -67,7 +75,7 @@ class Errors:
     missed: dict[str, int]
     """How many values that should have been measured were not, by metric."""
     untold: dict[str, int]
-    """How many values nobody can tell: the machine stood still within them."""
+    """How many values nobody can tell: it is not known how long the machine made them wait."""
     there_and_back_ms: list[float]
     """The telephone's path, turn by turn."""
     moved_ms: list[float]
@@ -105,12 +113,13 @@ class _Judge:
         self._told_of_none: dict[str, int] = defaultdict(int)
         self._found: dict[tuple[str, int | None], list[float]] = defaultdict(list)
         self._untold: dict[tuple[str, int | None], int] = defaultdict(int)
-        stood = disturbance(evidence.marks)
+        noted = _noted_late(evidence)
         for one in measure(with_marks(evidence, heard, self._reply)).measurements:
-            if one.span_ns is not None and stood.stood_ms(one.span_ns):
+            if one.name in _NOTED and noted.doubt_ms >= _TOLD_MS:
                 self._untold[one.name, one.turn] += 1
             else:
-                self._found[one.name, one.turn].append(one.value)
+                late_ms = _NOTED.get(one.name, 0) * noted.least_ms
+                self._found[one.name, one.turn].append(one.value - late_ms)
 
     def errors(self) -> Errors:
         """See `errors_of`."""
@@ -222,6 +231,15 @@ class _Judge:
     def _way_ms(self, said: Said, place: int) -> float:
         """How long a sound was on its way to the ear."""
         return (self._evidence.at_ns(place) - self._heard.at_ns(said.start)) / NS_PER_MS
+
+
+def _noted_late(evidence: CallEvidence) -> Taken:
+    """How much later than it came the caller took note of the 200 OK, for the machine's sake."""
+    answered = evidence.first("caller", "call_answered")
+    if answered is None:
+        return NOTHING_TAKEN
+    part = Part(answered.at_ns, CALLER)
+    return MachineTime(evidence.marks).of_time(answered.at_ns - _NOTED_WITHIN_NS, [part])
 
 
 def _turns(evidence: CallEvidence, heard: Heard, phrase: Samples, reply: Samples) -> Iterator[Turn]:

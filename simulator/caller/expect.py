@@ -50,6 +50,14 @@ def expectation(step: Expect, observed: ObservedCall, since_ns: int, now_ns: int
     return _Judgement(step, observed, since_ns, now_ns).judge()
 
 
+def nearest(step: Expect, observed: ObservedCall, since_ns: int, now_ns: int) -> str:
+    """What of the kind that a step still expects did happen, and when; empty where it says nothing.
+
+    The arguments are those of `expectation`.
+    """
+    return _Judgement(step, observed, since_ns, now_ns).near()
+
+
 def keys_ns(digits: str, heard: Sequence[tuple[int, str]]) -> list[int]:
     """When the last of some keys that follow one another was heard: each time that they did.
 
@@ -161,30 +169,56 @@ class _Judgement:
         )
 
     def _missing(self) -> Waiting:
-        near = self._near()
+        near = self.near()
         told = self._observed.heard_so_far()
         return Waiting(failure=f"{self._expected()}, but {f'{near}; ' if near else ''}{told}")
 
-    def _near(self) -> str:
+    def near(self) -> str:
         """What of the kind that was expected did happen, and when; empty where nothing did."""
         observed = self._observed
         match self._step.expect:
+            case str(word):
+                return self._near_word(word)
             case Dtmf():
                 return _listed("keys heard", observed, observed.digits) or "no key was heard"
             case Transfer():
                 return _listed("transfers", observed, observed.transfers) or "there was no transfer"
             case Silence():
                 return self._longest_silence()
-            case "reply" | "reply start":
-                return self._other_speech()
+            case Refused():
+                return self._answered()
+            case LookedUp():
+                return ""
+            case unknown:
+                assert_never(unknown)
+
+    def _near_word(self, word: Heard) -> str:
+        observed = self._observed
+        match word:
+            case "answer":
+                return self._ringing()
+            case "beep":
+                return "" if observed.listener.beeps else "no beep was heard"
             case "greeting" | "greeting start":
                 return "" if observed.greets else "this agent is set not to greet"
+            case "reply" | "reply start":
+                return self._other_speech()
             case "hang_up":
-                return "the call was still up"
-            case Refused() if observed.answered_ns is not None:
-                return "it was answered"
-            case _:
-                return ""
+                return "the call was still up" if observed.ended is None else ""
+            case unknown:
+                assert_never(unknown)
+
+    def _ringing(self) -> str:
+        dialed_ns, ringing_ns = self._observed.dialed_ns, self._observed.ringing_ns
+        if dialed_ns is None or ringing_ns is None:
+            return "it did not ring"
+        return f"it rang {format_duration(ns_to_ms(ringing_ns - dialed_ns))} after it was dialled"
+
+    def _answered(self) -> str:
+        dialed_ns, answered_ns = self._observed.dialed_ns, self._observed.answered_ns
+        if dialed_ns is None or answered_ns is None:
+            return self._ringing()
+        return f"it was answered after {format_duration(ns_to_ms(answered_ns - dialed_ns))}"
 
     def _other_speech(self) -> str:
         """Why the last that was said is no reply."""

@@ -186,7 +186,7 @@ class CallerMachine:
                 if self._main.done:
                     self._done(now_ns)
                 elif self._observed.ended is not None:
-                    self._end("failed", self._cut_short(), now_ns)
+                    self._end("failed", self._cut_short(now_ns), now_ns)
         if self._outcome is not None and self._observed.ended is not None:
             self._finish(now_ns)
         elif self._outcome is None:
@@ -302,14 +302,17 @@ class CallerMachine:
         else:
             self._end("passed", "every step went as written", now_ns)
 
-    def _cut_short(self) -> str:
+    def _cut_short(self, now_ns: int) -> str:
         ended = self._observed.ended
         assert ended is not None  # noqa: S101 - only asked when the call is over
+        answered = f"{ended.status} {ended.reason}".rstrip()
         if self._observed.answered_ns is None:
-            return f"the call was not answered: {ended.status} {ended.reason}".rstrip()
+            return (
+                f"the call was not answered: {answered}, while the caller was at {self._main.where}"
+            )
         return (
-            f"the {ended.by} ended the call ({ended.status} {ended.reason}) "
-            f"while the caller was at {self._main.where}; {self._observed.heard_so_far()}"
+            f"the {ended.by} ended the call ({answered}) while the caller was at "
+            f"{self._main.where}; {self._main.awaited(now_ns)}{self._observed.heard_so_far()}"
         )
 
     def _limit_reached(self, now_ns: int) -> None:
@@ -317,7 +320,7 @@ class CallerMachine:
             limit = format_duration(self._scenario.time_limit)
             detail = (
                 f"the time limit of {limit} was reached at {self._main.where}; "
-                f"{self._observed.heard_so_far()}"
+                f"{self._main.awaited(now_ns)}{self._observed.heard_so_far()}"
             )
             self._end("failed", detail, now_ns)
 

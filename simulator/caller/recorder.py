@@ -41,6 +41,8 @@ class CallRecorder:
         self._max_bytes = round(max_ms * rate_hz / 1000) * BYTES_PER_SAMPLE
         self._frame_bytes = rate_hz // _FRAMES_A_S * BYTES_PER_SAMPLE
         self._mouth = bytearray()
+        self._departures: list[tuple[int, int]] = []
+        """Of each packet: where in the recording it ends, and when it left."""
         self._arrivals: list[Arrival] = []
         self._arrived_bytes = 0
 
@@ -65,6 +67,20 @@ class CallRecorder:
         begins_ns = said_ns - round(self.samples * NS_PER_S / self.rate_hz)
         self.started_at_ns = min(self.started_at_ns or begins_ns, begins_ns)
         self._append(pcm)
+        self._departures.append((self.samples, at_ns))
+
+    @property
+    def late_departures(self) -> dict[int, int]:
+        """When those packets left that left a millisecond late, or more: by where they end.
+
+        All others left when their last sample was said.
+        """
+        started_ns = self.started_at_ns or 0
+        return {
+            until: at_ns
+            for until, at_ns in self._departures
+            if at_ns - started_ns - round(until * NS_PER_S / self.rate_hz) >= NS_PER_MS
+        }
 
     def heard(self, pcm: bytes, at_ns: int | None) -> None:
         """The next frame of the other side's audio: when it came in, None: never.
@@ -100,19 +116,26 @@ class CallRecorder:
         )
         return mouth, ear.tobytes()
 
-    def save(self, path: Path, arrivals: Path | None = None) -> None:
+    def save(
+        self, path: Path, *, arrivals: Path | None = None, departures: Path | None = None
+    ) -> None:
         """Write the recording as FLAC, left mouth and right ear; atomic. There is a frame at least.
 
-        `arrivals`: where to write when each frame of the other side's came in, a JSON line each.
+        Args:
+            path: where.
+            arrivals: where to write when each frame of the other side's came in, a JSON line each.
+            departures: the same of our packets that left late.
         """
         channels = [to_samples(channel) for channel in self.channels()]
         write_flac(path, np.stack(channels, axis=1), self.rate_hz)
-        if arrivals is not None:
-            lines = (
-                json.dumps({"at_ns": one.at_ns, "samples": len(one.pcm) // BYTES_PER_SAMPLE})
-                for one in self._arrivals
-            )
-            arrivals.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        came = (
+            {"at_ns": one.at_ns, "samples": len(one.pcm) // BYTES_PER_SAMPLE}
+            for one in self._arrivals
+        )
+        left = ({"until": n, "at_ns": at_ns} for n, at_ns in self.late_departures.items())
+        for where, lines in ((arrivals, came), (departures, left)):
+            if where is not None:
+                where.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
     def _missing_bytes(self, at_ns: int) -> int:
         """The hole before this frame; 0 while it is within what a late thread explains."""

@@ -14,7 +14,7 @@ from callerside.clock import ms_to_ns
 from callerside.durations import format_duration
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import Effect, EmitMark
-from callerside.simulator.caller.expect import Waiting
+from callerside.simulator.caller.expect import Waiting, nearest
 from callerside.simulator.caller.performers import PERFORMERS, Ends, StepContext
 from callerside.simulator.scenario.steps import Expect, Step, Voiced
 
@@ -69,6 +69,14 @@ class StepRunner:
     def where(self) -> str:
         """The step that is being done, with its number as people count."""
         return f"step {self._number + 1} ({self.phase})"
+
+    def awaited(self, now_ns: int) -> str:
+        """What there was instead of what the step still expects: a sentence's end, or nothing."""
+        progress = self._progress
+        if self.done or progress is None or not isinstance(self._step, Expect):
+            return ""
+        near = nearest(self._step, self._observed, progress.began_ns, now_ns)
+        return f"{near}; " if near else ""
 
     @property
     def undone(self) -> bool:

@@ -154,7 +154,9 @@ def _over_sip(given: argparse.Namespace) -> int:
 
 def _untold(calibrated: Calibrated) -> str:
     share = f"{calibrated.untold_share:.1%} of the values"
-    return f"The machine stood still within {share}: these cannot be told, and are not in it."
+    return (
+        f"The machine took nobody knows how much of {share}: these cannot be told, nor are in it."
+    )
 
 
 def _compared(disturbed: Calibrated, in_calm: Calibration, *, as_json: bool) -> int:

@@ -25,6 +25,10 @@ _SUITE_FILE, _STEPS = "suite.yaml", ".steps.yaml"
 _HEAD = re.compile(r"^about:.*^steps:|^steps:.*^about:", re.MULTILINE | re.DOTALL)
 
 _PLAYER = pytest.StashKey["Player"]()
+_ENDED = pytest.StashKey[dict[str, Any]]()
+"""What there is to say of the run that is over."""
+_OUTPUT = "callerside"
+"""Under which one of several processes tells it to the first."""
 
 
 class ScenarioFailedError(Exception):
@@ -68,39 +72,67 @@ def _positive(text: str) -> int:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
     """A scenario file, if it is one."""
-    no_scenario = file_path.name == _SUITE_FILE or file_path.name.endswith(_STEPS)
-    if file_path.suffix != ".yaml" or no_scenario:
-        return None
-    root = parent.config.rootpath  # what lies above a project, and how it is called, is no matter
-    below = file_path.relative_to(root).parts if file_path.is_relative_to(root) else ()
-    if FOLDER in (root.name, *below, file_path.parent.name) or _HEAD.search(
-        file_path.read_text(errors="replace")
-    ):
+    if _is_scenario(file_path, parent.config):
         collected: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
         return collected
     return None
 
 
+def _is_scenario(path: Path, config: pytest.Config) -> bool:
+    no_scenario = path.name == _SUITE_FILE or path.name.endswith(_STEPS)
+    if path.suffix != ".yaml" or no_scenario:
+        return False
+    root = config.rootpath  # what lies above a project, and how it is called, is no matter
+    below = path.relative_to(root).parts if path.is_relative_to(root) else ()
+    in_folder = FOLDER in (root.name, *below, path.parent.name)
+    return in_folder or bool(_HEAD.search(path.read_text(errors="replace")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With `-n`, one of the processes plays all scenarios; None: there are none to be spread."""
+    from callerside.simulator.pytest.one_process import scheduler, yaml_files
+
+    if config.getoption("dist") == "each":
+        return None
+    found = any(_is_scenario(path, config) for path in yaml_files(config))
+    return scheduler(config, log) if found else None
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave no process behind, and write the report."""
-    player = session.config.stash.get(_PLAYER, None)
-    if player is None:
-        return
-    player.close()
-    outcome = player.outcome
-    too_little = outcome is not None and outcome.verdict == "not measured"
-    if outcome is not None and too_little and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = outcome.exit_code
+    config = session.config
+    player = config.stash.get(_PLAYER, None)
+    if player is not None:
+        player.close()
+        outcome = player.outcome
+        too_little = outcome is not None and outcome.verdict == "not measured"
+        config.stash[_ENDED] = {
+            "report": str(player.report or ""),
+            "too_little": list(outcome.why) if outcome and too_little else [],
+            "exit_code": outcome.exit_code if outcome and too_little else 0,
+        }
+        if hasattr(config, "workeroutput"):  # one of several processes: the first one tells
+            config.workeroutput[_OUTPUT] = config.stash[_ENDED]
+    ended = config.stash.get(_ENDED, None)
+    if ended and ended["exit_code"] and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = ended["exit_code"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What the process that has played the scenarios has to tell."""
+    if ended := getattr(node, "workeroutput", {}).get(_OUTPUT):
+        node.config.stash[_ENDED] = ended
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say where the report is."""
-    player = config.stash.get(_PLAYER, None)
-    if player is not None and player.report is not None:
-        if player.outcome is not None and player.outcome.verdict == "not measured":
-            for why in player.outcome.why:
-                terminalreporter.write_line(f"too little was measured: {why}", yellow=True)
-        terminalreporter.write_line(f"callerside report: {player.report}")
+    ended = config.stash.get(_ENDED, None)
+    if ended and ended["report"]:
+        for why in ended["too_little"]:
+            terminalreporter.write_line(f"too little was measured: {why}", yellow=True)
+        terminalreporter.write_line(f"callerside report: {ended['report']}")
 
 
 class ScenarioFile(pytest.File):

@@ -100,7 +100,7 @@ _PLAYED = {
 def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> list[str]:
     """Everything that was expected and is not there, and that must not be and is: a sentence each.
 
-    A fault of the script is expected to strike.
+    A fault of the script is expected to strike, and a time in which the network is dead to come.
 
     Args:
         scenario: what was played.
@@ -108,7 +108,7 @@ def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> li
         ours: whether agent and server are ours; without their marks, what `unseen` names is left
             out.
     """
-    idle = _idle_faults(scenario, marks) if ours else ()
+    idle = (*_idle_faults(scenario, marks), *_idle_network(scenario, marks)) if ours else ()
     return [
         *_unmet(scenario, marks, ours=ours),
         *_cut(scenario, marks, ours=ours),
@@ -246,6 +246,23 @@ def _idle_faults(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
     for fault in scenario.realtime.faults:
         if (fault.fault, fault.at) not in struck:
             yield f"the fault {fault.fault} at {fault.at} never struck: the call has not come to it"
+
+
+def _idle_network(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+    """Times in which nothing was to pass, and nothing would have: the call was over before."""
+    if scenario.network is None:
+        return
+    names = ("to_agent", "to_caller")
+    for name, direction in zip(names, scenario.network.directions(), strict=True):
+        struck = sum(
+            mark.fields.get("what") == "dead" and mark.fields.get("at") == name
+            for mark in _named(marks, "impairment_applied", "caller")
+        )
+        idle = direction.dead[struck:]
+        if idle:
+            listed = ", ".join(f"{format_duration(a)} to {format_duration(b)}" for a, b in idle)
+            where = name.replace("_", " ")
+            yield f"the network was never dead {where} ({listed}): the call was over"
 
 
 def occurrences(

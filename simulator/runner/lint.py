@@ -84,19 +84,27 @@ def _pauses_that_end_a_turn(scenario: Scenario) -> Iterator[str]:
     if ends is turns.vad and turns.vad.type != "server_vad":
         return
     for track, steps in (("steps", scenario.steps), ("meanwhile", scenario.meanwhile)):
-        three = zip(steps, steps[1:], steps[2:], strict=False)
-        for number, (before, pause, after) in enumerate(three):
-            both = isinstance(before, Say) and isinstance(after, Say) and after.when is None
-            if not both or not isinstance(pause, Pause):
-                continue
-            if ends.silence_duration_ms < pause.pause <= _WITHIN_A_SENTENCE_MS:
-                place = scenario.at(track, number + 1, "pause")
+        for number, pause_ms in _pauses_in_speech(steps):
+            if ends.silence_duration_ms < pause_ms <= _WITHIN_A_SENTENCE_MS:
+                place = scenario.at(track, number, "pause")
                 silence = format_duration(ends.silence_duration_ms)
                 yield (
-                    f"{place}: a pause of {format_duration(pause.pause)} ends the caller's turn "
+                    f"{place}: a pause of {format_duration(pause_ms)} ends the caller's turn "
                     f"(after {silence} of silence): what is said next is another one; put an "
                     "expect between them, or make the pause shorter"
                 )
+
+
+def _pauses_in_speech(steps: Sequence[Step]) -> Iterator[tuple[int, float]]:
+    """Between two `say`: where the pause is, or the first of several, and how long all of them."""
+    first, pause_ms, said = 0, 0.0, False
+    for number, step in enumerate(steps):
+        if isinstance(step, Pause) and step.when is None:
+            first, pause_ms = (first, pause_ms + step.pause) if pause_ms else (number, step.pause)
+            continue
+        if said and pause_ms and isinstance(step, Say) and step.when is None:
+            yield first, pause_ms
+        said, pause_ms = isinstance(step, Say), 0.0
 
 
 def _longer_than_the_call(scenario: Scenario) -> Iterator[str]:

@@ -119,7 +119,7 @@ def test_a_call_is_recorded_inspected_and_replayed(
         client.send('{"type": "input_audio_buffer.clear"}')
         client.recv(timeout=10)
     assert len(read_recording(path).entries) == 3
-    assert exit_code("inspect", str(path)) == 0
+    assert exit_code("inspect", "--events", str(path)) == 0
     assert "<--  input_audio_buffer.cleared" in capsys.readouterr().out
     with (
         running("serve", "--recording", str(path), "--strict") as (_, url),

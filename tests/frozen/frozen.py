@@ -58,7 +58,7 @@ COMMANDS = (
         "fake-realtime",
     ),
     *("fake-realtime serve", "fake-realtime record", "fake-realtime convert"),
-    "fake-realtime inspect",
+    *("fake-realtime inspect", "fake-realtime diff"),
 )
 PRINTED = ("callerside schema", "callerside-agent settings")
 

@@ -221,7 +221,7 @@ def test_a_regression_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixtu
     good = make_run(tmp_path / "good")
     bad = make_run(tmp_path / "bad", downlink_ms=60)
     assert callerside("compare", good, bad) == 1
-    assert "REGRESSION" in capsys.readouterr().out
+    assert "a regression" in capsys.readouterr().out
     assert callerside("compare", bad, good) == 0
     assert callerside("compare", good, bad, "--tolerance", 100) == 0
     capsys.readouterr()

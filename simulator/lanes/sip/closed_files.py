@@ -20,6 +20,8 @@ class ClosedFiles:
         self._changed = threading.Condition()
         self._names: deque[str] = deque(maxlen=_KEPT)
         self._count = 0
+        self.over = False
+        """Whether nobody is to wait any more: the run is ending."""
 
     @property
     def count(self) -> int:
@@ -34,15 +36,21 @@ class ClosedFiles:
                 self._count += 1
                 self._changed.notify_all()
 
+    def end(self) -> None:
+        """Nobody is to wait any more."""
+        with self._changed:
+            self.over = True
+            self._changed.notify_all()
+
     def wait(self, since: int, concerns: Callable[[str], bool], timeout_s: float) -> bool:
         """Wait for a file whose name `concerns` us, other than the first `since`. Blocks.
 
-        False if none has been announced within `timeout_s`.
+        False if none has been announced within `timeout_s`; after `end` nobody waits.
         """
 
         def has_come() -> bool:
             newest = islice(reversed(self._names), max(0, self._count - since))
-            return any(concerns(name) for name in newest)
+            return self.over or any(concerns(name) for name in newest)
 
         with self._changed:
             return self._changed.wait_for(has_come, max(0.0, timeout_s))

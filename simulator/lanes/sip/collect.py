@@ -78,7 +78,7 @@ def collect(
         timelines = [agent, server, caller]
         needed += [("agent", agent, "call_ended")] if answered or vanished else []
         needed += [("server", server, "session_closed")] if connected else []
-        _move_audio(call, directory, work)
+        _move_audio(call, directory, work, closed)
     lines = "".join(mark.to_json() + "\n" for mark in merge([*timelines, also]))
     (directory / TIMELINE).write_text(lines, encoding="utf-8")
     (directory / CALLER_TIMELINE).unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def _is_agents(name: str, call: str) -> bool:
     return Path(name).stem.rpartition("-")[0] == call
 
 
-def _move_audio(call: str, directory: Path, work: Path) -> None:
+def _move_audio(call: str, directory: Path, work: Path, closed: ClosedFiles) -> None:
     """One FLAC file of each kind, also where sessions that followed others left files of their own.
 
     A session is reported to be over a moment before its sound is written to the end.
@@ -115,6 +115,8 @@ def _move_audio(call: str, directory: Path, work: Path) -> None:
     deadline = time.monotonic() + EVIDENCE_TIMEOUT_S
     unfinished = f".{glob.escape(call)}.*.part"
     while any((work / "realtime").glob(unfinished)) and time.monotonic() < deadline:
+        if closed.over:
+            return
         time.sleep(_POLL_S)
     for suffix, name in (("heard", HEARD), ("sent", SENT)):
         first = work / "realtime" / f"{call}.{suffix}.wav"
@@ -152,7 +154,7 @@ def _wait_for(
     while True:
         seen = closed.count
         marks = [mark for path in paths() for mark in _read(path)]
-        if _is_over(marks, last_mark) or time.monotonic() > deadline:
+        if _is_over(marks, last_mark) or closed.over or time.monotonic() > deadline:
             return marks
         closed.wait(seen, concerns, deadline - time.monotonic())
 

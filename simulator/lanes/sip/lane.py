@@ -260,6 +260,7 @@ class SipLane:
             write_yaml(self._config(kind), config)
 
     async def _stop(self) -> None:
+        self._closed.end()  # of calls that are over; a caller that vanished is missed late
         others = [process for process in self.processes if process is not self._fake]
         await asyncio.gather(*(process.stop() for process in others))
         if self._fake is not None:

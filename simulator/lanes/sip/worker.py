@@ -32,7 +32,7 @@ from callerside.agent.telephony.options import SipAccount, SipOptions
 from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
-from callerside.reports.evidence import RECORDING, write_said
+from callerside.reports.evidence import ARRIVALS, DEPARTURES, RECORDING, write_said
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
@@ -174,7 +174,10 @@ class CallerProcess:
         if started_at_ns is not None:
             _mark(timeline, started_at_ns, call, "recording_started", sample_rate_hz=CALLER_RATE_HZ)
             await asyncio.to_thread(
-                placed.recorder.save, directory / RECORDING, directory / "arrivals.jsonl"
+                placed.recorder.save,
+                directory / RECORDING,
+                arrivals=directory / ARRIVALS,
+                departures=directory / DEPARTURES,
             )
             buffered = await asyncio.to_thread(placed.recorder.buffered)
             _mark(timeline, now_ns, call, "packets_buffered", **buffered)

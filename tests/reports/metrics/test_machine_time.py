@@ -1,16 +1,24 @@
 """What the machine took of a hop, of a turn's way, and of a value: never what the agent took."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from synthetic_call import SyntheticCall, TurnTruth
 
 from callerside.clock import ms_to_ns
 from callerside.marks import Mark
-from callerside.reports.metrics.machine_time import MachineTime
+from callerside.reports.metrics.machine_time import AGENT, CALLER, MachineTime, Part
 from callerside.reports.metrics.measurement import ErrorBound, Measurement, Taken
+from callerside.reports.metrics.metrics import measure
+from callerside.reports.metrics.registry import METRICS
 from callerside.reports.metrics.turn_path import Hop, hops_of
 from callerside.reports.verdict.budget import judge, parse_limits
-from callerside.reports.verdict.machine import disturbance, without_the_machines
+from callerside.reports.verdict.machine import (
+    disturbance,
+    percentiles_without_the_machines,
+    without_the_machines,
+)
 
 
 def stall(at_ms: float, late_ms: float, **fields: Any) -> Mark:
@@ -93,6 +101,121 @@ def test_what_is_ready_late_is_played_late_by_whole_packets(
     assert machine.of_way(way(gap_ms)) == Taken(*map(float, taken))
 
 
+def part(end_ms: float, owner: str | None = None, **how: bool) -> Part:
+    return Part(ms_to_ns(end_ms), owner, **how)
+
+
+@pytest.mark.parametrize(
+    ("marks", "parts", "taken"),
+    [
+        pytest.param([waited(138, 30)], [part(140, AGENT)], (30, 30), id="it ends the only part"),
+        pytest.param(
+            [waited(118, 15), waited(138, 10, process="caller")],
+            [part(140, CALLER), part(120, AGENT)],
+            (25, 25),
+            id="each ends a part of its own, in whatever order they are told",
+        ),
+        pytest.param(
+            [waited(118, 15)], [part(140, CALLER)], (0, 0), id="the end waits for another"
+        ),
+        pytest.param(
+            [waited(118, 15)], [part(130, AGENT), part(140, CALLER)], (0, 15), id="beside something"
+        ),
+        pytest.param([waited(118, 15)], [part(140, AGENT, paced=True)], (0, 0), id="made up for"),
+        pytest.param([waited(139, 15)], [part(140, AGENT, paced=True)], (15, 15), id="at its end"),
+        pytest.param([waited(138, 15)], [part(140, AGENT, aside=True)], (0, 0), id="server's own"),
+        pytest.param([waited(138, 15)], [part(90, AGENT)], (0, 0), id="over before it begins"),
+    ],
+)
+def test_what_is_taken_of_a_time_in_parts(
+    marks: list[Mark], parts: list[Part], taken: tuple[float, float]
+) -> None:
+    assert MachineTime(marks).of_time(ms_to_ns(100), parts) == Taken(*map(float, taken))
+
+
+@pytest.mark.parametrize(
+    ("marks", "left_ms", "taken"),
+    [
+        pytest.param(
+            [waited(128, 25)], 145, (20, 40), id="by whole packets, one more as it was close"
+        ),
+        pytest.param(
+            [waited(128, 25)], 131, (20, 20), id="none more where there was less to spare"
+        ),
+        pytest.param([waited(128, 25)], None, (20, 40), id="nobody knows when its packet left"),
+        pytest.param([waited(158, 12, process="caller")], 145, (0, 12), id="on its way to the ear"),
+        pytest.param([], 145, (0, 0), id="a calm machine takes nothing"),
+    ],
+)
+def test_what_is_taken_until_something_sounds(
+    marks: list[Mark], left_ms: float | None, taken: tuple[float, float]
+) -> None:
+    found = MachineTime(marks).of_sound(
+        ms_to_ns(100),
+        [part(130, AGENT)],
+        ms_to_ns(160),
+        None if left_ms is None else ms_to_ns(left_ms),
+    )
+    assert found == Taken(*map(float, taken))
+
+
+ALL_OVER = {"rtp_jitter_ms", "ear_late_ms", "echo_delay_ms"}
+"""Of all packets of a call, with no place in it."""
+
+
+def test_of_every_time_it_is_told_what_the_machine_took_or_where_it_lies() -> None:
+    """Or what the machine did anywhere in a call would excuse whatever is wrong with it."""
+    call = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600), TurnTruth()])
+    found = [one for one in measure(call.build()).measurements if METRICS[one.name].unit == "ms"]
+    assert {"beep_ms", "greeting_ms", "barge_in_stop_ms", "dead_air_ms", "gap_ms"} <= {
+        one.name for one in found
+    }
+    nowhere = {one.name for one in found if one.taken is None and one.span_ns is None}
+    assert nowhere <= ALL_OVER | {
+        name for name, metric in METRICS.items() if not metric.of_the_agent
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "process", "before_ms"),
+    [
+        pytest.param("answer_ms", "caller", 0, id="answer"),
+        pytest.param("media_ready_ms", "agent", 0, id="media"),
+        pytest.param("connect_ms", "agent", 0, id="connection"),
+        pytest.param("ready_ms", "agent", 0, id="ready"),
+    ],
+)
+def test_what_made_a_mark_late_is_off_the_time_that_it_ends(
+    name: str, process: str, before_ms: float
+) -> None:
+    call = SyntheticCall().build()
+    (calm,) = [one for one in measure(call).measurements if one.name == name]
+    assert calm.taken == Taken()
+    assert calm.span_ns is not None
+    at_ms = calm.span_ns[1] / 1e6 - before_ms
+    disturbed = replace(call, marks=[*call.marks, waited(at_ms, 8, process=process)])
+    (found,) = [one for one in measure(disturbed).measurements if one.name == name]
+    assert found.taken == Taken(8.0, 8.0)
+    other = "agent" if process == "caller" else "caller"
+    beside = replace(call, marks=[*call.marks, waited(at_ms, 8, process=other)])
+    (found,) = [one for one in measure(beside).measurements if one.name == name]
+    assert found.taken is not None
+    assert found.taken.least_ms == 0
+
+
+@pytest.mark.parametrize("name", ["beep_ms", "greeting_ms", "barge_in_stop_ms", "dead_air_ms"])
+def test_of_what_is_heard_it_is_told_what_the_machine_took(name: str) -> None:
+    call = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600)]).build()
+    calm = next(one for one in measure(call).measurements if one.name == name)
+    assert calm.taken == Taken()
+    assert calm.span_ns is not None
+    middle_ms = sum(calm.span_ns) / 2e6
+    disturbed = replace(call, marks=[*call.marks, waited(middle_ms, 8)])
+    found = next(one for one in measure(disturbed).measurements if one.name == name)
+    assert found.taken is not None
+    assert found.taken.most_ms >= 8
+
+
 def judged(value: float, taken: Taken | None, marks: list[Mark]) -> tuple[str, str | None, float]:
     measured = Measurement(
         name="agent_overhead_ms",
@@ -126,6 +249,30 @@ def test_a_limit_is_judged_on_what_remains(
     assert judged(value, taken, [stood(500, 200, 0)]) == verdict
 
 
-def test_of_a_way_that_is_not_told_hop_by_hop_nothing_is_taken_off() -> None:
+@pytest.mark.parametrize(
+    ("taken", "verdict"),
+    [
+        pytest.param(Taken(), "failed", id="a calm machine"),
+        pytest.param(Taken(40, 40), "passed", id="what remains is within"),
+        pytest.param(Taken(0, 40), "not measured", id="it cannot be told"),
+        pytest.param(Taken(0, 5), "failed", id="beyond, whatever it took"),
+    ],
+)
+def test_a_percentile_is_judged_on_what_remains(taken: Taken, verdict: str) -> None:
+    """And what the machine did elsewhere in a call excuses none."""
+    limits = parse_limits({"agent_overhead_ms": {"p95": 50}})
+    values = judge(
+        [Measurement(name="agent_overhead_ms", value=value, taken=taken) for value in (60, 70, 80)],
+        limits,
+    )
+    stood_long = disturbance([waited(5_000, 2_000)])
+    (found,) = percentiles_without_the_machines([(one, stood_long) for one in values], limits)
+    assert (found.verdict, found.reason) == (
+        verdict,
+        "machine" if verdict == "not measured" else None,
+    )
+
+
+def test_of_what_is_wrong_within_a_sound_nothing_is_taken_off() -> None:
     assert judged(90, None, [waited(500, 20)]) == ("not measured", "machine", 90)
     assert judged(101, None, [waited(500, 20)]) == ("failed", None, 101)

@@ -36,9 +36,9 @@ def calibrated(p95: float, bias: float = 0) -> Calibration:
 @pytest.mark.parametrize(
     ("value", "spec", "verdict", "limit", "margin"),
     [
-        (100, 500, "passed", 500, 400),
-        (500, 500, "passed", 500, 0),
-        (500.1, 500, "failed", 500, -0.1),
+        (100, {"max": 500}, "passed", 500, 400),
+        (500, {"max": 500}, "passed", 500, 0),
+        (500.1, {"max": 500}, "failed", 500, -0.1),
         (442, {"target": 440, "within": 5}, "passed", 445, 3),
         (434, {"target": 440, "within": 5}, "failed", 435, -1),
         (7, {"min": 5, "max": 100}, "passed", 5, 2),
@@ -231,3 +231,18 @@ def test_a_limit_of_one_variant_leaves_the_default_of_the_others() -> None:
     assert verdicts == [("failed", 500), ("failed", 3500)]
     lifted = limits_for({"greeting_ms": {"cached": "off"}})
     assert [one.verdict for one in judge([cached, generated], lifted)] == ["unlimited", "failed"]
+
+
+def test_a_bare_number_of_an_error_holds_on_either_side() -> None:
+    limit = parse_limits({"heard_error_ms": 40})["heard_error_ms"]
+    assert (limit.low, limit.high) == (-40, 40)
+
+
+@pytest.mark.parametrize(
+    "limit", [{"beep_hz": 450}, {"beep_length_ms": 500}, {"heard_error_ms": -40}]
+)
+def test_a_bare_number_of_what_may_be_missed_on_either_side_is_refused(
+    limit: dict[str, float],
+) -> None:
+    with pytest.raises(BudgetError, match="says nothing of the other side"):
+        parse_limits(limit)

@@ -47,7 +47,7 @@ def test_better_is_no_regression() -> None:
 
 
 def test_runs_of_the_same_agent_rarely_differ() -> None:
-    """The interval is one of 95 %: of a hundred comparisons about five err."""
+    """What may be, at either end, is so with 95 %: of a hundred comparisons about ten err."""
     wrong = sum(
         only(
             run("turn_ms", *sample(800, 12, seed)), run("turn_ms", *sample(800, 12, seed + 5000))
@@ -56,6 +56,67 @@ def test_runs_of_the_same_agent_rarely_differ() -> None:
         for seed in range(100)
     )
     assert wrong <= 15
+
+
+SPREAD_MS = 17.0
+"""Of a think time that jitters by 60 ms."""
+MANY = ("answer_ms", "greeting_ms", "turn_ms", "agent_overhead_ms", "uplink_ms", "downlink_ms")
+
+
+def drawn(rng: np.random.Generator, *, calls: int, turns: int, more_ms: float = 0) -> Any:
+    """A run of one scenario in which what a call is slower by, it is in all of its turns."""
+    scenarios = []
+    for _ in range(calls):
+        metrics = []
+        for name in MANY:
+            slow_ms = rng.uniform(-1, 1) * SPREAD_MS * 3**0.5
+            values = 800 + more_ms + slow_ms + rng.normal(0, 1, turns)
+            metrics += [
+                {"name": name, "turn": turn, "value": value}
+                for turn, value in enumerate(values, start=1)
+            ]
+        scenarios.append({"name": "talk", "metrics": metrics})
+    return {"scenarios": scenarios}
+
+
+@pytest.mark.parametrize("calls", [2, 3, 5])
+@pytest.mark.parametrize("turns", [1, 4])
+def test_noise_is_a_regression_in_one_of_twenty_comparisons(calls: int, turns: int) -> None:
+    """Of all metrics together; turns of one call are no proof of anything by their number."""
+    rng = np.random.default_rng(calls * 10 + turns)
+    count = 150
+    cried = sum(
+        bool(
+            regressions(
+                compare(drawn(rng, calls=calls, turns=turns), drawn(rng, calls=calls, turns=turns))
+            )
+        )
+        for _ in range(count)
+    )
+    assert cried <= 0.09 * count
+
+
+@pytest.mark.parametrize(("spread", "least"), [(5.0, 1.0), (SPREAD_MS, 0.7)])
+def test_thirty_milliseconds_are_found_with_five_calls(spread: float, least: float) -> None:
+    found = [
+        only(
+            run("turn_ms", *sample(800, 5, seed, spread)),
+            run("turn_ms", *sample(830, 5, seed + 5000, spread)),
+        ).regression
+        for seed in range(100)
+    ]
+    assert sum(found) >= least * len(found)
+
+
+def test_an_interval_holds_the_true_difference_nine_times_of_ten() -> None:
+    """With two calls each, too, of which no interval can be made of what was seen alone."""
+    held = 0
+    for seed in range(300):
+        change = only(
+            run("turn_ms", *sample(800, 2, seed)), run("turn_ms", *sample(820, 2, seed + 5000))
+        )
+        held += change.low <= 20 <= change.high
+    assert 0.87 <= held / 300 <= 0.97
 
 
 def test_worse_within_the_tolerance_is_no_regression() -> None:
@@ -119,9 +180,53 @@ def test_of_intelligibility_more_is_better() -> None:
     assert change.difference == pytest.approx(19)
 
 
-def test_without_repeats_turns_are_drawn() -> None:
-    change = only(run("turn_ms", [800, 820, 790]), run("turn_ms", [830, 851, 822]))
+def test_without_repeats_scenarios_tell_how_much_calls_differ() -> None:
+    def library(*more: float) -> dict[str, Any]:
+        return {
+            "scenarios": [
+                {
+                    "name": f"talk{number}",
+                    "metrics": [{"name": "turn_ms", "turn": 1, "value": 800 + 20 * number + one}],
+                }
+                for number, one in enumerate(more)
+            ]
+        }
+
+    change = only(library(0, 0, 0), library(30, 31, 32))
     assert (change.by, change.verdict) == ("scenarios", "worse")
+
+
+def test_the_turns_of_one_call_are_one() -> None:
+    change = only(run("turn_ms", [800, 820, 790]), run("turn_ms", [830, 851, 822]))
+    assert (change.by, change.verdict) == ("nothing", "too few to tell")
+
+
+def test_what_is_surely_worse_alone_may_not_be_among_many() -> None:
+    alone = {"turn_ms": ([800, 806, 812, 818], [814, 820, 826, 832])}
+    others = {
+        name: ([800, 806, 812, 818], [800, 806, 812, 818]) for name in MANY if name != "turn_ms"
+    }
+
+    def calls(values: dict[str, tuple[list[int], list[int]]], which: int) -> dict[str, Any]:
+        return {
+            "scenarios": [
+                {
+                    "name": "talk",
+                    "metrics": [
+                        {"name": name, "turn": 1, "value": runs[which][call]}
+                        for name, runs in values.items()
+                    ],
+                }
+                for call in range(4)
+            ]
+        }
+
+    change = only(calls(alone, 0), calls(alone, 1))
+    assert change.regression
+    assert change.judged == "worse, a regression (by more than 10)"
+    together = {one.name: one for one in compare(*(calls(alone | others, run) for run in (0, 1)))}
+    assert not together["turn_ms"].regression
+    assert together["turn_ms"].judged == "worse, and not surely so among 6 metrics"
 
 
 def test_one_value_each_tells_nothing() -> None:

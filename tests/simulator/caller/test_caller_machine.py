@@ -229,7 +229,9 @@ def test_a_refused_call_fails_or_passes_as_expected(tmp_path: Path) -> None:
     busy = Told(0, HungUp(by="agent", status=486, reason="Busy Here"))
     refused = Call(scenario(tmp_path, TWO_TURNS), told=[busy], answered=False).play()
     assert refused.verdict == "failed"
-    assert refused.detail == "the call was not answered: 486 Busy Here"
+    assert refused.detail == (
+        "the call was not answered: 486 Busy Here, while the caller was at step 1 (expect beep)"
+    )
 
     hung_up = scenario(tmp_path, "steps: [{expect: hang_up}]")
     assert Call(hung_up, told=[busy], answered=False).play().verdict == "failed"

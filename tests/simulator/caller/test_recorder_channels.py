@@ -22,7 +22,7 @@ def test_mouth_is_left_and_ear_is_right(tmp_path: Path) -> None:
     for n in range(3):
         recorder.left(frame(n + 1), (n + 1) * FRAME_NS)
         recorder.heard(frame(-n - 1), n * FRAME_NS)
-    recorder.save(tmp_path / "call.flac", tmp_path / "arrivals.jsonl")
+    recorder.save(tmp_path / "call.flac", arrivals=tmp_path / "arrivals.jsonl")
     samples, rate_hz = soundfile.read(tmp_path / "call.flac", dtype="int16")
     assert rate_hz == RATE_HZ
     assert samples[10::320].tolist() == [[1, -1], [2, -2], [3, -3]]

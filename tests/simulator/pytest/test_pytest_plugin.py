@@ -106,6 +106,27 @@ def test_each_test_has_the_link_of_its_own_page(calls: Path, run: Run) -> None:
         assert pages[name] in told
 
 
+@pytest.mark.parametrize("dist", ["load", "loadfile", "worksteal"])
+def test_of_several_processes_one_plays_all_scenarios(calls: Path, run: Run, dist: str) -> None:
+    for number in range(4):
+        (calls / f"good{number}.yaml").write_text(PASSES)
+    (calls.parent / "test_other.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
+    code, told = run("-n", "2", "--dist", dist)
+
+    assert code == 0, told
+    assert "6 passed" in told
+    (played,) = (calls.parent / "out").glob("2*")
+    assert len(list(played.glob("calls/*"))) == 4
+    assert f"callerside report: out/{played.name}/index.html" in told
+
+
+def test_of_several_processes_too_little_that_was_measured_is_told(calls: Path, run: Run) -> None:
+    (calls / "good.yaml").write_text(PASSES + "budget: {barge_in_stop_ms: 300}\n")
+    code, told = run("-n", "2")
+    assert code == 2, told
+    assert "too little was measured: good: barge_in_stop_ms" in told
+
+
 def test_percentiles_are_judged_over_the_calls_of_the_test(calls: Path, run: Run) -> None:
     (calls / "many.yaml").write_text(PASSES + "repeat: 3\nbudget: {beep_ms: {p50: 1}}\n")
     code, told = run()

@@ -240,3 +240,18 @@ def test_talking_at_once_is_no_dead_air() -> None:
         mark(1500, "caller", "hang_up_sent", how="bye"),
     ]
     assert dead_air(marks) == []
+
+
+def test_a_network_that_was_to_be_dead_when_the_call_was_over_has_not_been_tried(
+    tmp_path: Path,
+) -> None:
+    text = """
+        network: {to_agent: {dead: [[1s, 1200ms], [30s, 31s]]}}
+        steps: [hang_up]
+    """
+    dead = mark(1000, "caller", "impairment_applied", what="dead", at="to_agent", packets=10)
+    assert check(scenario(tmp_path, text), [*CALL, dead]) == [
+        "the network was never dead to agent (30 s to 31 s): the call was over"
+    ]
+    twice = mark(1100, "caller", "impairment_applied", what="dead", at="to_agent", packets=10)
+    assert check(scenario(tmp_path, text), [*CALL, dead, twice]) == []

@@ -62,6 +62,22 @@ def test_what_a_server_tells_late_of_a_connection_that_came_to_nothing(tmp_path:
     assert read_timeline(tmp_path / "timeline.jsonl")[-1].name == "session_closed"
 
 
+def test_when_the_run_ends_nobody_waits_for_who_has_not_noticed_a_caller_that_vanished(
+    tmp_path: Path,
+) -> None:
+    """The agent notices after half a minute; a run that was interrupted is not to last so long."""
+    vanished = mark(8, "hang_up_sent", how="vanish")
+    written(tmp_path, mark(0, "call_dialed", uri="sip:x"), vanished, mark(9, "scenario_ended"))
+    closed, missing = ClosedFiles(), list[str]()
+    waiting = threading.Thread(
+        target=lambda: missing.extend(collect("x", tmp_path, tmp_path, closed=closed)), daemon=True
+    )
+    waiting.start()
+    threading.Timer(0.2, closed.end).start()
+    waiting.join(20)
+    assert missing == ["the agent's timeline has no call_ended mark"]
+
+
 def timeline(path: Path, *marks: Mark) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(one.to_json() + "\n" for one in marks))

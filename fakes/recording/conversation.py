@@ -1,0 +1,239 @@
+"""A recording told as a conversation: who said what, when, and how long it took.
+
+What is told is a line each: a turn of the caller, what the client wrote, an answer of the model,
+a function's call and its result, an interruption, an error. Ids, events and deltas are not.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
+from callerside.fakes.recording.audio_files import encoding_of
+from callerside.fakes.recording.format import (
+    AUDIO_FIELDS,
+    Entry,
+    Recording,
+    number_of,
+    part_of,
+    text_of,
+)
+
+_LONGEST = 200
+_TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+_WORDS = (
+    "response.output_audio_transcript.done",
+    "response.audio_transcript.done",
+    "response.output_text.done",
+    "response.text.done",
+)
+_SESSION = ("session.created", "session.updated")
+_ASKS = ("response.create", "input_audio_buffer.committed")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One line of the conversation."""
+
+    at_s: float
+    who: str
+    """`session`, `caller`, `client`, `model`, `server`."""
+    what: str
+    """What it means, without times, ids and lengths: two recordings that say the same have it."""
+    how_long: str = ""
+    """What was measured of it."""
+
+
+@dataclass(slots=True)
+class _Answer:
+    """A response, until it is done."""
+
+    asked_at_s: float
+    first_at_s: float | None = None
+    audio_s: float = 0.0
+    words: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+
+def tell(recording: Recording) -> list[Told]:
+    """The lines, in order."""
+    return sorted(_Teller(recording).lines(), key=lambda told: told.at_s)
+
+
+class _Teller:
+    def __init__(self, recording: Recording) -> None:
+        self._entries = recording.entries
+        self._heard = {
+            text_of(entry.event, "item_id"): text_of(entry.event, "transcript")
+            for entry in self._entries
+            if entry.type == _TRANSCRIBED
+        }
+        self._format = AudioFormat()
+        self._asked_at_s = 0.0
+        self._speech_began_ms: float | None = None
+        self._answers: dict[str, _Answer] = {}
+        items = [part_of(entry.event, "item") for entry in self._entries]
+        self._calls = {
+            text_of(item, "call_id"): text_of(item, "name") for item in items if "name" in item
+        }
+        """Names of functions, by the id of their call."""
+        self._settings = ""
+
+    def lines(self) -> Iterator[Told]:
+        """The lines, as they are found."""
+        for entry in self._entries:
+            if entry.type in _ASKS:
+                self._asked_at_s = entry.at_s
+            told = self._of_client(entry) if entry.sender == "client" else self._of_server(entry)
+            yield from told
+        for answer in self._answers.values():
+            yield Told(answer.asked_at_s, "model", f"{_said(answer)} (never done)", _took(answer))
+
+    def _of_client(self, entry: Entry) -> Iterator[Told]:
+        event = entry.event
+        if entry.type == "conversation.item.create":
+            item = part_of(event, "item")
+            if text_of(item, "type") == "function_call_output":
+                name = self._calls.get(text_of(item, "call_id")) or "a function"
+                yield Told(entry.at_s, "client", f"{name} returns {_short(item.get('output'))}")
+            elif words := _words(item):
+                yield Told(entry.at_s, "client", f"writes as {text_of(item, 'role')}: {words}")
+        elif entry.type == "conversation.item.truncate":
+            cut_ms = number_of(event, "audio_end_ms") or 0
+            yield Told(entry.at_s, "client", "says how much was heard", f"{cut_ms:.0f} ms")
+        elif entry.type == "response.cancel":
+            yield Told(entry.at_s, "client", "cancels the answer")
+
+    def _of_server(self, entry: Entry) -> Iterator[Told]:
+        event = entry.event
+        if entry.type in _SESSION:
+            self._format = AudioFormat(encoding_of(event, "server"))
+            settings = _settings(part_of(event, "session"))
+            if settings != self._settings:
+                self._settings = settings
+                yield Told(entry.at_s, "session", settings)
+        elif entry.type == "input_audio_buffer.speech_started":
+            self._speech_began_ms = number_of(event, "audio_start_ms")
+        elif entry.type == "input_audio_buffer.committed":
+            yield self._turn(entry)
+        elif entry.type == "input_audio_buffer.timeout_triggered":
+            yield Told(entry.at_s, "server", "the caller has said nothing for too long")
+        elif entry.type == "error":
+            error = part_of(event, "error")
+            words = f"error {text_of(error, 'code')}: {_short(text_of(error, 'message'))}"
+            yield Told(entry.at_s, "server", words)
+        elif entry.type.startswith("response."):
+            yield from self._response(entry)
+
+    def _turn(self, entry: Entry) -> Told:
+        heard = self._heard.get(text_of(entry.event, "item_id"))
+        began_ms, self._speech_began_ms = self._speech_began_ms, None
+        length = "" if began_ms is None else f"from {began_ms / 1000:.2f} s of what was sent"
+        what = f"says {_short(heard)}" if heard else "says something"
+        return Told(entry.at_s, "caller", what, length)
+
+    def _response(self, entry: Entry) -> Iterator[Told]:
+        event = entry.event
+        response = part_of(event, "response")
+        response_id = text_of(event, "response_id") or text_of(response, "id")
+        answer = self._answers.setdefault(response_id, _Answer(self._asked_at_s))
+        if entry.type in AUDIO_FIELDS:
+            pcm = self._format.decode(event[AUDIO_FIELDS[entry.type]])
+            answer.audio_s += len(pcm) / BYTES_PER_SAMPLE / self._format.rate_hz
+        if entry.type.endswith(".delta") and answer.first_at_s is None:
+            answer.first_at_s = entry.at_s
+        elif entry.type in _WORDS:
+            answer.words.append(text_of(event, "transcript") or text_of(event, "text"))
+        elif entry.type == "response.output_item.done":
+            self._add_call(answer, part_of(event, "item"))
+        elif entry.type == "response.done":
+            del self._answers[response_id]
+            at_s = answer.asked_at_s if answer.first_at_s is None else answer.first_at_s
+            yield Told(at_s, "model", _said(answer) + _ending(response), _took(answer))
+
+    def _add_call(self, answer: _Answer, item: Mapping[str, Any]) -> None:
+        name = text_of(item, "name")
+        if name:
+            arguments = _cut(_compact(text_of(item, "arguments")))
+            answer.calls.append(f"calls {name}({arguments})")
+
+
+def describe(recording: Recording) -> Iterator[str]:
+    """The conversation for people, a line each."""
+    header = recording.header
+    when = f", recorded {header.recorded_at}" if header.recorded_at else ""
+    yield f"{header.model or 'unknown model'}, {header.dialect} dialect{when}"
+    if not header.timed:
+        yield "(its times are made up: only the order is known)"
+    for told in tell(recording):
+        length = f"   [{told.how_long}]" if told.how_long and header.timed else ""
+        yield f"{told.at_s:9.3f}  {told.who:<8}{told.what}{length}"
+
+
+def _said(answer: _Answer) -> str:
+    words = " ".join(answer.words)
+    spoken = [f"says {_short(words)}"] if words else ["says something"] if answer.audio_s else []
+    return ", ".join([*spoken, *answer.calls]) or "says nothing"
+
+
+def _took(answer: _Answer) -> str:
+    facts = []
+    if answer.first_at_s is not None:
+        facts.append(f"after {answer.first_at_s - answer.asked_at_s:.2f} s")
+    if answer.audio_s:
+        facts.append(f"{answer.audio_s:.2f} s of audio")
+    return ", ".join(facts)
+
+
+def _ending(response: Mapping[str, Any]) -> str:
+    status = text_of(response, "status")
+    if status in ("completed", ""):
+        return ""
+    details = part_of(response, "status_details")
+    why = text_of(details, "reason") or text_of(part_of(details, "error"), "code")
+    return f" ({status}: {why})" if why else f" ({status})"
+
+
+def _settings(session: Mapping[str, Any]) -> str:
+    """What of a session shapes the conversation."""
+    audio = part_of(session, "audio")
+    heard = part_of(audio, "input") or session
+    voice = part_of(audio, "output").get("voice") or session.get("voice")
+    tools = session.get("tools")
+    names = [text_of(tool, "name") or text_of(tool, "server_label") for tool in tools or ()]
+    facts = [
+        f"turns by {text_of(part_of(heard, 'turn_detection'), 'type') or 'the client'}",
+        f"voice {voice if isinstance(voice, str) else _compact(voice)}",
+        f"tools {', '.join(names) or 'none'}",
+        f"instructions {_short(session.get('instructions') or '')}",
+    ]
+    return ", ".join(facts)
+
+
+def _words(item: Mapping[str, Any]) -> str:
+    content = item.get("content")
+    parts: Sequence[Any] = content if isinstance(content, list) else ()
+    texts = [text_of(part, "text") or text_of(part, "transcript") for part in parts]
+    return _short(" ".join(filter(None, texts))) if any(texts) else ""
+
+
+def _compact(value: object) -> str:
+    """JSON without spaces that mean nothing; a text that is none as it is."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return str(value)
+    return json.dumps(value, sort_keys=True)
+
+
+def _short(value: object) -> str:
+    """A text in quotes, and not all of a long one."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return json.dumps(_cut(text), ensure_ascii=False)
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,112 @@
+"""Recordings told as conversations, and compared by what they mean."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from in_memory import Client
+from official import models_by_type
+from openai.types.realtime import RealtimeServerEvent
+
+from callerside.fakes.cli import main
+from callerside.fakes.recording.comparison import differences
+from callerside.fakes.recording.conversation import describe, tell
+from callerside.fakes.recording.format import Recording, write_recording
+from callerside.fakes.recording.known_events import SERVER_EVENTS
+
+CALL = {"name": "hours", "arguments": {"day": "Sunday"}}
+REPLIES: list[dict[str, Any]] = [
+    {"say": "We open at nine.", "heard": "When do you open?"},
+    {"function_call": CALL},
+    {"say": "We are closed.", "incomplete": {"reason": "content_filter"}},
+]
+OTHERWISE = [{**REPLIES[0], "say": "We open at ten."}, *REPLIES[1:]]
+SETTINGS = "turns by server_vad, voice marin, tools none, instructions "
+
+
+def call(*replies: dict[str, Any], think_ms: float = 300) -> Recording:
+    client = Client({"replies": replies or REPLIES, "timing": {"think_ms": think_ms}})
+    heard = {"transcription": {"model": "whisper-1"}}
+    client.update(audio={"input": heard}, instructions="Be kind.")
+    client.say()
+    client.wait(3000)
+    client.send("response.create")
+    client.wait(2000)
+    call_id = client.all("response.function_call_arguments.done")[0]["call_id"]
+    output = {"type": "function_call_output", "call_id": call_id, "output": "closed"}
+    client.send("conversation.item.create", item=output)
+    client.send("response.create")
+    client.wait(3000)
+    client.send("response.cancel")
+    return client.recording()
+
+
+def test_a_call_is_told_as_a_conversation_with_times() -> None:
+    lines = tell(call())
+    assert [(told.who, told.what) for told in lines] == [
+        ("session", f'{SETTINGS}"You are a helpful assistant."'),
+        ("session", f'{SETTINGS}"Be kind."'),
+        ("caller", 'says "When do you open?"'),
+        ("model", 'says "We open at nine."'),
+        ("model", 'calls hours({"day": "Sunday"})'),
+        ("client", 'hours returns "closed"'),
+        ("model", 'says "We are closed." (incomplete: content_filter)'),
+        ("client", "cancels the answer"),
+        (
+            "server",
+            'error response_cancel_not_active: "Cancellation failed: no active response found"',
+        ),
+    ]
+    assert lines[3].how_long.startswith("after 0.")
+    assert lines[3].how_long.endswith(" s of audio")
+    assert any("[after 0." in line for line in describe(call()))
+
+
+def test_two_calls_that_say_the_same_do_not_differ() -> None:
+    assert list(differences(call(), call(think_ms=900))) == []
+
+
+def test_what_one_says_and_the_other_does_not_is_told() -> None:
+    found = [line[12:] for line in differences(call(), call(*OTHERWISE))]
+    assert found == ['model   says "We open at nine."', 'model   says "We open at ten."']
+
+
+def exit_code(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return ended.value.code
+
+
+def test_the_command_compares_by_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, same, other = (tmp_path / f"{name}.realtime" for name in ("one", "same", "other"))
+    for path, recording in ((one, call()), (same, call()), (other, call(*OTHERWISE))):
+        write_recording(path, recording)
+    assert [exit_code("diff", str(one), str(path)) for path in (same, other)] == [0, 1]
+    assert capsys.readouterr().out.splitlines()[0].startswith("-")
+
+
+CASSETTE = """
+interactions:
+- {direction: received, data: {type: session.created, session: {modalities: [audio], voice: ara}}}
+- {direction: received, data: {type: conversation.created, conversation: {id: x}}}
+- {direction: received, data: {type: ping, timestamp: 1}}
+- {direction: received, data: {type: response.audio.done, response_id: r}}
+"""
+
+
+@pytest.mark.parametrize(("event", "is_known"), [("ping", False), ("rate_limits.updated", True)])
+def test_what_cannot_be_replayed_whole_says_so_at_convert(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], event: str, is_known: bool
+) -> None:
+    cassette, recording = tmp_path / "xai.yaml", tmp_path / "xai.realtime"
+    cassette.write_text(CASSETTE.replace("ping", event))
+    assert exit_code("convert", str(cassette), "--to", str(recording)) == 0
+    told = capsys.readouterr().err
+    assert ("cannot be replayed whole: event 3, ping of the server" in told) is not is_known
+    assert '"dialect":"beta"' in recording.read_text().splitlines()[0]
+
+
+def test_all_events_of_the_sdk_are_known() -> None:
+    assert models_by_type(RealtimeServerEvent).keys() <= SERVER_EVENTS

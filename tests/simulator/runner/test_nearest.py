@@ -1,0 +1,70 @@
+"""A failed expectation says the nearest thing that did happen, and when: of each kind there is."""
+
+import json
+
+import pytest
+
+from callerside.simulator.cli.main import main
+from callerside.simulator.scenario.expectations import EXPECTATIONS
+
+ASKS = "{say: What time do you open?}"
+NO_GREETING = "agent: {greeting: {enabled: false}}"
+NO_BEEP = "agent: {beep: {enabled: false}}"
+
+KINDS = {
+    "answer": ("", "{expect: answer, within: 1ms}", "within 1 ms, but it came after"),
+    "beep": (NO_BEEP, "{expect: beep}", "but no beep was heard; heard since the answer: speech"),
+    "greeting": (NO_GREETING, "{expect: greeting}", "but this agent is set not to greet; heard"),
+    "greeting start": (NO_GREETING, "{expect: greeting start}", "is set not to greet; heard"),
+    "reply": (
+        "",
+        f"{{expect: greeting}}, {ASKS}, {{expect: reply}}, {{expect: reply}}",
+        "but what was said last has been waited out by a step; heard since the answer: a beep",
+    ),
+    "reply start": (
+        "",
+        "{say: Open?, when: greeting + 100ms}, {expect: reply start, within: 10ms}",
+        "within 10 ms, but",
+    ),
+    "hang_up": ("", "{expect: greeting}, {expect: hang_up}", "but the call was still up; heard"),
+    "silence": ("", "{expect: {silence: 4s}, within: 2s}", "within 2 s, but it came after "),
+    "refused": ("", "{expect: {refused: 486}}", "but it was answered after "),
+    "dtmf": ("", '{expect: {dtmf: "12"}}', "but no key was heard; heard since"),
+    "transfer": ("", '{expect: {transfer: "sip:desk@*"}}', "but there was no transfer; heard"),
+    "function_call": ("", "{expect: {function_call: book}}", "but functions called: none"),
+    "transcript": ("", "{expect: {transcript: goodbye}}", 'but what was said: "Hello." at '),
+    "response": ("", "{expect: {response: failed}}", "but responses that ended: completed at "),
+    "state": ("", "{expect: {state: PROCESSING}}", "but states entered: "),
+    "mark": (
+        "",
+        "{expect: {mark: greeting_started, fields: {origin: cache}}}",
+        "but marks of that name: {'origin': 'generated'} at ",
+    ),
+}
+"""Of each expectation: what is set, steps of which the last fails, and what is said of that."""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Why each call failed."""
+    folder = tmp_path_factory.mktemp("nearest")
+    (folder / "scenarios").mkdir()
+    for name, (given, steps, _) in KINDS.items():
+        (folder / "scenarios" / f"{name.replace(' ', '_')}.yaml").write_text(
+            f"about: x\n{given}\ncaller: {{patience: 2s}}\n"
+            "realtime: {greeting: {say: Hello.}, replies: [{say: We open at nine.}]}\n"
+            f"steps: [{steps}, {{pause: 2s}}, hang_up]\n"
+        )
+    out = folder / "out"
+    assert main(["run", str(folder / "scenarios"), "--lane", "virtual", "--out", str(out)]) == 1
+    results = json.loads((out / "latest" / "results.json").read_text())
+    return {one["name"]: one["behaviour"]["detail"] for one in results["scenarios"]}
+
+
+def test_there_is_a_case_of_each() -> None:
+    assert KINDS.keys() == EXPECTATIONS.keys()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_nearest_thing_is_told(told: dict[str, str], name: str) -> None:
+    assert KINDS[name][2] in told[name.replace(" ", "_")]
