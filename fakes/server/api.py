@@ -80,8 +80,8 @@ def _served(
     async def handle(request: HttpRequest, match: re.Match[str]) -> HttpResponse:
         try:
             check(request)
-            is_json = "json" in request.headers.get("Content-Type", "json")
-            answer = work(_object(request.json() if is_json else {}), match)
+            is_offer = "sdp" in request.headers.get("Content-Type", "")
+            answer = work(_object({} if is_offer else request.json()), match)
         except RequestError as error:
             status = _STATUS.get(error.name, 400)
             raise HttpError(status, error.message, code=error.code, param=error.param) from None

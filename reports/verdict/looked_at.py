@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from callerside.reports.verdict.call_result import CallResult
 
-FEW = 10
-"""Calls. Where there are no more, each is looked at."""
 SLOWEST = 3
 """So many, by their slowest turn."""
+FEW = 1 + SLOWEST
+"""Calls. Where there are no more, each is looked at."""
 
 
 def looked_at(calls: Sequence[CallResult]) -> set[str]:

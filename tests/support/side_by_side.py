@@ -23,13 +23,19 @@ LONGEST = (
     "test_workers_serve.py",
     "test_registrar.py",
     "test_runs.py",
-    "test_image.py",
     "test_sip_engines.py",
     "test_child_processes.py",
     "test_fifty_calls.py",
     "test_own_account.py",
 )
 """Files in which a process is busy for longer than in any other, the longest first."""
+
+COMPUTING = (
+    "test_truth.py",
+    "test_virtual_fuzz.py",
+    "test_run_command.py",
+)
+"""Of the files that place no calls those that compute for longest."""
 
 LEAST_FOR_A_QUIET_ONE = 3
 """Processes: with fewer each plays everything."""
@@ -99,7 +105,8 @@ def place(item: pytest.Item) -> int:
     """Where a test stands in the order of processes: the later, the larger."""
     if item.path.name in LONGEST:
         return LONGEST.index(item.path.name)
-    return len(LONGEST) + (item.get_closest_marker("e2e") is None)
+    places_calls = item.get_closest_marker("e2e") is not None
+    return len(LONGEST) + (0 if places_calls else 1 if item.path.name in COMPUTING else 2)
 
 
 @contextmanager

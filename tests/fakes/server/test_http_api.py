@@ -171,6 +171,14 @@ async def test_what_is_no_json_is_refused(server: FakeRealtime, body: bytes) -> 
     assert answer.json["error"]["type"] == "invalid_request_error"
 
 
+async def test_a_body_is_read_whatever_it_is_said_to_be(server: FakeRealtime) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}  # as curl -d sends it
+    asked = b'{"expires_after": {"seconds": 5}}'
+    assert (await post(server, "/v1/realtime/client_secrets", asked, headers)).status == 400
+    offer = await post(server, "/v1/realtime/calls", b"v=0", {"Content-Type": "application/sdp"})
+    assert offer.status == 501
+
+
 async def test_errors_over_http_are_the_apis(server: FakeRealtime) -> None:
     for path, status in (("/v1/none", 404), ("/v1/realtime/calls/rtc_x/accept", 404)):
         answer = await post(server, path, b'{"type": "realtime"}')

@@ -33,7 +33,7 @@ def calls() -> list[CallResult]:
         info = call.info.model_copy(update={"name": name, "verdict": verdict, "limits": limits})
         return judge_call(replace(slow if name == SLOW else call, info=info))
 
-    return [named(f"call-{number}") for number in range(FEW + 2)]
+    return [named(f"call-{number}") for number in range(12)]
 
 
 def test_each_of_few_is(calls: list[CallResult]) -> None:
