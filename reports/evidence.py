@@ -32,6 +32,8 @@ HEARD = "server_heard.flac"
 SENT = "server_sent.flac"
 INFO = "call.json"
 SAID = "said.json"
+CLEAN = "said.flac"
+"""What the caller made heard, one after another, before it met the line."""
 ARRIVALS = "arrivals.jsonl"
 """When each frame came in that the caller heard: what the ear is made of; nothing reads it."""
 DEPARTURES = "departures.jsonl"
@@ -130,6 +132,8 @@ class CallInfo(BaseModel):
     """The last log lines of the processes, for a call that went wrong."""
     scenario: str = ""
     """The scenario file's text."""
+    played: dict[str, Any] = Field(default_factory=dict)
+    """What the scenario says of agent, caller, server and network: suite, cell and row in it."""
     recording: RecordingInfo | None = None
     """Of the lane `recording`."""
 
@@ -152,6 +156,10 @@ class Said(BaseModel):
     text: str = ""
     voiced: list[tuple[int, int]] = Field(min_length=1)
     """(first sample, the one after the last), down to pauses of 60 ms; in order."""
+    first: int | None = None
+    """Where its clean sound begins, silence at its edges included; None where that is not kept."""
+    length: int = Field(default=0, ge=0)
+    """Of its clean sound, in samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,8 @@ class CallEvidence:
     server_sent: Audio | None = None
     said: list[Said] | None = None
     """What the caller made heard, to the sample; None where that is not known."""
+    clean: Samples | None = None
+    """The clean sounds of `said` at the recording's rate, one behind another; None: not kept."""
     late_departures: Mapping[int, int] = field(default_factory=dict)
     """When a packet of the caller's left that left late: by the sample of the mouth at its end."""
     earlier: tuple["CallEvidence", ...] = ()
@@ -268,6 +278,13 @@ class CallEvidence:
         until = (packet + 1) * frame
         return self.late_departures.get(until, self.at_ns(until))
 
+    def clean_sound(self, number: int) -> Samples | None:
+        """What the caller made heard, by its number in `said`, before noise, echo, gain, codec."""
+        if self.clean is None or self.said is None or self.said[number].first is None:
+            return None
+        first = sum(one.length for one in self.said[:number])
+        return self.clean[first : first + self.said[number].length]
+
     def channel(self, channel: int) -> Samples:
         """One channel of the recording, `MOUTH` or `EAR`."""
         return np.ascontiguousarray(self.recording[:, channel])
@@ -304,6 +321,7 @@ def load_evidence(directory: Path) -> CallEvidence:
         server_heard=_read_audio(directory / HEARD),
         server_sent=_read_audio(directory / SENT),
         said=_read_said(directory / SAID),
+        clean=_read_clean(directory / CLEAN),
         late_departures=_read_departures(directory / DEPARTURES),
         earlier=tuple(
             load_evidence(timeline.parent)
@@ -374,9 +392,16 @@ def _read_said(path: Path) -> list[Said] | None:
         raise EvidenceError(f"{path}: {where}: {first['msg']}") from None
 
 
-def write_said(path: Path, said: list[Said]) -> None:
-    """What `load_evidence` reads of the caller's own speech; atomic."""
-    write_atomically(path, _SAID.dump_json(said) + b"\n")
+def write_said(directory: Path, said: list[Said], clean: Samples | None, rate_hz: int) -> None:
+    """What `load_evidence` reads of the caller's own speech in a call's directory; atomic."""
+    write_atomically(directory / SAID, _SAID.dump_json(said) + b"\n")
+    if clean is not None and clean.size:
+        write_flac(directory / CLEAN, clean, rate_hz)
+
+
+def _read_clean(path: Path) -> Samples | None:
+    audio = _read_audio(path)
+    return None if audio is None else audio.samples
 
 
 def _read_audio(path: Path) -> Audio | None:
@@ -427,7 +452,7 @@ def save_evidence(evidence: CallEvidence, directory: Path) -> None:
     if evidence.recorded:
         write_flac(directory / RECORDING, evidence.recording, evidence.rate_hz)
     if evidence.said is not None:
-        write_said(directory / SAID, evidence.said)
+        write_said(directory, evidence.said, evidence.clean, evidence.rate_hz)
     for attempt in evidence.earlier:
         save_evidence(attempt, directory / attempt_folder(attempt.info))
     for name, audio in ((HEARD, evidence.server_heard), (SENT, evidence.server_sent)):

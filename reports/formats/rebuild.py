@@ -1,6 +1,7 @@
 """Building a report anew from what is on disk, also for calls that an agent took in production."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from callerside.reports.verdict.calibration import from_data
 from callerside.reports.verdict.call_result import CallResult, judge_call, judge_together
 from callerside.reports.verdict.results import RESULTS, RunInfo
 from callerside.timelines import read_timeline
+
+_log = logging.getLogger(__name__)
 
 
 def rebuild(
@@ -59,7 +62,7 @@ def rebuild(
     if (directory / TIMELINE).is_file():
         evidence = [load_evidence(directory)]
     else:
-        timelines = sorted(directory.glob("*.jsonl"))
+        timelines = _begun(sorted(directory.glob("*.jsonl")))
         evidence = [_production(path, recordings or directory, limits or {}) for path in timelines]
     if not evidence:
         raise StoredError(
@@ -145,6 +148,20 @@ def _calls_of(directory: Path) -> list[Path]:
         if not (directory / file).is_file():
             raise StoredError(f"{directory / file}: no such file, but {RESULTS} names it")
     return [directory / Path(one["timeline"]).parent for one in named]
+
+
+def _begun(timelines: Sequence[Path]) -> list[Path]:
+    """Those that hold anything, unless none does: an agent writes a call's first marks together.
+
+    So while calls go on, one of them may have an empty timeline, which must not hide the others.
+    """
+    begun = [path for path in timelines if path.stat().st_size]
+    if not begun:
+        return [*timelines]
+    for path in timelines:
+        if path not in begun:
+            _log.warning("%s: left out: it is empty, as that of a call that has just begun", path)
+    return begun
 
 
 def _production(path: Path, recordings: Path, limits: Mapping[str, Any]) -> CallEvidence:

@@ -118,8 +118,8 @@ def _span_ns(answer: Answer) -> tuple[int, int]:
 
 def _understood(answer: Answer, turn: int | None) -> Measurement | Unmeasured:
     name = "intelligibility"
-    if answer.evidence.info.lane == "virtual":
-        reason = "in memory nothing but a codec lies between: it is measured over SIP"
+    if answer.evidence.info.lane == "virtual" and name not in answer.evidence.info.limits:
+        reason = "in memory it is computed only of a call that has a limit for it"
         return Unmeasured(name=name, turn=turn, reason=reason)
     if answer.intelligibility is None:
         return Unmeasured(name=name, turn=turn, reason="less than half a second was heard")

@@ -104,7 +104,9 @@ _ALL = (
         none_because="no 180 came, or the call was not dialled by us",
         bounded_by=_NOTED,
         counts_from=(("caller", "call_dialed"),),
-        without_error=_BY_HAND,
+        truth="none of it: its telephone rings as the INVITE comes in, and the ways of both are in "
+        "the error, which is a bound",
+        bias_is_ours=False,
     ),
     Metric(
         name="connect_ms",

@@ -98,12 +98,26 @@ class CallResult:
     @property
     def not_measured(self) -> list[str]:
         """What of the budget could not be judged, each with its reason."""
-        told = [f"{describe(one)} ({WHY[one.reason]})" for one in self.judged if one.reason]
+        told = [
+            f"{describe(one)} ({WHY[one.reason]})"
+            for one in self.judged
+            if one.reason and not self._is_moot(one)
+        ]
         bare = self.evidence.info.recording
         unfit = bare.unfit if bare is not None else {}
         limits = self.evidence.info.limits
         told += [f"{name}: {unfit[name]}" for name in limits if name in unfit]
         return [*told, *(f"{name} has a limit, and {NOTHING}" for name in self.unheld)]
+
+    def _is_moot(self, one: Judged) -> bool:
+        """Whether a limit that could not be decided upon was asked for by nobody.
+
+        The defaults are for calls whose every edge is known. An agent's own timeline and recording
+        tell some of these numbers less well than the limit is narrow.
+        """
+        info = self.evidence.info
+        asked = one.name in info.limits
+        return info.lane == "production" and one.reason == "undecided" and not asked
 
     @property
     def unheld(self) -> list[str]:

@@ -164,6 +164,7 @@ class _Judge:
         heard, behaviour, evidence = self._heard, self._behaviour, self._evidence
         tone = audio.tone(behaviour.beep_hz, behaviour.beep_length_ms, evidence.rate_hz)
         opening = self._reply[: _PIECE_MS * heard.rate_hz // 1000]
+        self._note("ringing_ms", None, 0.0)  # its telephone rings at once: all of it is the way
         self._note("answer_ms", None, (heard.answered_ns - heard.received_ns) / NS_PER_MS)
         ways_ms = []
         for name, sound in (("beep", audio.to_samples(tone)), ("greeting", opening)):

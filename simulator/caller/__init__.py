@@ -8,6 +8,7 @@ __all__ = [
     "expect",
     "listener",
     "machine",
+    "performers",
     "recorder",
     "speaker",
 ]

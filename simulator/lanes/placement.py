@@ -6,7 +6,8 @@ the instant at which it is known to have left. So beginnings and ends are those 
 (`reports.listener.active_level`) and not what a detector makes of the mixture.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,20 @@ _FRAMES_A_S = 50  # of which each has been said when it leaves
 _ALIKE = 0.3  # noise as loud as the voice leaves 0.7
 
 Samples = NDArray[np.int16]
+Span = tuple[int, int]
+
+
+class Placed(NamedTuple):
+    """What of the caller's sounds is in the recording."""
+
+    said: list[Said]
+    clean: Samples
+    """Each one as it was before it met the line, one behind another."""
 
 
 def place(
     utterances: Iterable[Utterance], mouth: Samples, rate_hz: int, started_at_ns: int
-) -> list[Said]:
+) -> Placed:
     """What of the caller's sounds is in the recording, and where.
 
     Args:
@@ -36,23 +46,36 @@ def place(
         rate_hz: of both.
         started_at_ns: when its sample 0 was at the media clock.
     """
-    placed = []
+    placed, clean = [], [np.zeros(0, np.int16)]
     for said in utterances:
         if said.started_ns is None:
             continue
         near = (
             round((said.started_ns - started_at_ns) * rate_hz / NS_PER_S) - rate_hz // _FRAMES_A_S
         )
-        voiced = list(_voiced(said.samples, mouth, near, rate_hz))
+        spans = active_level.voiced(said.samples, rate_hz, pause_ms=PAUSE_MS)
+        voiced = list(_voiced(said.samples, spans, mouth, near, rate_hz))
         if voiced:
-            placed.append(Said(turn=said.turn, text=said.text, voiced=voiced))
-    return placed
+            first = voiced[0][0] - spans[0][0]
+            placed.append(
+                Said(
+                    turn=said.turn,
+                    text=said.text,
+                    voiced=voiced,
+                    first=first,
+                    length=said.samples.size,
+                )
+            )
+            clean.append(said.samples)
+    return Placed(placed, np.concatenate(clean))
 
 
-def _voiced(clean: Samples, mouth: Samples, near: int, rate_hz: int) -> Iterator[tuple[int, int]]:
+def _voiced(
+    clean: Samples, spans: Sequence[Span], mouth: Samples, near: int, rate_hz: int
+) -> Iterator[Span]:
     """The stretches of a clean sound, at their places in the recording, as far as that goes."""
     shift = near
-    for first, past in active_level.voiced(clean, rate_hz, pause_ms=PAUSE_MS):
+    for first, past in spans:
         found = _shift(clean[first:past], mouth, first + shift, rate_hz)
         shift += found
         if first + shift < mouth.size:

@@ -156,6 +156,7 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
         seed=played.planned.seed,
         log=[line.strip() for line in log],
         scenario=scenario.text,
+        played=scenario.settings,
     )
 
 

@@ -12,42 +12,47 @@ that `reply` in the scenario means what it meant in the call.
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.atomic_files import write_atomically
-from callerside.audio import to_bytes
+from callerside.audio import BYTES_PER_SAMPLE, to_bytes
 from callerside.audio_files import write_wav
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.marks import Mark
-from callerside.reports.evidence import EAR, MOUTH, CallEvidence
+from callerside.reports.evidence import EAR, MOUTH, CallEvidence, Said
 from callerside.reports.hearing.keys import keys
 from callerside.reports.metrics.audible import Sound, spoken
 from callerside.reports.metrics.metrics import Measured, measure
+from callerside.simulator.caller.audio.recordings import said_in
 from callerside.simulator.caller.audio.utterances import end_mid_frame
 from callerside.simulator.caller.audio.voice import voiced_level_dbfs
+from callerside.simulator.caller.call_state import is_greeting
 from callerside.simulator.caller.listener import AgentUtterance, Listener
+from callerside.simulator.caller.performers import KEY_MS
+from callerside.simulator.caller.speaker import LEAD_FRAMES
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import no_name
-from callerside.yaml.source import Loader
 from callerside.yaml.versions import NEWEST
 
 LIMITED = ("turn_ms", "barge_in_stop_ms", "talk_over_ms", "dead_air_ms")
 """What a scenario is held to by what was measured in the call."""
 
+_BEFORE = "-before"
+"""Behind a scenario's name: the call that fills the agent's cache for it."""
 _END_SILENCE_MS = (
     700.0  # the default of `caller.end_silence`: so late it is sure that a reply ended
 )
-_BEFORE_MS, _AFTER_MS = 40.0, 200.0  # kept around what the caller said: it begins and ends softly
+_BEFORE_MS, _AFTER_MS = 100.0, 200.0  # kept around what the caller said: it begins and ends softly
 _HALF_A_TICK_MS = FRAME_MS / 2  # a caller acts with the next frame after a moment
 _SETTLED_MS = 500.0  # after the answer, of a call that is to begin in the middle
+_REFUSAL = 300  # the first SIP status that means that something did not work
 _KEYS_TOGETHER_MS = 1500.0
 _SERVER_SILENCE_MS, _PATH_MS = 500.0, 40.0  # what a turn takes besides the think time, by default
 _ROOM = 1.1  # above what was measured: a limit is for what is worse, and not for chance
@@ -60,15 +65,38 @@ class FromCallError(ValueError):
     """A call of which no scenario can be made: says why."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Act:
-    """Something that the caller did: spoke, made a sound that took no turn, or pressed keys."""
+    """What the caller did: spoke, made a sound that takes no turn, pressed keys, held the call."""
 
     start_ns: int
     end_ns: int
     text: str = ""
     takes_turn: bool = True
     keys: str = ""
+    step: str = ""
+    """Of what is done without a sound: `hold` or `resume`."""
+    clean: Samples | None = None
+    """The sound before it met the line, where that was kept,"""
+    clean_ns: int = 0
+    """and when it began."""
+
+    @property
+    def sounds(self) -> bool:
+        """Whether it is something that was said."""
+        return not self.keys and not self.step
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Sound:
+    """What of an act is kept, and what a caller makes of that when it is played."""
+
+    samples: Samples
+    level_dbfs: float | None
+    from_ns: int
+    """When what is played of it was begun to be said, and"""
+    until_ns: int
+    """was over."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,10 +157,15 @@ def write_scenario(evidence: CallEvidence, name: str, folder: Path, *, from_s: f
         raise FromCallError(f"{evidence.name}: nobody speaks in it")
     writing = _Writing(name)
     text = call.text(writing)
+    before = folder / f"{name}{_BEFORE}.yaml"
+    files = {path: text}
+    if call.greeting_was_cached:
+        files = {before: call.text_before(writing), **files}
     for file, (samples, rate_hz) in writing.sounds.items():
         write_wav(folder / file, samples, rate_hz)
-    write_atomically(path, text.encode())
-    loader.load([path])  # it can be read, or this is a fault of ours
+    for target, lines in files.items():
+        write_atomically(target, lines.encode())
+    loader.load([*files])  # it can be read, or this is a fault of ours
     return path
 
 
@@ -149,34 +182,60 @@ class _CallToReplay:
         self._measured = measure(evidence)
         self._from_ns = evidence.recording_start_ns + ms_to_ns(from_s * 1000)
         self._from_beginning = from_s <= 0
+        self._own = evidence.info.played
+        own_silence = self._own.get("caller", {}).get("end_silence", _END_SILENCE_MS)
+        self._end_silence_ms = float(own_silence)
+        self._line = _line_of(evidence)
+        self._kept: dict[_Act, _Sound] = {}
         self.acts = [act for act in self._acts() if act.start_ns >= self._from_ns]
         self.utterances = [u for u in self._listen() if u.start_ns >= self._from_ns]
-        self._greets = bool(self.utterances) and (
+        self._greets = self._is_set_to_greet()
+
+    def _is_set_to_greet(self) -> bool:
+        """Whether the first that the agent says is a greeting."""
+        if self._own and self._from_beginning:
+            return bool(self._own.get("agent", {}).get("greeting", {}).get("enabled", True))
+        return bool(self.utterances) and (
             not self.acts or self.utterances[0].start_ns < self.acts[0].start_ns
         )
-        self._own = _own_scenario(evidence.info.scenario)
 
     def _acts(self) -> list[_Act]:
         """What the caller did, in order."""
         evidence = self._evidence
         pressed = [*self._pressed()]
         if evidence.said is not None:
-            spoke = [
-                _Act(
-                    start_ns=evidence.at_ns(said.voiced[0][0]),
-                    end_ns=evidence.at_ns(said.voiced[-1][1]),
-                    text=said.text,
-                    takes_turn=said.turn is not None,
-                )
-                for said in evidence.said
-            ]
+            spoke = [self._spoken(number, said) for number, said in enumerate(evidence.said)]
         else:
             spoke = [
                 _Act(start_ns=sound.start_ns, end_ns=sound.end_ns)
                 for sound in spoken(self._measured.audible.mouth)
                 if not any(_meet(sound, act) for act in pressed)
             ]
-        return sorted([*spoke, *pressed], key=lambda act: act.start_ns)
+        return sorted([*spoke, *pressed, *self._held()], key=lambda act: act.start_ns)
+
+    def _spoken(self, number: int, said: Said) -> _Act:
+        evidence = self._evidence
+        clean = evidence.clean_sound(number) if self._line is not None else None
+        if clean is not None and said.voiced[-1][1] == len(evidence.recording):
+            clean = clean[: len(evidence.recording) - (said.first or 0)]  # it was cut off
+        return _Act(
+            start_ns=evidence.at_ns(said.voiced[0][0]),
+            end_ns=evidence.at_ns(said.voiced[-1][1]),
+            text=said.text,
+            takes_turn=said.turn is not None,
+            clean=clean,
+            clean_ns=evidence.at_ns(said.first or 0),
+        )
+
+    def _held(self) -> Iterator[_Act]:
+        """When the call was put on hold, and taken up again."""
+        held = False
+        for mark in self._evidence.find("agent", "media_held", "media_resumed"):
+            if (mark.name == "media_held") == held:
+                continue  # media comes anew after other re-INVITEs, too
+            held = not held
+            step = "hold" if held else "resume"
+            yield _Act(start_ns=mark.at_ns, end_ns=mark.at_ns, step=step, takes_turn=False)
 
     def _pressed(self) -> Iterator[_Act]:
         evidence = self._evidence
@@ -197,10 +256,12 @@ class _CallToReplay:
     def _listen(self) -> list[AgentUtterance]:
         """What the agent said, as a caller who is there makes utterances of it."""
         evidence = self._evidence
-        listener = Listener(evidence.rate_hz, end_silence_ms=_END_SILENCE_MS)
+        turns = [act for act in self._acts() if act.takes_turn]
+        if evidence.first("caller", "speech_heard") is not None:
+            return self._heard_live(turns)
+        listener = Listener(evidence.rate_hz, end_silence_ms=self._end_silence_ms)
         frame = evidence.rate_hz * FRAME_MS // 1000
         ear = evidence.recording[:, EAR]
-        turns = [act for act in self._acts() if act.takes_turn]
         for first in range(0, ear.size - frame + 1, frame):
             at_ns = evidence.at_ns(first)
             while turns and turns[0].start_ns <= at_ns:
@@ -210,6 +271,50 @@ class _CallToReplay:
             listener.listen(to_bytes(ear[first : first + frame]), at_ns)
         listener.line_is_dead(evidence.at_ns(ear.size))
         return listener.utterances
+
+    def _heard_live(self, turns: Sequence[_Act]) -> list[AgentUtterance]:
+        """The same, where a caller was there and has marked it."""
+        utterances: list[AgentUtterance] = []
+        ended = self._evidence.last("caller", "call_ended")
+        end_ns = self._evidence.end_ns if ended is None else ended.at_ns
+        for mark in self._evidence.find("caller", "speech_heard", "silence_heard"):
+            if mark.name == "speech_heard":
+                utterances.append(AgentUtterance(mark.at_ns))
+            elif utterances:
+                last = utterances[-1]
+                last.quiet_ns = mark.at_ns
+                last.cut = mark.at_ns >= end_ns
+                last.over = not last.cut
+        for one in utterances:
+            past_ns = end_ns if one.quiet_ns is None else one.quiet_ns
+            one.spoken_into = any(one.start_ns < act.start_ns < past_ns for act in turns)
+        return utterances
+
+    @property
+    def greeting_was_cached(self) -> bool:
+        """Whether the agent had its greeting from a call before this one."""
+        started = self._evidence.first("agent", "greeting_started")
+        cached = started is not None and started.fields.get("origin") == "cache"
+        return cached and self._greets and self._from_beginning
+
+    def text_before(self, writing: _Writing) -> str:
+        """The YAML of the call that leaves its greeting in the agent's cache."""
+        heard = next(self._heard())
+        ended = self._evidence.first("agent", "greeting_ended")
+        if ended is not None:  # the silence at its end is part of it
+            length = round(float(ended.fields["played_ms"]) * heard.rate_hz / 1000)
+            silence = np.zeros(max(0, length - heard.sound.size), np.int16)
+            heard = replace(heard, sound=np.concatenate([heard.sound, silence]))
+        lines = [
+            f"# Its greeting is what {writing.name} has from the agent's cache.",
+            f"version: {NEWEST}",
+            f"about: The call before {writing.name}.",
+            "realtime:",
+            f"  greeting: {self._reply(heard, 'greeting', writing)}",
+            *self._agent(),
+            "steps: [{expect: greeting}, hang_up]",
+        ]
+        return "\n".join(lines) + "\n"
 
     def text(self, writing: _Writing) -> str:
         """The scenario's YAML; what it needs beside it is kept in `writing`."""
@@ -222,6 +327,7 @@ class _CallToReplay:
             "# Protects: say here, in one sentence, what breaks for a caller when this fails.",
             f"version: {NEWEST}",
             f"about: {json.dumps(about, ensure_ascii=False)}",
+            *([f"after: {writing.name}{_BEFORE}"] if self.greeting_was_cached else []),
             *script,
             *self._agent(),
             *self._caller(),
@@ -249,14 +355,17 @@ class _CallToReplay:
         patience = (
             math.ceil((max(waits, default=0.0) + 2 * _longest_ms(self._measured)) / 1000) + 10
         )
-        silence = f"end_silence: {_END_SILENCE_MS:.0f}ms"  # a suite may have another
-        return [f"caller: {{{codec}patience: {patience}s, {silence}}}"]
+        silence = f"end_silence: {self._end_silence_ms:.0f}ms"  # a suite may have another
+        line = "".join(f", {key}: {_flow(value)}" for key, value in (self._line or {}).items())
+        return [f"caller: {{{codec}patience: {patience}s, {silence}{line}}}"]
 
     # The caller's side.
 
     def _write_steps(self, writing: _Writing) -> None:
         steps = writing.steps
-        if self._from_beginning and self._measured.audible.beep is not None:
+        beep = self._measured.audible.beep
+        first_ns = min(map(self._acts_ns, self.acts), default=self._evidence.end_ns)
+        if self._from_beginning and beep is not None and beep.end_ns <= first_ns:
             steps.append("  - expect: beep")
         left = list(self.utterances)
         before: _Act | None = None
@@ -266,6 +375,8 @@ class _CallToReplay:
             self._write_act(number, act, when, writing)
             if act.takes_turn:
                 left = [u for u in left if u.start_ns >= act.start_ns]
+                before = act
+            elif act.step:
                 before = act
             else:
                 left = left[len(begun) - 1 :] if begun else left
@@ -279,16 +390,16 @@ class _CallToReplay:
         steps: list[str],
     ) -> str:
         """The moment of an act; waits for whatever comes before it are written as steps."""
-        lead_ms = self._lead_ms(act)
+        acts_ns = self._acts_ns(act)
         amid = [u for u in begun if before is not None and u.start_ns < before.end_ns]
         begun = [u for u in begun if u not in amid]
         if not begun:
             if before is None and not self._from_beginning:
                 return f"answer + {_SETTLED_MS:.0f}ms"
             if before is None:
-                late_ms = ns_to_ms(act.start_ns - self._answered_ns()) - lead_ms
+                late_ms = ns_to_ms(acts_ns - self._answered_ns())
                 return f"answer + {max(0.0, late_ms):.0f}ms"
-            pause_ms = ns_to_ms(act.start_ns - before.end_ns) - self._after_ms(before) - lead_ms
+            pause_ms = ns_to_ms(acts_ns - self._over_ns(before))
             if amid:
                 steps.append("  # the agent had begun to speak before the caller was done")
             if pause_ms > 0:
@@ -299,10 +410,10 @@ class _CallToReplay:
         word = self._word(last)
         quiet_ns = last.quiet_ns
         if quiet_ns is not None and last.over:
-            after_ms = ns_to_ms(act.start_ns - quiet_ns) - lead_ms
-            if after_ms >= _END_SILENCE_MS:
+            after_ms = ns_to_ms(acts_ns - quiet_ns)
+            if after_ms >= self._end_silence_ms:
                 return f"{word} end + {after_ms:.0f}ms"
-        offset_ms = max(0.0, ns_to_ms(act.start_ns - last.start_ns) - lead_ms)
+        offset_ms = max(0.0, ns_to_ms(acts_ns - last.start_ns))
         return f"{word} + {offset_ms:.0f}ms"
 
     def _answered_ns(self) -> int:
@@ -312,49 +423,78 @@ class _CallToReplay:
         return self._from_ns
 
     def _word(self, utterance: AgentUtterance) -> str:
-        is_greeting = self._greets and utterance is self.utterances[0]
-        return "greeting" if is_greeting else "reply"
+        number = self.utterances.index(utterance)
+        return "greeting" if is_greeting(number, greets=self._greets) else "reply"
 
-    def _lead_ms(self, act: _Act) -> float:
-        """How much of silence what is said begins with, when it is played again."""
-        if act.keys:
-            return 0.0
-        samples = self._sound(act)
-        rate_hz = self._evidence.rate_hz
-        padded = len(end_mid_frame(to_bytes(samples), rate_hz)) // 2
-        return _BEFORE_MS + (padded - samples.size) * 1000 / rate_hz + _HALF_A_TICK_MS
+    def _acts_ns(self, act: _Act) -> int:
+        """When a caller has to act for it to be as it was: with the next frame, it is done."""
+        if not act.sounds:
+            return act.start_ns
+        ahead = LEAD_FRAMES if self._line and {"noise", "echo"} & self._line.keys() else 0
+        return self._sound(act).from_ns + ms_to_ns(_HALF_A_TICK_MS - ahead * FRAME_MS)
 
-    def _after_ms(self, act: _Act) -> float:
-        """How much is kept behind it: as much as there is before the caller goes on."""
-        if act.keys:
-            return 0.0
-        later = (one.start_ns for one in self.acts if one.start_ns >= act.end_ns)
-        return min(_AFTER_MS, ns_to_ms(next(later, self._evidence.end_ns) - act.end_ns))
+    def _over_ns(self, act: _Act) -> int:
+        """When a caller that plays it again is done with it: its last frame has left."""
+        if not act.sounds:
+            return act.end_ns + ms_to_ns(KEY_MS * len(act.keys))
+        until = self._evidence.sample_at(self._sound(act).until_ns)
+        return self._evidence.left_ns(until - 1) or self._sound(act).until_ns
 
-    def _sound(self, act: _Act) -> Samples:
+    def _sound(self, act: _Act) -> _Sound:
+        """What is kept of what was said."""
+        if act not in self._kept:
+            self._kept[act] = self._cut(act)
+        return self._kept[act]
+
+    def _cut(self, act: _Act) -> _Sound:
         evidence = self._evidence
-        first, past = evidence.sample_at(act.start_ns), evidence.sample_at(act.end_ns)
-        first -= round(_BEFORE_MS * evidence.rate_hz / 1000)
-        past += round(self._after_ms(act) * evidence.rate_hz / 1000)
-        return np.ascontiguousarray(evidence.recording[max(0, first) : past, MOUTH])
+        if act.clean is not None:
+            samples, first_ns = act.clean, act.clean_ns
+        else:
+            later = (one.start_ns for one in self.acts if one.start_ns >= act.end_ns)
+            earlier = (one.end_ns for one in self.acts if one.end_ns <= act.start_ns)
+            first_ns = max(act.start_ns - ms_to_ns(_BEFORE_MS), *earlier, evidence.at_ns(0))
+            past_ns = min(act.end_ns + ms_to_ns(_AFTER_MS), next(later, evidence.end_ns))
+            first, past = evidence.sample_at(first_ns), evidence.sample_at(past_ns)
+            samples = np.ascontiguousarray(evidence.recording[first:past, MOUTH])
+        start, end, silence, part = 0, samples.size, 0, to_bytes(samples)
+        if not self._is_known(act):
+            start, end = said_in(Path(act.text or "what was said"), part, evidence.rate_hz)
+            part = to_bytes(samples[start:end])
+            silence = (len(end_mid_frame(part, evidence.rate_hz)) - len(part)) // BYTES_PER_SAMPLE
+        at = evidence.sample_at(first_ns)
+        return _Sound(
+            samples=samples,
+            level_dbfs=voiced_level_dbfs(part, evidence.rate_hz),
+            from_ns=evidence.at_ns(at + start - silence),
+            until_ns=evidence.at_ns(at + end),
+        )
+
+    @staticmethod
+    def _is_known(act: _Act) -> bool:
+        """Whether it is a sound that the language has a name for."""
+        return not act.takes_turn and act.text in _SOUNDS
 
     def _write_act(self, number: int, act: _Act, when: str, writing: _Writing) -> None:
         at_s = (act.start_ns - self._evidence.recording_start_ns) / 1e9
         comment = f"  # at {at_s:.2f} s" + (f": {' '.join(act.text.split())}" if act.text else "")
         moment = f"\n    when: {when}" if when else ""
-        if act.keys:
-            writing.steps.append(f'{comment}\n  - press: "{act.keys}"{moment}')
+        if act.keys or act.step:
+            step = act.step or f'press: "{act.keys}"'
+            if act.step and moment:
+                step += ":"
+            writing.steps.append(f"{comment}\n  - {step}{moment}")
             return
-        samples = self._sound(act)
-        file = writing.keep(f"caller-{number}", samples, self._evidence.rate_hz)
-        level_dbfs = voiced_level_dbfs(to_bytes(samples), self._evidence.rate_hz)
+        sound = self._sound(act)
+        level_dbfs = sound.level_dbfs
+        file = writing.keep(f"caller-{number}", sound.samples, self._evidence.rate_hz)
         level = "" if level_dbfs is None else f", level_dbfs: {max(-60.0, level_dbfs):.2f}"
         if not act.takes_turn:
             comment += (
                 "\n  # it took no turn in that call; `sound:` says so, of the sounds it knows"
             )
-        known = act.text if not act.takes_turn and act.text in _SOUNDS else ""
-        what = f"sound: {known}" if known else f"say: {{wav: {file}{level}}}"
+        known = self._is_known(act)
+        what = f"sound: {act.text}" if known else f"say: {{wav: {file}{level}}}"
         if known:
             del writing.sounds[file]
         writing.steps.append(f"{comment}\n  - {what}{moment}")
@@ -363,34 +503,40 @@ class _CallToReplay:
         evidence = self._evidence
         heard = [u for u in left if before is None or u.start_ns >= before.end_ns]
         hung_up = evidence.first("caller", "hang_up_sent")
+        leave = "vanish" if hung_up is not None and hung_up.fields["how"] == "vanish" else "hang_up"
         ended = evidence.last("caller", "call_ended")
         by_agent = hung_up is None and ended is not None and ended.fields.get("by") == "agent"
         end_ns = hung_up.at_ns if hung_up is not None else evidence.at_ns(len(evidence.recording))
         if by_agent:
             steps += [f"  - expect: {self._word(u)}" for u in heard if u.over]
+            transferred = evidence.last("agent", "transfer_ended")
+            if transferred is not None and int(transferred.fields["status"]) < _REFUSAL:
+                steps.append('  - expect: {transfer: "*"}')
             steps.append("  - expect: hang_up")
             return
         if not heard:
-            since_ns = before.end_ns if before is not None else self._from_ns
-            kept_ms = self._after_ms(before) if before is not None else 0.0
-            pause_ms = max(0.0, ns_to_ms(end_ns - since_ns) - kept_ms)
-            steps += [f"  - pause: {pause_ms:.0f}ms", "  - hang_up"]
+            since_ns = self._over_ns(before) if before is not None else self._from_ns
+            pause_ms = max(0.0, ns_to_ms(end_ns - since_ns))
+            steps += [f"  - pause: {pause_ms:.0f}ms", f"  - {leave}"]
             return
         *earlier, last = heard
         steps += [f"  - expect: {self._word(u)}" for u in earlier]
         after_ms = ns_to_ms(end_ns - (last.quiet_ns or end_ns))
-        if last.over and after_ms >= _END_SILENCE_MS:
+        if last.over and after_ms >= self._end_silence_ms:
             steps.append(f"  - expect: {self._word(last)}")
-            if after_ms - _END_SILENCE_MS >= FRAME_MS:
-                steps.append(f"  - pause: {after_ms - _END_SILENCE_MS:.0f}ms")
-            steps.append("  - hang_up")
+            rest_ms = after_ms - self._end_silence_ms
+            if rest_ms >= FRAME_MS:
+                steps.append(f"  - pause: {rest_ms:.0f}ms")
+            steps.append(f"  - {leave}")
         else:
             offset_ms = ns_to_ms(end_ns - last.start_ns)
-            steps.append(f"  - hang_up:\n    when: {self._word(last)} + {offset_ms:.0f}ms")
+            steps.append(f"  - {leave}:\n    when: {self._word(last)} + {offset_ms:.0f}ms")
 
     # The server's side.
 
     def _script(self, writing: _Writing) -> list[str]:
+        if own := self._own_script():
+            return own
         sent = [*self._sent()]
         heard = [*self._heard()] if not sent else []
         replies = sent or heard
@@ -413,13 +559,43 @@ class _CallToReplay:
             lines.append(f"    - {self._reply(one, f'reply-{number}', writing)}")
         return lines if replies or len(lines) > 1 else ["realtime: {}"]
 
+    def _own_script(self) -> list[str]:
+        """The script that the call was played from, with the times that were drawn for it.
+
+        Empty where there was none, or where it says files, whose folder is not known.
+        """
+        own = self._own.get("realtime")
+        planned: dict[str, Mark] = {}
+        for mark in self._evidence.find("realtime", "response_planned"):
+            planned.setdefault(str(mark.fields["reply"]), mark)
+        if own is None or _names_files(own):
+            return []
+        replies = [*enumerate(own.get("replies", ()), start=1)]
+        if not self._from_beginning:
+            said = [number for number, _ in replies if f"reply {number}" in planned]
+            later = [n for n in said if planned[f"reply {n}"].at_ns >= self._from_ns]
+            replies = [(n, one) for n, one in replies if n >= min(later, default=len(replies) + 1)]
+        lines = ["realtime:"]
+        for key, value in own.items():
+            if key == "greeting":
+                lines.append(f"  greeting: {_flow(_timed(value, planned.get('greeting')))}")
+            elif key == "replies":
+                lines += ["  replies:"] if replies else []
+                lines += [
+                    f"    - {_flow(_timed(one, planned.get(f'reply {number}')))}"
+                    for number, one in replies
+                ]
+            else:
+                lines.append(f"  {key}: {_flow(value)}")
+        return lines
+
     def _server_settings(self) -> list[str]:
         """How the server hears and what befell it, where the call's own scenario says so."""
         own = self._own.get("realtime") or {}
         opened = self._evidence.first("realtime", "session_opened")
         delay_ms = _number(opened, "delay_ms") if opened is not None else None
         lines = [f"  {key}: {_flow(own[key])}" for key in _OF_THE_SERVER if own.get(key)]
-        if delay_ms and "faults" not in own:  # one of which may be what delayed it
+        if delay_ms and not {"faults", "timing"} & own.keys():  # one may be what delayed it
             lines.append(f"  timing: {{connect_delay_ms: {delay_ms:g}}}")
         struck = [*self._evidence.find("realtime", "fault_applied")] if "faults" not in own else []
         lines += [f"  # in that call a fault struck: {mark.fields['fault']}" for mark in struck]
@@ -428,7 +604,8 @@ class _CallToReplay:
     def _reply(self, one: _Reply, what: str, writing: _Writing) -> str:
         parts = []
         if one.function:
-            call = {"name": one.function, "arguments": one.arguments or {}}
+            said = "raw_arguments" if isinstance(one.arguments, str) else "arguments"
+            call = {"name": one.function, said: one.arguments or {}}
             parts.append(f"function_call: {json.dumps(call, ensure_ascii=False)}")
         else:
             parts.append(f"wav: {writing.keep(what, one.sound, one.rate_hz)}")
@@ -530,13 +707,35 @@ class _CallToReplay:
 _SOUNDS = ("mm-hmm", "uh-huh", "hum", "cough", "breath")
 
 
-_OF_THE_SERVER = ("vad", "dialect", "commits", "faults")
+_OF_THE_SERVER = ("vad", "dialect", "commits", "faults", "path", "timing")
+_OF_THE_LINE = ("user", "level_dbfs", "noise", "echo", "gain_db", "clip_dbfs")
 
 
-def _own_scenario(text: str) -> dict[str, Any]:
-    """What is known of a call by the scenario that it was played from; not of cells or rows."""
-    own = yaml.load(text, Loader) if text else None  # noqa: S506 - it is a safe loader
-    return own if isinstance(own, dict) and not {"matrix", "rows"} & own.keys() else {}
+def _names_files(script: Mapping[str, Any]) -> bool:
+    """Whether anything in a script is said by a file."""
+    spoken = [script.get("greeting", {}), script.get("default_reply", {})]
+    spoken += script.get("replies", ())
+    items = [item for one in spoken for item in (one, *one.get("items", ()))]
+    return any({"wav", "recording"} & item.keys() for item in items)
+
+
+def _timed(reply: Mapping[str, Any], planned: Mark | None) -> dict[str, Any]:
+    """A reply as it was in that call: with the times that the seed had drawn."""
+    if planned is None:
+        return dict(reply)
+    drawn = {name: _number(planned, name) for name in ("think_ms", "delta_ms", "pace")}
+    return {**reply, **{name: value for name, value in drawn.items() if value is not None}}
+
+
+def _line_of(evidence: CallEvidence) -> dict[str, Any] | None:
+    """What lay between the caller's voice and the network, as a scenario says it.
+
+    None where that cannot be said again: then what was said is what left, with all that.
+    """
+    said = evidence.info.played.get("caller", {})
+    line = {key: said[key] for key in _OF_THE_LINE if said.get(key)}
+    lost = (line.get("noise") or {}).get("wav")
+    return None if evidence.clean is None or lost else line
 
 
 def _flow(value: Any) -> str:

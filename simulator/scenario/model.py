@@ -312,6 +312,20 @@ class Scenario(Steps):
         return tuple(one for one in expected if isinstance(one, LookedUp))
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What it says of agent, caller, server and network, as JSON has it: not of its steps."""
+        said = self.model_dump(
+            mode="json",
+            include={"agent", "caller", "network", "budget", "after", "realtime"},
+            exclude_unset=True,
+        )
+        spoken = {
+            name: getattr(self.realtime, name).model_dump(mode="json", exclude_defaults=True)
+            for name in ("greeting", "default_reply")
+        }
+        return {**said, "realtime": {**said.get("realtime", {}), **spoken}}
+
+    @property
     def greets(self) -> bool:
         """Whether the agent is set to greet the caller."""
         return bool(self.agent.get("greeting", {}).get("enabled", True))

@@ -208,6 +208,19 @@ def test_what_is_agreed_is_agreed_once_and_for_all(line: Line) -> None:
     line.end()
 
 
+def test_it_rings_before_anybody_has_said_anything(agent: Phone, caller: RawPhone) -> None:
+    """180 comes of itself: callers, and trunks that watch for it, need not wait for the answer."""
+    agent.behave(None)
+    call = agent.calls()
+    caller.send("INVITE", caller.sdp())
+    came = (caller._receive() for _ in range(10))
+    assert any(response is not None and response.status == 180 for response in came)
+    agent.wait_for_call(call)
+    agent.do(call, "hang_up", 480)
+    assert caller.final().status == 480
+    caller.acknowledge()
+
+
 def test_a_call_is_cancelled_before_its_answer(agent: Phone, caller: RawPhone) -> None:
     agent.behave(None)
     call = agent.calls()

@@ -102,6 +102,19 @@ def test_an_agents_timelines_are_a_report_too(tmp_path: Path) -> None:
     jsonschema.validate(data, json.loads(SCHEMA.read_text()))
 
 
+def test_a_call_that_has_just_begun_hides_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An agent writes 64 marks at once: until then the file is there, and empty."""
+    marks = [m for m in SyntheticCall(name="a").build().marks if m.source == "agent"]
+    (tmp_path / "100-a.jsonl").write_text("".join(m.to_json() + "\n" for m in marks))
+    (tmp_path / "100-b.jsonl").touch()
+    assert callerside("report", tmp_path) == 0
+    data = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [one["name"] for one in data["scenarios"]] == ["100-a"]
+    assert "100-b.jsonl: left out" in caplog.text
+
+
 def test_an_agents_recording_is_measured_with_its_timeline(tmp_path: Path) -> None:
     full = SyntheticCall().build()
     started = structs.replace(
@@ -113,10 +126,17 @@ def test_an_agents_recording_is_measured_with_its_timeline(tmp_path: Path) -> No
     folder = tmp_path / "recordings"
     folder.mkdir()
     soundfile.write(folder / "100-a.wav", full.recording, full.rate_hz, subtype="PCM_16")
-    assert callerside("report", tmp_path, "--recordings", folder) == 2, "13 ms are within its bound"
+    assert callerside("report", tmp_path, "--recordings", folder) == 0
     data = json.loads((tmp_path / "report" / "results.json").read_text())
     turns = [m for m in data["scenarios"][0]["metrics"] if m["name"] == "turn_ms"]
     assert [turn["value"] for turn in turns] == [pytest.approx(847, abs=6)] * 2
+    undecided = [m for m in data["scenarios"][0]["metrics"] if m["verdict"] == "not measured"]
+    assert undecided, "a default limit lies within the bound of what the sound alone tells"
+    budget = tmp_path / "budget.yaml"
+    for limit, code in ((1000, 0), (850, 2), (700, 1)):
+        budget.write_text(f"turn_ms: {limit}\n")
+        asked = callerside("report", tmp_path, "--recordings", folder, "--budget", budget)
+        assert asked == code, "a limit that somebody asked for must be decided"
 
 
 def test_a_recording_is_flac_and_wav_by_export(tmp_path: Path) -> None:

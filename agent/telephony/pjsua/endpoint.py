@@ -417,6 +417,7 @@ class AnsweringEndpoint(SipEndpoint):
         self.legs.append(leg)
         self._admission.became_call()
         self._lines[leg] = lines_of(message, self.options.codecs)
+        leg.ring()
         self._on_call(leg)
 
     def lets_offer_in(self, sdp: str) -> bool:

@@ -41,6 +41,7 @@ _log = structlog.get_logger(__name__)
 _REQUEST_TIMEOUT = 408
 _INTERNAL_ERROR = 500
 _DECLINE = 603
+_RINGING = 180
 _FINAL = 200  # and above
 _REFUSAL = 300  # and above
 
@@ -320,6 +321,10 @@ class SipCallLeg(SipLeg):
         )
         self._is_answered = False
         self._is_acknowledged = False
+
+    def ring(self) -> None:
+        """Tell the caller that it rings: trunks watch for that (RFC 6076 §4.3)."""
+        self._attempt("ring", lambda call: call.answer(response(_RINGING)))
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`."""

@@ -36,10 +36,15 @@ def read_recording(path: Path, rate_hz: int) -> bytes:
         AudioFileError: as `read_wav`; or nobody would hear anything of it.
     """
     pcm = read_wav(path, rate_hz)
+    start, end = said_in(path, pcm, rate_hz)
+    return pcm[start * BYTES_PER_SAMPLE : end * BYTES_PER_SAMPLE]
+
+
+def said_in(path: Path, pcm: bytes, rate_hz: int) -> tuple[int, int]:
+    """The samples that are kept of a recording: from, to. Raises as `read_recording` does."""
     heard = _heard(path, pcm, rate_hz)
     kept = KEPT_MS * rate_hz // 1000
-    start, end = max(0, heard[0].start - kept), heard[-1].end + kept
-    return pcm[start * BYTES_PER_SAMPLE : end * BYTES_PER_SAMPLE]
+    return max(0, heard[0].start - kept), min(len(pcm) // BYTES_PER_SAMPLE, heard[-1].end + kept)
 
 
 def warnings(path: Path) -> Iterator[str]:

@@ -32,7 +32,7 @@ from callerside.agent.telephony.options import SipAccount, SipOptions
 from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
-from callerside.reports.evidence import ARRIVALS, DEPARTURES, RECORDING, SAID, write_said
+from callerside.reports.evidence import ARRIVALS, DEPARTURES, RECORDING, write_said
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
@@ -200,8 +200,9 @@ def _keep_said(
 ) -> None:
     """Beside the recording: what of it the caller said, to the sample."""
     mouth, _ = placed.recorder.channels()
-    said = place(machine.said, to_samples(mouth), placed.recorder.rate_hz, started_at_ns)
-    write_said(directory / SAID, said)
+    rate_hz = placed.recorder.rate_hz
+    found = place(machine.said, to_samples(mouth), rate_hz, started_at_ns)
+    write_said(directory, found.said, found.clean, rate_hz)
 
 
 def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:

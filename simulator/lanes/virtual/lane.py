@@ -87,6 +87,7 @@ def evidence_of(planned: PlannedCall, call: VirtualCall) -> CallEvidence:
     recorder = call.recorder
     mouth, ear = (to_samples(channel) for channel in recorder.channels())
     started_ns = recorder.started_at_ns or 0
+    placed = place(call.said, mouth, recorder.rate_hz, started_ns)
     return CallEvidence(
         info=CallInfo(name=planned.scenario.name, stage=planned.name, lane="virtual"),
         marks=merge([call.caller_marks, call.agent_marks, call.realtime_marks]),
@@ -99,5 +100,6 @@ def evidence_of(planned: PlannedCall, call: VirtualCall) -> CallEvidence:
         server_sent=Audio(to_samples(call.sent_by_server), call.sent_rate_hz)
         if call.sent_by_server
         else None,
-        said=place(call.said, mouth, recorder.rate_hz, started_ns),
+        said=placed.said,
+        clean=placed.clean,
     )

@@ -39,6 +39,9 @@ FRAME = RATE_HZ // 50
 FRAME_NS = 20_000_000
 START_NS = 10**12
 ANSWERED_AFTER_NS = 120_000_000
+RUNG_AFTER_NS = 500_000
+"""What the ways of both messages take."""
+RINGING = {"status": 180}
 
 
 def murmur(length_ms: int, seed: int) -> NDArray[np.int16]:
@@ -124,6 +127,7 @@ class Call:
     def evidence(self, starts: list[int]) -> CallEvidence:
         marks = [
             ("call_dialed", -ANSWERED_AFTER_NS * RATE_HZ // 10**9, {}),
+            ("call_progressed", (RUNG_AFTER_NS - ANSWERED_AFTER_NS) * RATE_HZ // 10**9, RINGING),
             ("call_answered", 0, {"status": 200}),
             ("recording_started", 0, {}),
         ]
@@ -299,7 +303,7 @@ def test_what_should_have_been_measured_and_was_not_is_told() -> None:
     undialed = [mark for mark in evidence.marks if mark.name != "call_dialed"]
     found = errors_of(replace(evidence, marks=undialed), call.heard(), PHRASE, BEHAVIOUR)
     assert found.metrics["answer_ms"] == []
-    assert found.missed == {"answer_ms": 1}
+    assert found.missed == {"answer_ms": 1, "ringing_ms": 1}
 
 
 @pytest.mark.parametrize("early_ms", [20, 5])

@@ -77,6 +77,24 @@ def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
         assert "nobody can read that" in Path("out/latest", name).read_text(), name
 
 
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ("budget: {intelligibility: 90}", 0),
+        ("network: {loss: 20%}\nbudget: {intelligibility: 95, gap_ms: off}", 1),
+    ],
+)
+def test_how_well_an_answer_is_understood_is_held_to_a_limit_in_memory_too(
+    callerside: Callerside, limit: str, code: int
+) -> None:
+    text = (
+        "about: x\nrealtime: {replies: [{say: We are open from nine to five on every day.}]}\n"
+        "steps: [{expect: greeting}, {say: When do you open?}, {expect: reply}, hang_up]\n"
+    )
+    Path("scenarios/good.yaml").write_text(f"{text}{limit}\n")
+    assert run_virtual(callerside, "-k", "good") == code
+
+
 def test_a_metric_that_raises_is_the_error_of_its_call_alone(
     callerside: Callerside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

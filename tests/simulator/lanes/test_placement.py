@@ -34,7 +34,7 @@ def test_an_utterance_is_placed_to_the_sample(noise_db: float | None) -> None:
         level = np.std(utterance.samples) * 10 ** (noise_db / 20)
         mouth += np.random.default_rng(3).normal(0, level, mouth.size)
     recorded = np.clip(mouth, -32768, 32767).astype(np.int16)
-    (placed,) = place([utterance], recorded, RATE_HZ, STARTED_NS)
+    (placed,), _ = place([utterance], recorded, RATE_HZ, STARTED_NS)
     ends = edges(utterance.samples, RATE_HZ)
     assert ends is not None
     first, past = placed.voiced[0][0], placed.voiced[-1][1]
@@ -43,4 +43,4 @@ def test_an_utterance_is_placed_to_the_sample(noise_db: float | None) -> None:
 
 def test_what_never_left_is_not_said() -> None:
     utterance = Utterance(1, "x", np.ones(800, np.int16))
-    assert place([utterance], np.zeros(800, np.int16), RATE_HZ, STARTED_NS) == list[Said]()
+    assert place([utterance], np.zeros(800, np.int16), RATE_HZ, STARTED_NS).said == list[Said]()

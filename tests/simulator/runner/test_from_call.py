@@ -17,19 +17,14 @@ from callerside.simulator.scenario import loader
 from callerside.speech.dtmf_tones import dtmf
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
-SAME = [
-    "barge_in_early",
-    "backchannel",
-    "function_call",
-    "agent_presses_keys",
-    "never_done",
-    "pause_in_sentence",
-]
-A_FRAME_APART = ["barge_in", "barge_in_twice"]
-"""Their onsets are so soft that the server hears them a frame of its VAD earlier or later."""
-NAMES = [*SAME, *A_FRAME_APART]
+CALLS = {
+    **dict.fromkeys(["barge_in", "barge_in_early", "barge_in_twice", "backchannel"], ""),
+    **dict.fromkeys(["function_call", "hold", "transfer", "first_call", "second_call"], ""),
+    "noise-10": "noise",  # cells of a matrix: their settings are in no file
+    "turn_behind_a_slow_greeting": "found/turn_behind_a_slow_greeting",
+}
+"""The calls, and the files that they are played from, where these are called otherwise."""
 WITHIN_MS = 20
-VAD_FRAME_MS = 32
 
 
 def run(out: Path, *what: Path) -> None:
@@ -44,7 +39,7 @@ def results(run_folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("played")
-    run(out, *(SCENARIOS / f"{name}.yaml" for name in NAMES))
+    run(out, *(SCENARIOS / f"{file or name}.yaml" for name, file in CALLS.items()))
     return out
 
 
@@ -52,7 +47,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def again(played: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scenarios that were made of the calls, and in `out` how they went."""
     folder = tmp_path_factory.mktemp("again")
-    for name in NAMES:
+    for name in CALLS:
         call = played / "latest" / "calls" / name
         assert main(["scenario", str(call), "--folder", str(folder)]) == 0
     run(folder / "out", folder)
@@ -75,7 +70,7 @@ def numbers(result: dict[str, Any]) -> dict[tuple[str, Any], float]:
     }
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", CALLS)
 def test_a_call_that_is_played_again_is_the_same_call(played: Path, again: Path, name: str) -> None:
     before, after = (results(folder)[name] for folder in (played, again / "out"))
     calls = [folder / "latest" / "calls" / name for folder in (played, again / "out")]
@@ -83,15 +78,6 @@ def test_a_call_that_is_played_again_is_the_same_call(played: Path, again: Path,
     assert numbers(after).keys() == numbers(before).keys()
     for key, value in numbers(before).items():
         assert numbers(after)[key] == pytest.approx(value, abs=WITHIN_MS), key
-
-
-@pytest.mark.parametrize("name", A_FRAME_APART)
-def test_a_soft_onset_is_heard_a_frame_apart_at_most(played: Path, again: Path, name: str) -> None:
-    before, after = (numbers(results(folder)[name]) for folder in (played, again / "out"))
-    assert after.keys() == before.keys()
-    for key, value in before.items():
-        moves = VAD_FRAME_MS if key[0] in ("barge_in_stop_ms", "talk_over_ms") else 0
-        assert after[key] == pytest.approx(value, abs=WITHIN_MS + moves), key
 
 
 def test_the_caller_hangs_on_the_agents_turns_as_it_hung_there(again: Path) -> None:
@@ -102,8 +88,8 @@ def test_the_caller_hangs_on_the_agents_turns_as_it_hung_there(again: Path) -> N
     assert (first.event, second.event, second.edge) == ("greeting", "reply", "start")
     assert second.offset_ms == pytest.approx(2500, abs=100)  # as that call's own scenario has it
     assert (again / "barge_in" / "caller-2.wav").is_file()
-    assert scenario.realtime.replies[0].transcript is not None
-    assert scenario.realtime.replies[0].transcript.startswith("We have three branches.")
+    assert scenario.realtime.replies[0].say is not None
+    assert scenario.realtime.replies[0].say.startswith("We have three branches.")
     assert "turn_ms" in scenario.budget
 
 
@@ -113,9 +99,8 @@ def test_a_suite_with_a_greeting_of_its_own_does_not_disturb(played: Path, tmp_p
     call = played / "latest" / "calls" / "barge_in"
     assert main(["scenario", str(call), "--folder", str(tmp_path)]) == 0
     scenario = loader.load([tmp_path / "barge_in.yaml"])[0]
-    assert scenario.realtime.greeting.say is None
-    assert scenario.realtime.greeting.wav is not None
-    assert scenario.caller.end_silence == 700
+    assert scenario.realtime.greeting.say == "Hello, how can I help?"
+    assert scenario.caller.end_silence == 500  # that of the call, not of this suite
 
 
 def bare(played: Path, name: str, path: Path) -> Path:
@@ -201,7 +186,7 @@ def test_a_place_that_is_none_is_refused(place: str) -> None:
         main(["scenario", "x.wav", "--from", place])
 
 
-@pytest.mark.parametrize("name", A_FRAME_APART)
+@pytest.mark.parametrize("name", ["barge_in", "barge_in_twice"])
 def test_no_echo_is_told_where_there_is_none(played: Path, name: str) -> None:
     """What correlates 100 dB down is the rounding of samples."""
     assert not [key for key, _ in numbers(results(played)[name]) if key.startswith("echo")]
