@@ -219,12 +219,16 @@ def _interpreter(version: str) -> str | None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """500 short calls in a row and session timers, on the SIP engines: six minutes."""
+    """500 short calls in a row, 200 beeps, session timers, on the SIP engines: ten minutes."""
     _install(session, "sim,languages,test")
     session.run(
-        "pytest",
+        "pytest", "tests/e2e/test_beep_whole.py",
         "tests/conformance/test_short_calls.py", "tests/conformance/test_session_timers.py",
-        env={"CALLERSIDE_SHORT_CALLS": "500", "CALLERSIDE_SESSION_TIMERS": "1"},
+        env={
+            "CALLERSIDE_BEEPS": "200",
+            "CALLERSIDE_SHORT_CALLS": "500",
+            "CALLERSIDE_SESSION_TIMERS": "1",
+        },
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from callerside import event_loop
 from callerside.agent.config.loader import (
     ConfigError,
     Secrets,
@@ -212,14 +213,14 @@ def _serve(options: argparse.Namespace) -> int:
     check_places(settings)
     _log.info("sip_engine", engine=resolve(settings.sip.engine), told=sentence())
     if options.worker is not None:
-        return asyncio.run(_run_one_of_several(options, settings, secrets))
+        return event_loop.run(_run_one_of_several(options, settings, secrets))
     load_again = partial(_load, options.config, secrets)
     announce = _announce_closed() if options.announce else None
     if settings.workers > 1:
         return asyncio.run(
             run_supervisor(settings, secrets, options.config, load_again, _say_ready, announce)
         )
-    return asyncio.run(run_alone(settings, secrets, load_again, _say_ready, announce))
+    return event_loop.run(run_alone(settings, secrets, load_again, _say_ready, announce))
 
 
 async def _run_one_of_several(

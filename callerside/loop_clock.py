@@ -11,7 +11,8 @@ from callerside.clock import NS_PER_S, Timer
 class LoopClock:
     """The wall clock: a `Clock` on a running asyncio loop, which reads the same monotonic clock.
 
-    asyncio promises no order among timers of one instant, so those share one timer of the loop.
+    asyncio promises no order among timers of one instant, so those share one timer of the loop; nor
+    does another loop among those of one millisecond, so all that are due fire in order.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -33,8 +34,12 @@ class LoopClock:
         return timer
 
     def _fire(self, when_ns: int) -> None:
-        for timer in self._instants.pop(when_ns).timers:
-            self._loop.call_soon(timer.fire)  # each by itself: an exception stops no other
+        now_ns = self.now_ns()
+        if now_ns < when_ns:  # a loop whose timers have whole milliseconds
+            self._instants[when_ns].moves(self._loop.call_soon(self._fire, when_ns))
+        for at_ns in sorted(at_ns for at_ns in self._instants if at_ns <= now_ns):
+            for timer in self._instants.pop(at_ns).fires():
+                self._loop.call_soon(timer.fire)  # each by itself: an exception stops no other
 
     def _forget(self, when_ns: int, instant: "_Instant") -> None:
         if self._instants.get(when_ns) is instant:
@@ -46,11 +51,20 @@ class _Instant:
 
     __slots__ = ("_called_off", "_forget", "_handle", "timers")
 
-    def __init__(self, handle: asyncio.TimerHandle, forget: Callable[["_Instant"], None]) -> None:
+    def __init__(self, handle: asyncio.Handle, forget: Callable[["_Instant"], None]) -> None:
         self.timers: list[_LoopTimer] = []
         self._handle = handle
         self._forget = forget
         self._called_off = 0
+
+    def moves(self, handle: asyncio.Handle) -> None:
+        """The loop's timer was too soon, and another one has been set."""
+        self._handle = handle
+
+    def fires(self) -> "list[_LoopTimer]":
+        """It has come; what the loop still has of it is called off."""
+        self._handle.cancel()
+        return self.timers
 
     def call_off(self) -> None:
         """One of the timers was called off; with the last one, nothing is left behind.

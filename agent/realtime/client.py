@@ -9,6 +9,8 @@ import base64
 import binascii
 import contextlib
 import json
+import os
+import struct
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
@@ -17,6 +19,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.protocol import State
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # its wheel for this machine has none
+    from websockets.utils import apply_mask
 
 from callerside.agent.config.settings import Dialect
 from callerside.agent.realtime.dialects import BETA_HEADER
@@ -43,6 +51,11 @@ _MAX_QUOTED_CHARS = 200
 """Of what a stranger wrote."""
 _APPEND = b'{"type":"input_audio_buffer.append","audio":"%b"}'
 """`requests.append` as it goes over the wire."""
+_FRAME = struct.Struct("!BBH4s")
+"""Before a text: what it is, how long, and how it is masked (RFC 6455 §5.2)."""
+_FRAMED = range(126, 1 << 16)
+"""Of so many bytes that their number takes two."""
+_WHOLE_TEXT, _MASKED_LONG, _MASK_BYTES = 0x81, 0xFE, 4
 _AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 
 
@@ -89,15 +102,20 @@ class WebSocketConnection:
     def append(self, audio: bytes) -> None:
         """See `RealtimeConnection.append`.
 
-        Fifty times a second and call: so its text is put together by hand, in a sixth of the time
-        of the encoder, and not given to `socket.send`, which with a task for it costs three times
-        as much; what that waits for is looked at here.
+        Fifty times a second and call: so its text and the frame around it are put together by hand,
+        with a tenth of the functions that the encoders of both pass through.
         """
         socket = self._socket
         if socket is None or self._on_input is None or self._overflow:
             self.send(append(audio))
             return
-        broadcast((socket,), _APPEND % binascii.b2a_base64(audio, newline=False), text=True)
+        text = _APPEND % binascii.b2a_base64(audio, newline=False)
+        if len(text) in _FRAMED and socket.protocol.state is State.OPEN:
+            mask = os.urandom(_MASK_BYTES)
+            head = _FRAME.pack(_WHOLE_TEXT, _MASKED_LONG, len(text), mask)
+            socket.transport.write(head + apply_mask(text, mask))
+        else:
+            broadcast((socket,), text, text=True)
         if socket.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
             self._stuck()
 

@@ -137,6 +137,31 @@ class CapabilityError(SipError):
         self.capability = capability
 
 
+_NEEDED_FOR = {
+    "conceal_loss": Capability.CONCEALMENT,
+    "public_host": Capability.PUBLIC_CONTACT,
+}
+"""What options ask of an engine."""
+
+
+def check_options(engine: EngineName, options: SipOptions) -> None:
+    """See that an engine can do what is asked of it.
+
+    Raises:
+        CapabilityError: it cannot; names what.
+        SipError: it does not hold so many calls in a process.
+    """
+    profile = PROFILES[engine]
+    for option, capability in _NEEDED_FOR.items():
+        if getattr(options, option) and capability not in profile.capabilities:
+            raise CapabilityError(engine, capability, f"sip.{option}")
+    if options.max_calls > profile.calls_a_process:
+        raise SipError(
+            f"sip.max_calls: a process of {engine} holds {profile.calls_a_process} calls, not "
+            f"{options.max_calls}: start more workers"
+        )
+
+
 OnLeft = Callable[[bytes, int], None]
 """Told of each frame that left, and when; on any thread."""
 OnHeard = Callable[[bytes, int | None], None]

@@ -26,6 +26,9 @@ class PortTakenError(SipError):
 class NoFreeCallError(SipError):
     """All the calls that one process can hold are up (PJSUA has room for four)."""
 
+    def __init__(self, active: int) -> None:
+        super().__init__(f"{active} calls are up, and a process holds no more")
+
 
 class Refusals:
     """Tells of calls that were refused before they became a leg.

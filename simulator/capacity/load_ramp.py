@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.capacity import CapacityResult, Load, Step, limit_ms, step_of
 from callerside.simulator.caller.audio.utterances import prepare
@@ -99,6 +100,7 @@ async def find_knee(
     *,
     steps: Sequence[int] = STEPS,
     calls_a_worker: int = LEAST_CALLS_AT_ONCE,
+    engine: EngineChoice = "auto",
     error_ms: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> CapacityResult:
@@ -109,6 +111,7 @@ async def find_knee(
         directory: where the evidence goes.
         steps: how many calls at once, rising.
         calls_a_worker: how many of them each of the agent's workers takes.
+        engine: the SIP engine of agent and callers.
         error_ms: the harness's own error, as calibrated.
         progress: called with a line after each step.
 
@@ -130,7 +133,7 @@ async def find_knee(
     for calls in steps:
         for attempt in range(1, MOST_ATTEMPTS + 1):
             folder = directory / f"{calls:03}-{attempt}"
-            step = await _step(scenario, folder, calls, calls_a_worker)
+            step = await _step(scenario, folder, calls, calls_a_worker, engine)
             step = replace(step, attempt=attempt)
             progress(_sentence_about(step))
             if step.within or not step.disturbed:
@@ -156,7 +159,9 @@ def _sentence_about(step: Step) -> str:
     )
 
 
-async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker: int) -> Step:
+async def _step(
+    scenario: Scenario, directory: Path, calls: int, calls_a_worker: int, engine: EngineChoice
+) -> Step:
     rounds = -(-LEAST_CALLS // calls)
     planned_calls = [
         PlannedCall(
@@ -171,6 +176,8 @@ async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker:
         lambda *_: None,
         calls_at_once=calls,
         calls_a_worker=calls_a_worker,
+        engine=engine,
+        caller_engine=engine,
     )
     async with lane:
         pids = {process.name: process.pid for process in lane.processes if process.pid}

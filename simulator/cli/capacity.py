@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from callerside.agent.telephony.engine import PROFILES
+from callerside.agent.telephony.engine import CHOICES, PROFILES, EngineChoice
+from callerside.agent.telephony.engines import resolve
 from callerside.agent.telephony.errors import SipError
 from callerside.atomic_files import write_atomically
 from callerside.audio_files import AudioFileError
@@ -59,6 +60,13 @@ def add_command(commands: Commands) -> None:
         metavar="N",
         help="how many calls each of the agent's workers takes (default: %(default)s)",
     )
+    parser.add_argument(
+        "--engine",
+        choices=CHOICES,
+        default="auto",
+        help="the SIP engine of agent and callers (docs/engines.md); auto: the better one of those "
+        "that are installed (default)",
+    )
     parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
     parser.add_argument("--json", action="store_true", help="print knee.json, nothing else")
     parser.set_defaults(command=_knee)
@@ -80,11 +88,11 @@ def known_error_ms() -> float | None:
     return calibration.errors_ms.get("agent_overhead_ms") if calibration else None
 
 
-def _check_places(calls_a_worker: int) -> None:
-    most = calls_a_pair("auto")
+def _check_places(calls_a_worker: int, engine: EngineChoice) -> None:
+    most = calls_a_pair(engine)
     if calls_a_worker > most:
         raise SipError(
-            f"--calls-a-worker: expected at most {most}, which is what the SIP engine here holds "
+            f"--calls-a-worker: expected at most {most}, which is what {resolve(engine)} holds "
             f"in a process (docs/engines.md), got {calls_a_worker}"
         )
 
@@ -96,13 +104,14 @@ def _knee(given: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
 
     try:
-        _check_places(given.calls_a_worker)
+        _check_places(given.calls_a_worker, given.engine)
         knee = asyncio.run(
             find_knee(
                 given.scenario,
                 directory,
                 steps=given.steps,
                 calls_a_worker=given.calls_a_worker,
+                engine=given.engine,
                 error_ms=known_error_ms(),
                 progress=progress,
             )

@@ -97,7 +97,7 @@ def cost_of_run(
 ) -> tuple[CommandCost, float]:
     """What a run costs, and how long its calls were together."""
     line = [*command(tree), "run", str(path), "--repeat", str(repeat), "--out", str(out), *options]
-    cost, seconds = run_cost(line, role), seconds_of_calls(out)
+    cost, seconds = run_cost(line, role, out.parent), seconds_of_calls(out)
     assert seconds, f"it made no recording: {' '.join(line)}"
     return cost, seconds
 

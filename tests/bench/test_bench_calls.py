@@ -16,6 +16,7 @@ from reference_work import loop_s
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.settings import Settings
 from callerside.agent.prompts.cache import MemoryPrompts
+from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.capacity.load_ramp import SCENARIO, find_knee
 from callerside.simulator.cli.capacity import known_error_ms
@@ -149,3 +150,39 @@ def test_bench_calls_over_sip(
     assert step.turns >= step.finished
     assert step.agent.memory_mib > 0
     benchmark.extra_info.update(asdict(step), error_ms=known_error_ms())
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(600)
+def test_bench_a_full_worker(benchmark: Any, tmp_path: Path) -> None:
+    """Each engine's worker with as many calls as it takes, one after the other."""
+    in_full = benchmark.enabled
+    names: list[EngineName] = list(PROFILES) if in_full else ["baresip"]
+
+    def place() -> dict[EngineName, Any]:
+        return {
+            name: asyncio.run(
+                find_knee(
+                    SCENARIO,
+                    tmp_path / name,
+                    steps=(PROFILES[name].calls_a_process if in_full else 1,),
+                    calls_a_worker=PROFILES[name].calls_a_process,
+                    engine=name,
+                )
+            )
+            for name in names
+        }
+
+    for name, found in benchmark.pedantic(place, rounds=1).items():
+        (step,) = found.steps
+        assert step.workers == 1
+        assert step.finished >= 1
+        benchmark.extra_info.update(
+            {
+                f"{name}_calls": step.calls,
+                f"{name}_finished": step.finished,
+                f"{name}_cpu_cores_a_call": step.agent.cpu_cores / step.calls,
+                **{f"{name}_overhead_ms_{key}": one for key, one in step.overhead_ms.items()},
+                **{f"{name}_{hop}_p95": one for hop, one in step.hops_ms.items()},
+            }
+        )

@@ -310,3 +310,15 @@ def _kept(phone: Phone) -> list[bytes]:
 def _children(phone: Phone) -> str:
     pid = phone.process.pid or os.getpid()
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
+
+
+def test_calls_follow_at_once_on_calls_that_took_all_places(agent: Phone, caller: Phone) -> None:
+    """Those are over, and their places free a moment later."""
+    for _ in range(10):
+        calls = [caller.dial(f"sip:100@127.0.0.1:{agent.port}") for _ in range(4)]
+        for call in calls:
+            caller.wait_for(call, MediaReady)
+        for call in calls:
+            caller.do(call, "hang_up")
+        for call in calls:
+            caller.wait_for(call, HungUp)

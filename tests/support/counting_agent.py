@@ -7,6 +7,7 @@ from typing import Any
 
 from function_calls import ways
 
+from callerside import event_loop
 from callerside.agent.call.events import ConnectRealtime
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.settings import CallSettings
@@ -77,4 +78,4 @@ def _paces_nothing(_paced: Any) -> None:
 
 def count(pipe: Connection) -> None:
     """Sends the port of its endpoint, then the ways of `FRAMES` frames."""
-    asyncio.run(Agent(pipe).run())
+    event_loop.run(Agent(pipe).run())

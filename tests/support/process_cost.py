@@ -49,9 +49,17 @@ class CommandCost:
     """CPU seconds of its children, as far as they were seen."""
 
 
-def run_cost(command: Sequence[str], role: Callable[[Sequence[str]], str]) -> CommandCost:
-    """Run it; `role` names a child by its command line."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def run_cost(
+    command: Sequence[str], role: Callable[[Sequence[str]], str], folder: Path
+) -> CommandCost:
+    """Run it in a folder; `role` names a child by its command line.
+
+    Not here: Python looks for modules where it is started, and another commit's children would find
+    this one's.
+    """
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     seen: dict[int, tuple[str, float]] = {}
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(process.pid, role, seen, over), daemon=True)

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import warm_processes
 
+from callerside import event_loop
 from callerside.agent.telephony.engine import AnsweringEndpoint, EngineChoice
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import (
@@ -261,7 +262,8 @@ def _main(
     relay: RelayAddresses | None,
     pipe: Connection,
 ) -> None:
-    asyncio.run(_Child(kind, engine, options, relay, pipe).run())
+    run = event_loop.run if kind == "agent" else asyncio.run  # as the programs do
+    run(_Child(kind, engine, options, relay, pipe).run())
 
 
 class _Child:
@@ -297,6 +299,7 @@ class _Child:
         self._pipe.send((True, port))
         loop = asyncio.get_running_loop()
         loop.add_reader(self._pipe.fileno(), self._serve)
+        os.set_blocking(self._pipe.fileno(), True)  # uvloop has it otherwise, and we read it whole
         await self._stopped.wait()
         loop.remove_reader(self._pipe.fileno())
         await self._station.stop()

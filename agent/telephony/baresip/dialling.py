@@ -77,7 +77,7 @@ class BaresipDialler(BaresipStation):
     def new_call(self, call: OutgoingCall) -> "BaresipCallerLeg":
         """See `DiallingEndpoint.new_call`."""
         if self.active_calls >= self.options.max_calls:
-            raise NoFreeCallError(f"{self.active_calls} calls are up, and a process holds no more")
+            raise NoFreeCallError(self.active_calls)
         leg = BaresipCallerLeg(self, call)
         self._waiting.add(leg)
         return leg

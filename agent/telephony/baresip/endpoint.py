@@ -11,13 +11,7 @@ from baresip import BaresipError, Call, StackEvent
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
 from callerside.agent.telephony.baresip.registrant import Registrant
 from callerside.agent.telephony.baresip.stack import Stack
-from callerside.agent.telephony.engine import (
-    PROFILES,
-    Capability,
-    CapabilityError,
-    OnRefused,
-    OnRegistration,
-)
+from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_options
 from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import ALLOW, answer_to
 from callerside.agent.telephony.interface import CallLeg
@@ -27,7 +21,6 @@ from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
 
-CALLS_PER_PROCESS = PROFILES["baresip"].calls_a_process
 _CHECK_S = 0.25
 """How often calls are looked at for what has to end."""
 _STOP_S = 1.0
@@ -55,17 +48,7 @@ class BaresipStation:
     """What both ends share: the stack, the legs, and what is done now and then."""
 
     def __init__(self, options: SipOptions) -> None:
-        if options.max_calls > CALLS_PER_PROCESS:
-            raise SipError(
-                f"sip.max_calls: a process of baresip holds {CALLS_PER_PROCESS} calls, not "
-                f"{options.max_calls}: start more workers"
-            )
-        for setting, capability in (
-            ("conceal_loss", Capability.CONCEALMENT),
-            ("public_host", Capability.PUBLIC_CONTACT),
-        ):
-            if getattr(options, setting) and capability not in PROFILES["baresip"].capabilities:
-                raise CapabilityError("baresip", capability, f"sip.{setting}")
+        check_options("baresip", options)
         self.options = options
         self.stack = Stack(options, self, self._on_message)
         self.legs: dict[str, BaresipLeg] = {}

@@ -298,11 +298,11 @@ class BaresipLeg(Leg):
         return 0
 
     def _on_closed(self, text: str) -> None:
+        """One that is up, and that nobody has hung up, the stack has given up by itself."""
         code, _, reason = text.partition(" ")
         status = int(code) if code.isdecimal() else 0
-        self._finish(
-            by=self.them if status else "network", status=status or 503, reason=reason or text
-        )
+        by = self.them if status and not self._is_up else "network"
+        self._finish(by=by, status=status or 503, reason=reason or text)
 
     def _finish(self, *, by: Party, status: int, reason: str) -> None:
         """Nothing follows."""

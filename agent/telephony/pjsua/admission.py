@@ -72,6 +72,28 @@ class Invite:
     """Whether the stack has a place for one more."""
 
 
+class ClosingSockets:
+    """Those of calls that are over: they still have their places in the table."""
+
+    def __init__(self) -> None:
+        self._until: deque[tuple[int, int]] = deque()
+        """When places will be free, and how many, in this order."""
+
+    def add(self, lines: int, now_ns: int) -> None:
+        """Those of so many lines of audio are closed now."""
+        self._until.append((now_ns + CLOSING_NS, lines * PLACES_PER_LINE))
+
+    def take_back(self) -> None:
+        """What was added last is not closed."""
+        self._until.pop()
+
+    def places(self, now_ns: int) -> int:
+        """How many they have."""
+        while self._until and self._until[0][0] <= now_ns:
+            self._until.popleft()
+        return sum(places for _, places in self._until)
+
+
 class Admission:
     """Lets calls in, and offers within calls; what is let in is counted until it is over.
 
@@ -85,8 +107,8 @@ class Admission:
         self._max_calls = options.max_calls
         self._codecs = options.codecs
         self._calls = calls
-        self._closing: deque[tuple[int, int]] = deque()
-        """When places will be free, and how many, in this order."""
+        self._closing = ClosingSockets()
+        """And those of what was let in, and is no call yet."""
 
     def allows(self, source: str) -> bool:
         """Whether anything is done for those there ("host:port")."""
@@ -106,11 +128,11 @@ class Admission:
 
     def became_call(self) -> None:
         """What was let in last is a call now: `calls` counts it from here on."""
-        self._closing.pop()
+        self._closing.take_back()
 
     def call_ended(self, lines: int, now_ns: int) -> None:
         """A call that was let in with so many lines is one no more; its sockets are closing."""
-        self._closing.append((now_ns + CLOSING_NS, lines * PLACES_PER_LINE))
+        self._closing.add(lines, now_ns)
 
     def lets_offer_in(self, sdp: str, now_ns: int) -> bool:
         """Whether an offer within a call is let in.
@@ -123,10 +145,7 @@ class Admission:
 
     def places_taken(self, now_ns: int) -> int:
         """Of the table's, by calls and by what is closing."""
-        while self._closing and self._closing[0][0] <= now_ns:
-            self._closing.popleft()
-        closing = sum(places for _, places in self._closing)
-        return closing + PLACES_PER_LINE * sum(self._calls())
+        return self._closing.places(now_ns) + PLACES_PER_LINE * sum(self._calls())
 
     def _refusal_of(self, invite: Invite) -> Refusal | None:
         if not self._peers.allows(invite.source):
@@ -141,10 +160,9 @@ class Admission:
         return TOO_MANY_LINES if _has_too_many_lines(shown) else None
 
     def _takes(self, lines: int, now_ns: int, kept: int = 0) -> bool:
-        places = lines * PLACES_PER_LINE
-        if self.places_taken(now_ns) + places > PLACES - kept:
+        if self.places_taken(now_ns) + lines * PLACES_PER_LINE > PLACES - kept:
             return False
-        self._closing.append((now_ns + CLOSING_NS, places))
+        self._closing.add(lines, now_ns)
         return True
 
 

@@ -31,6 +31,7 @@ from callerside.agent.telephony.interface import (
 from callerside.agent.telephony.leg import Ending
 from callerside.agent.telephony.offer_retry import OfferRetry
 from callerside.agent.telephony.options import SipOptions, Transport, transport_for
+from callerside.agent.telephony.pjsua.admission import PLACES, ClosingSockets
 from callerside.agent.telephony.pjsua.call import Call, reported, response
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.leg import SipLeg
@@ -45,6 +46,10 @@ _AUDIO_PORT = re.compile(r"^m=audio (\d+)", re.MULTILINE)
 
 _PLACE_WAIT_MS = 10
 _PLACE_TRIES = 300  # three seconds
+_TOO_MANY = 70_010
+"""`PJ_ETOOMANY`."""
+_MOST_CLOSING = PLACES // 2
+"""Of sockets: whoever needs one more than the table has ends the process."""
 
 _TRANSFER_NS = 20 * NS_PER_MS
 """How often a caller who is to be transferred looks whether that has come."""
@@ -69,6 +74,7 @@ class PjsuaDialler(SipEndpoint):
         super().__init__(options)
         self._lines: dict[Transport, list[CallerAccount]] = {"udp": [], "tcp": []}
         self._holes: deque[SocketBlackhole] = deque()
+        self._closing = ClosingSockets()
         self._registrant: _Registrant | None = None
 
     async def start(self) -> int:
@@ -109,10 +115,24 @@ class PjsuaDialler(SipEndpoint):
     def new_call(self, call: OutgoingCall) -> "SipCallerLeg":
         """See `DiallingEndpoint.new_call`."""
         if len(self.legs) >= self.options.max_calls:
-            raise NoFreeCallError(f"{len(self.legs)} calls are up, and a process holds no more")
+            raise NoFreeCallError(len(self.legs))
         leg = SipCallerLeg(self, call)
         self.legs.append(leg)
         return leg
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the stack has a place for every leg, and for its sockets.
+
+        A BYE that waits for its answer takes a place, and so do sockets for a while.
+        """
+        closing = self._closing.places(time.monotonic_ns())
+        return self.places_taken <= CALLS_PER_PROCESS and closing <= _MOST_CLOSING
+
+    def forget(self, leg: SipLeg) -> None:
+        """See `LegHost`; its sockets are closed now."""
+        super().forget(leg)
+        self._closing.add(1, time.monotonic_ns())
 
     def _poll(self) -> None:
         """Transfers first: what the stack sees of them it declines."""
@@ -210,7 +230,7 @@ class SipCallerLeg(SipLeg):
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400.
 
-        Where the good-bye of an earlier call still takes its place in the stack, this one waits.
+        Where what is left of earlier calls still takes their places in the stack, this one waits.
         """
         if not self._is_over and self._call is None:
             self._dial_when_possible(uri, _PLACE_TRIES)
@@ -218,10 +238,27 @@ class SipCallerLeg(SipLeg):
     def _dial_when_possible(self, uri: str, tries: int) -> None:
         if self._is_over:
             return
-        if tries and self._endpoint.places_taken > CALLS_PER_PROCESS:
-            again = partial(self._dial_when_possible, uri, tries - 1)
-            self._endpoint.call_later(_PLACE_WAIT_MS, again)
-            return
+        if not tries or self._endpoint.has_room:
+            try:
+                self._place(uri)
+            except pjsua2.Error as error:
+                # A call that is over may still have its place, unseen, until it is looked at.
+                if not tries or error.status != _TOO_MANY:
+                    self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error.reason}")
+                    return
+                self._drop_line()
+                self._call = None
+            else:
+                return
+        again = partial(self._dial_when_possible, uri, tries - 1)
+        self._endpoint.call_later(_PLACE_WAIT_MS, again)
+
+    def _place(self, uri: str) -> None:
+        """Place the call, on a line of its own.
+
+        Raises:
+            pjsua2.Error: it cannot be.
+        """
         account = self._endpoint.options.account
         self._line = self._endpoint.lease_account(transport_for(uri, account))
         self._call = Call(self, self._line.account)
@@ -233,16 +270,13 @@ class SipCallerLeg(SipLeg):
             header = pjsua2.SipHeader()
             header.hName, header.hValue = name, value
             parameters.txOption.headers.append(header)
-        try:
-            if self._wish.lets_itself_be_transferred:
-                self._tap = self._line.tap_port()
-            with self._endpoint.operating():
-                self._offer(lambda call: call.makeCall(uri, parameters))
-                self.sip_call_id = str(self._call.getInfo().callIdString)
-            if self._wish.lets_itself_be_transferred and self._tap is None:
-                self._tap = self._line.tap_connection(self._call)
-        except pjsua2.Error as error:
-            self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error.reason}")
+        if self._wish.lets_itself_be_transferred:
+            self._tap = self._line.tap_port()
+        with self._endpoint.operating():
+            self._offer(lambda call: call.makeCall(uri, parameters))
+            self.sip_call_id = str(self._call.getInfo().callIdString)
+        if self._wish.lets_itself_be_transferred and self._tap is None:
+            self._tap = self._line.tap_connection(self._call)
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`: BYE, or CANCEL before the answer."""
@@ -319,14 +353,17 @@ class SipCallerLeg(SipLeg):
 
     def release(self) -> Call | None:
         """See `SipLeg`; the line is free for another call."""
+        self._drop_line()
+        self._wish.on_released()
+        return super().release()
+
+    def _drop_line(self) -> None:
         if self._tap is not None:
             self._tap.close()
             self._tap = None
         if self._line is not None:
             self._endpoint.release_account(self._line)
             self._line = None
-        self._wish.on_released()
-        return super().release()
 
     def on_media(self, info: Any) -> None:
         """See `SipLeg`; the other side's RTP port is known now."""

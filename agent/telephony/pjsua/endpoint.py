@@ -14,7 +14,7 @@ from typing import Any
 import pjsua2
 import structlog
 
-from callerside.agent.telephony.engine import OnRefused, OnRegistration
+from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_options
 from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
@@ -23,7 +23,6 @@ from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import Admission, lines_of
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
-from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
 from callerside.agent.telephony.pjsua.native.in_dialog_requests import InDialogRequests
@@ -32,7 +31,7 @@ from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.agent.telephony.registration import RefusalRetry
 from callerside.agent.telephony.sip_message import SipMessage
-from callerside.clock import NS_PER_MS, NS_PER_S
+from callerside.clock import NS_PER_MS
 
 _CONTACTS = re.compile(r"^(?:contact|m)[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _VIA = re.compile(
@@ -88,11 +87,7 @@ class SipEndpoint:
     """What both ends of a test call share: the stack, when it is looked at, the legs."""
 
     def __init__(self, options: SipOptions) -> None:
-        if options.max_calls > CALLS_PER_PROCESS:
-            raise SipError(
-                f"sip.max_calls: a process of pjsua2 holds {CALLS_PER_PROCESS} calls, not "
-                f"{options.max_calls}: start more workers"
-            )
+        check_options("pjsua2", options)
         self.options = options
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
@@ -313,7 +308,7 @@ class SipEndpoint:
                 return  # it will see
             self._timer.cancel()
         self._timer_ns = due_ns
-        self._timer = self._loop.call_at(due_ns / NS_PER_S, self._on_timer)
+        self._timer = self._loop.call_at(-(-due_ns // NS_PER_MS) / 1000, self._on_timer)
 
 
 class AnsweringEndpoint(SipEndpoint):

@@ -362,11 +362,17 @@ def _audio_in_use(media: Any) -> Any | None:
 
 
 def _is_ours(event: Any) -> bool:
-    """Whether the stack ended a call by itself: a timer, or a transport that failed."""
+    """Whether the stack ended a call by itself: a timer, a transport that failed, its own BYE.
+
+    It says BYE unasked where a session was not refreshed (RFC 4028 §10), and where the other side
+    knows of no such call (RFC 3261 §12.2.1.2); the call is then over with the answer to that.
+    """
     if event.type != pjsua2.PJSIP_EVENT_TSX_STATE:
         return bool(event.type != pjsua2.PJSIP_EVENT_RX_MSG)
-    lost = (pjsua2.PJSIP_EVENT_TIMER, pjsua2.PJSIP_EVENT_TRANSPORT_ERROR)
-    return event.body.tsxState.type in lost
+    moved = event.body.tsxState
+    if moved.tsx.role == pjsua2.PJSIP_ROLE_UAC and moved.tsx.method == "BYE":
+        return True
+    return moved.type in (pjsua2.PJSIP_EVENT_TIMER, pjsua2.PJSIP_EVENT_TRANSPORT_ERROR)
 
 
 def _tried(what: str, operation: Callable[[], object]) -> bool:

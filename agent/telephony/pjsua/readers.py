@@ -70,11 +70,12 @@ class Readers:
         """Connections whose sockets were not found."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_sip: Callable[[], None] = _nothing
+        self._finds = can_be_found()
 
     @property
     def sees_all(self) -> bool:
         """Whether the loop wakes for whatever arrives; else the stack has to be looked at."""
-        return can_be_found() and not self._unseen
+        return self._finds and not self._unseen
 
     def open(self, loop: asyncio.AbstractEventLoop, on_sip: Callable[[], None]) -> None:
         """Call back from now on, on the loop's thread; until now there are SIP's sockets alone."""
@@ -114,7 +115,7 @@ class Readers:
 
     def add_bound(self, port: int, kind: socket.SocketKind) -> None:
         """Those that SIP listens at."""
-        if can_be_found():
+        if self._finds:
             found = bound_to(port, kind)
             self._bound.setdefault(port, set()).update(found)
             for number in found:
@@ -127,7 +128,7 @@ class Readers:
 
     def add_connection(self, transport: int) -> None:
         """A TCP connection has come about (`pjsip_transport *`)."""
-        number = connection(transport) if can_be_found() else None
+        number = connection(transport) if self._finds else None
         if number is None:
             self._unseen.add(transport)
         else:

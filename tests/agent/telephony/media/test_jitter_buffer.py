@@ -17,7 +17,7 @@ from callerside.agent.telephony.media.jitter_buffer import (
     JitterBuffer,
     Packet,
 )
-from callerside.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 HZ = 8_000
 FRAME = 160
@@ -120,6 +120,25 @@ def test_a_stall_invents_nothing_and_all_is_there_at_its_end(seed: int) -> None:
     ]
     heard, _ = heard_on(line)
     assert heard == sorted(line, key=lambda arrival: arrival[0])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_second_after_whatever_the_line_did_nothing_waits(seed: int) -> None:
+    """Loss, packets that overtake each other, and a stall, all at once; then all is calm."""
+    rng = random.Random(seed)
+    bad, calm = range(200), range(200, 400)
+    stalls_at_ns = rng.randrange(50, 150) * FRAME_NS
+    line = []
+    for n in bad:
+        at_ns = _jittered_ns(n, 30, rng)
+        if stalls_at_ns <= at_ns < stalls_at_ns + 240 * NS_PER_MS:
+            at_ns = stalls_at_ns + 240 * NS_PER_MS + n
+        if n == 0 or rng.random() > 0.05:
+            line.append((at_ns, packet(n)))
+    line += [(n * FRAME_NS, packet(n)) for n in calm]
+    heard, _ = heard_on(line)
+    later = [(at_ns, one) for at_ns, one in line if at_ns >= 200 * FRAME_NS + NS_PER_S]
+    assert heard[-len(later) :] == later
 
 
 def test_a_missing_packet_is_waited_for_no_longer_than_the_line_needs() -> None:
