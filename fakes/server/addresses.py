@@ -1,5 +1,6 @@
 """Addresses as people and clients write them."""
 
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -28,3 +29,11 @@ def why_no_websocket(url: str) -> str | None:
     if not parts.hostname:
         return "it names no host"
     return "port 0 is none" if port == 0 else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or address, is this machine alone."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
