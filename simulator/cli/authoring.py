@@ -63,6 +63,11 @@ def add_commands(commands: Commands) -> None:
         choices=PROFILES,
         help="say as well what this SIP engine cannot do, whether it is installed or not",
     )
+    check.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 2 also where there is nothing but warnings",
+    )
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="the scenarios, and what each is about")
     add_choice(listing)
@@ -161,8 +166,11 @@ def _check(given: argparse.Namespace) -> int:
         problems += missing(scenarios, agent=given.engine, caller=given.engine)
     if problems:
         return _bad_input("\n".join(problems))
-    for line in dict.fromkeys(line for scenario in scenarios for line in warnings(scenario)):
+    warned = list(dict.fromkeys(line for scenario in scenarios for line in warnings(scenario)))
+    for line in warned:
         print(f"{line} (a warning)", file=sys.stderr)
+    if given.strict and warned:
+        return EXIT_BAD_INPUT
     print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")
     return EXIT_FINE
 

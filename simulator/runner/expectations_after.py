@@ -151,9 +151,10 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
         until_ns = (moment_ns or begun_ns) + ms_to_ns(limit_ms)
         window = [mark for mark in marks if since_ns <= mark.at_ns <= until_ns]
         if not occurrences(step.expect, window):
+            nearest = _nearest(step.expect, marks, since_ns, until_ns)
             yield (
-                f"step {number + 1}: expected {step.target} within {format_duration(limit_ms)}, "
-                f"but {_nearest(step.expect, marks, since_ns, until_ns)}"
+                f"step {number + 1}: expected {step.target}{step.expect.details} within "
+                f"{format_duration(limit_ms)}, but {nearest}"
             )
 
 

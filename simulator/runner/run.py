@@ -7,6 +7,7 @@ besides evidence (scripts, configuration, logs) lies in its `work/`.
 import asyncio
 import gc
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -272,15 +273,21 @@ async def _play_virtual(
         raise RunError(str(error)) from None
     of_many = RunInfo(started_at=done.began, lane="virtual")
     with _few_full_collections():
-        await play_all(
-            planned_calls,
-            lane.play,
-            jobs=1,
-            lane="virtual",
-            progress=progress,
-            done=done.calls,
-            pages_of=of_many if len(planned_calls) > FEW else None,
-        )
+        try:
+            await play_all(
+                planned_calls,
+                lane.play,
+                jobs=1,
+                lane="virtual",
+                progress=progress,
+                done=done.calls,
+                pages_of=of_many if len(planned_calls) > FEW else None,
+            )
+        except BrokenExecutor:
+            done.failure = (
+                "the process that measures and judges has died: somebody ended it, or there was "
+                f"no memory left; {len(done.calls)} of {len(planned_calls)} calls were judged"
+            )
 
 
 @contextmanager

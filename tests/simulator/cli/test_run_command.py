@@ -326,6 +326,26 @@ def test_checking_tells_every_mistake_and_makes_no_call(
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ("[{say: a}, {pause: 900ms}, {say: b}]", "a pause of 900 ms ends the caller's turn"),
+        ("[{say: a}, {expect: {transcript: b}}]", 'no reply of realtime says "b"'),
+        ("[{say: a}, {expect: {function_call: b}}]", 'calls the function "b"'),
+    ],
+)
+def test_a_warning_is_told_as_one_and_is_no_failure_unless_strictly(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], steps: str, told: str
+) -> None:
+    Path("scenarios/other.yaml").write_text(GOOD + f"steps: {steps}\n")
+    for arguments, code in ((), 0), (("--strict",), 2):
+        assert callerside("check", *arguments) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("scenarios/other.yaml:4:")
+        assert told in line
+        assert line.endswith(" (a warning)")
+
+
 def test_checking_tells_of_a_forerunner_that_is_not_there(
     callerside: Callerside, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,7 +96,10 @@ def test_a_limit_counts_from_the_moment_that_a_step_waits_for(tmp_path: Path) ->
             "{state: MEDIA_READY}",
             "but it came 3.88 s before the caller's last turn began, at 0.02 s",
         ),
-        ("{mark: response_planned, fields: {reply: default}}", "marks of that name: {'response'"),
+        (
+            "{mark: response_planned, fields: {reply: default}}",
+            "marks of that name: realtime's {'response'",
+        ),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(
