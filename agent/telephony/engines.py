@@ -83,6 +83,12 @@ def _how_to_get(name: EngineName) -> str:
     return f"{name} is not installed (pip install 'callerside[{name}]')"
 
 
+def _said(error: Exception) -> str:
+    if isinstance(error, (ImportError, SipError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
 @cache
 def _look(name: EngineName) -> Found:
     package = PROFILES[name].package
@@ -92,7 +98,8 @@ def _look(name: EngineName) -> Found:
         return Found(name=name, problem=_how_to_get(name))
     try:
         _load(name)
-    except (ImportError, SipError) as error:
-        problem = f"{name} cannot be used: {package} {installed}: {error}"
+    except Exception as error:  # another layout of the package: it fails in a way of its own
+        problem = f"{name} cannot be used: {package} {installed}: {_said(error)}"
+        problem += f"; {package} {PROFILES[name].works} works"
         return Found(name=name, version=installed, problem=problem)
     return Found(name=name, version=installed)
