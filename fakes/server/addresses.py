@@ -1,5 +1,6 @@
 """Addresses as people and clients write them."""
 
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -14,6 +15,14 @@ def parts_of(target: str) -> SplitResult:
         return urlsplit(target)
     except ValueError:
         return SplitResult("", "", target, "", "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def why_no_websocket(url: str) -> str | None:
