@@ -126,7 +126,9 @@ class RecordingWriter:
             OSError: the file cannot be written.
         """
         known = [re.escape(one) for one in secrets if len(one) >= _SHORTEST_SECRET]
-        self._secrets = re.compile("|".join(sorted(known, key=len, reverse=True))) if known else None
+        self._secrets = (
+            re.compile("|".join(sorted(known, key=len, reverse=True))) if known else None
+        )
         self._keeps_caller = caller_audio
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path

@@ -68,7 +68,7 @@ def collect(
             VANISHED_TIMEOUT_S if vanished else EVIDENCE_TIMEOUT_S,
         )
         tried, connected = (
-            any(mark.name == name for mark in agent)
+            not upstream and any(mark.name == name for mark in agent)
             for name in ("realtime_connecting", "realtime_connected")
         )
         server = _wait_for(
@@ -76,11 +76,15 @@ def collect(
             lambda: [_server_timeline(work, call)],
             lambda name: name == _server_timeline(work, call).name,
             "session_closed",
-            0.0 if upstream or not tried else EVIDENCE_TIMEOUT_S if connected else UNCONNECTED_TIMEOUT_S,
+            0.0
+            if upstream or not tried
+            else EVIDENCE_TIMEOUT_S
+            if connected
+            else UNCONNECTED_TIMEOUT_S,
         )
         timelines = [agent, server, caller]
         needed += [("agent", agent, "call_ended")] if answered or vanished else []
-        needed += [("server", server, "session_closed")] if connected and not upstream else []
+        needed += [("server", server, "session_closed")] if connected else []
         _move_audio(call, directory, work, closed)
     lines = "".join(mark.to_json() + "\n" for mark in merge([*timelines, also]))
     (directory / TIMELINE).write_text(lines, encoding="utf-8")
