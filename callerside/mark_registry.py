@@ -484,10 +484,17 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         ),
         _mark(
             "fault_applied",
-            "a fault of the script struck",
+            "a fault struck; `drawn`: by chance",
             fault=TEXT,
             at=TEXT,
             detail=_optional(TEXT),
+            drawn=_optional(FLAG),
+        ),
+        _mark(
+            "chaos_begun",
+            "faults are drawn at random: how probable one is at each place, and by which seed",
+            rate=Field(kind="number"),
+            seed=WHOLE,
         ),
         _mark("departed", "a client that left the recording", expected=TEXT, got=TEXT),
         _mark("session_closed", "the last mark of a session", code=WHOLE, reason=TEXT),

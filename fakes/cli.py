@@ -36,7 +36,7 @@ from callerside.fakes.recording.replay import Pace, ReplayOptions
 from callerside.fakes.recording.transcript import narrate
 from callerside.fakes.script.loader import ScriptError, load_prepared
 from callerside.fakes.script.model import Script
-from callerside.fakes.server.addresses import why_no_websocket
+from callerside.fakes.server.addresses import is_loopback, why_no_websocket
 from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
@@ -71,6 +71,12 @@ examples:
       replays a recorded session, at the pace of its new client
   fake-realtime serve --recording call.realtime --timing fast --strict
       the same at once, and ends with an error at the first thing that the client does otherwise
+  fake-realtime serve --port 9000 --page
+      http://127.0.0.1:9000/ shows sessions and events as they happen, and lets you choose replies
+  fake-realtime serve --port 9000 --control
+      curl 'http://127.0.0.1:9000/control/events/wait?from=client&type=session.update'
+  fake-realtime serve --chaos 0.02 --seed 7
+      draws faults at random: at each place of a conversation one strikes with this probability
   fake-realtime serve --fault "drop at=reply 1 + 800ms" --fault "error code=server_error at=turn 2"
       makes things go wrong, each in the first session of a path unless it has sessions=N; faults:
       refuse status=  accept_late by_ms=  drop  stall for_ms=  slow pace=  duplicate events=
@@ -229,6 +235,15 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--fault", action="append", default=[], metavar="FAULT", help="what goes wrong, see below"
     )
     serve.add_argument(
+        "--chaos",
+        type=_rate,
+        metavar="RATE",
+        help="how probable one more fault is at each place of a conversation, 0 to 1",
+    )
+    serve.add_argument(
+        "--seed", type=int, metavar="N", help="everything random comes from it, chaos too"
+    )
+    serve.add_argument(
         "--scripts", type=Path, metavar="DIR", help="scripts of /NAME/v1/realtime: DIR/NAME.yaml"
     )
     serve.add_argument("--timelines", type=Path, metavar="DIR", help="write what happened here")
@@ -239,6 +254,14 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--lenient",
         action="store_true",
         help="serve what the API refuses, as far as can be, and tell in the log and the timeline",
+    )
+    serve.add_argument(
+        "--control",
+        action="store_true",
+        help="let tests of this machine look at what happens, and change it, under /control",
+    )
+    serve.add_argument(
+        "--page", action="store_true", help="a page at / for people, who may do the same"
     )
     serve.add_argument(
         "--announce",
@@ -296,6 +319,16 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a probability, 0 to 1")
+    return rate
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     if arguments.keep_audio and arguments.timelines is None:
         return _refuse("--keep-audio needs --timelines DIR, where the audio is written")
@@ -303,10 +336,13 @@ def _serve(arguments: argparse.Namespace) -> int:
         return _refuse("--announce needs --timelines DIR, where the timelines are written")
     if arguments.scripts is not None and not arguments.scripts.is_dir():
         return _refuse(f"{arguments.scripts}: no such folder")
+    if (arguments.control or arguments.page) and not is_loopback(arguments.host):
+        return _refuse(f"--control and --page are for this machine alone, not for {arguments.host}")
     if arguments.recording is None and (arguments.strict or arguments.timing):
         return _refuse("--strict and --timing say how to replay: they need --recording FILE")
-    if arguments.recording is not None and arguments.fault:
-        return _refuse("--fault needs a script: a replay does what was recorded")
+    asks_for_faults = arguments.fault or arguments.chaos is not None or arguments.seed is not None
+    if arguments.recording is not None and asks_for_faults:
+        return _refuse("--fault, --chaos and --seed need a script: a replay does what was recorded")
     if arguments.timelines is not None:
         try:
             arguments.timelines.mkdir(parents=True, exist_ok=True)
@@ -319,6 +355,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         timelines=arguments.timelines,
         keep_audio=arguments.keep_audio,
         lenient=arguments.lenient,
+        control=arguments.control or arguments.page,
+        page=arguments.page,
+        chaos=arguments.chaos,
+        seed=arguments.seed,
         origins=arguments.allow_origin,
     )
     try:

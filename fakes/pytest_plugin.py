@@ -3,6 +3,9 @@
     def test_my_client_says_hello(fake_realtime):
         server = fake_realtime({"replies": [{"say": "We open at nine."}]})
         my_client.connect(server.url)
+        (update,) = server.wait_for_events("session.update", sender="client")
+        assert update["event"]["session"]["audio"]["output"]["voice"] == "marin"
+        server.next(faults=[{"fault": "drop", "at": "next reply + 200ms"}])
         ...
         assert server.marked("committed")
 
@@ -11,8 +14,8 @@ or asynchronous, nor with which library.
 """
 
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import pytest
 
@@ -27,10 +30,21 @@ _LOOK_EVERY_S = 0.01
 Result = TypeVar("Result")
 
 
-class RunningServer:
-    """A server that is up: where it is, and what has happened in it so far."""
+class Run(Protocol):
+    """Has something done on the servers' thread."""
 
-    def __init__(self, server: "FakeRealtime", marks: "list[Mark]") -> None:
+    def __call__(self, work: Coroutine[Any, Any, Result], limit_s: float = ...) -> Result:
+        """Returns what it returns, or raises what it raises."""
+
+
+class RunningServer:
+    """A server that is up: where it is, what has happened in it so far, and what is to happen."""
+
+    def __init__(self, server: "FakeRealtime", marks: "list[Mark]", run: Run) -> None:
+        if server.control is None:
+            raise ValueError("the fixture's servers need control: ServerOptions(control=True)")
+        self._control = server.control
+        self._run = run
         self.url = server.url
         """For clients that take a whole address."""
         self.base_url = server.base_url
@@ -62,6 +76,81 @@ class RunningServer:
             time.sleep(_LOOK_EVERY_S)
         return found
 
+    def sessions(self) -> list[dict[str, Any]]:
+        """All sessions so far: `number`, `name`, `path`, `opened_at_ms`, `open`, `closed`."""
+
+        async def look() -> list[dict[str, Any]]:
+            return [record.as_json() for record in self._control.journal.sessions]
+
+        return self._run(look())
+
+    def events(self, type: str = "*", **search: Any) -> list[dict[str, Any]]:  # noqa: A002
+        """What has happened so far, the oldest first: events both ways, and marks.
+
+        Each has its `number`, `session`, `at_ms`, `from`, `type` and, without sound, the `event`.
+
+        Args:
+            type: of the events, with `*` and `?`; a mark's is its name.
+            search: `session`, its number; `sender`, which is `client`, `server` or, of marks,
+                `fake`; `after`, the number of an entry; `match`, what the event holds.
+        """
+        from callerside.fakes.server.journal import Search
+
+        async def look() -> list[dict[str, Any]]:
+            wanted = Search(type=type, **search)
+            return [entry.as_json() for entry in self._control.journal.search(wanted)]
+
+        return self._run(look())
+
+    def wait_for_events(
+        self,
+        type: str = "*",  # noqa: A002
+        *,
+        count: int = 1,
+        within_s: float = 10,
+        **search: Any,
+    ) -> list[dict[str, Any]]:
+        """The first `events` that are wanted, once there are so many.
+
+        Raises:
+            TimeoutError: there are not, after that time; says what there is.
+        """
+        from callerside.fakes.server.control import ControlError
+        from callerside.fakes.server.journal import Search
+
+        wanted = Search(type=type, **search)
+        try:
+            return self._run(
+                self._control.wait(wanted, count=count, within_s=within_s), within_s + _LIMIT_S
+            )
+        except ControlError as error:
+            raise TimeoutError(str(error)) from None
+
+    def next(
+        self,
+        *,
+        replies: Sequence[Mapping[str, Any]] = (),
+        faults: Sequence[Mapping[str, Any]] = (),
+        session: int | Literal["next"] | None = None,
+    ) -> None:
+        """Say something else than the script, or have something go wrong.
+
+        Args:
+            replies: to the next turns, as in a script.
+            faults: as in a script; `at` may be `now`, `next speech`, `next turn` or `next reply`,
+                perhaps with `+ 800ms`.
+            session: its number, or `next`; None: the only one that is open.
+
+        Raises:
+            ControlError: it cannot be; says why.
+        """
+        self._run(self._control.change(replies, faults, session, may_read_files=True))
+
+    def reset(self) -> None:
+        """End every session, and forget all that has happened: as if just started."""
+        self._run(self._control.reset())
+        self._marks.clear()
+
 
 @pytest.fixture
 def fake_realtime() -> Iterator[Callable[..., RunningServer]]:
@@ -71,26 +160,28 @@ def fake_realtime() -> Iterator[Callable[..., RunningServer]]:
     """
     import asyncio
     import threading
+    from dataclasses import replace
 
     from callerside.fakes.script.model import Script
-    from callerside.fakes.server.server import FakeRealtime
+    from callerside.fakes.server.server import FakeRealtime, ServerOptions
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fake-realtime", daemon=True)
     thread.start()
     servers: list[FakeRealtime] = []
 
-    def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(_LIMIT_S)
+    def wait_for(work: Coroutine[Any, Any, Result], limit_s: float = _LIMIT_S) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(limit_s)
 
     def start(script: Script | Mapping[str, Any] | None = None, **how: Any) -> RunningServer:
         if not isinstance(script, Script):
             script = Script.model_validate(dict(script or {}))
         marks: list[Mark] = []
-        server = FakeRealtime(script, on_mark=marks.append, **how)
+        options = replace(how.pop("options", None) or ServerOptions(), control=True)
+        server = FakeRealtime(script, on_mark=marks.append, options=options, **how)
         wait_for(server.start())
         servers.append(server)
-        return RunningServer(server, marks)
+        return RunningServer(server, marks, wait_for)
 
     yield start
     for server in servers:

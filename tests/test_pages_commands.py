@@ -138,7 +138,8 @@ def prepared(page: Path, folder: Path) -> dict[str, str]:
     if page.name == "fake-realtime.md":
         header = f'{{"format": "{FORMAT}", "version": 1, "dialect": "ga"}}'
         entry = '{"at": 1.0, "from": "client", "event": {"type": "response.create"}}'
-        (folder / "call.realtime").write_text(f"{header}\n{entry}\n")
+        for name in ("call", "before", "after"):
+            (folder / f"{name}.realtime").write_text(f"{header}\n{entry}\n")
         cassette = {"interactions": [{"direction": "sent", "data": {"type": "response.create"}}]}
         (folder / "cassette.yaml").write_text(yaml.safe_dump(cassette))
     if page.name == "recordings.md":

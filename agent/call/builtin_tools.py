@@ -7,6 +7,7 @@ from callerside.agent.config.settings import ToolSettings
 HANG_UP = "hang_up"
 TRANSFER = "transfer"
 SEND_DTMF = "send_dtmf"
+BUILT_IN = frozenset({HANG_UP, TRANSFER, SEND_DTMF})
 DTMF_DIGITS = frozenset("0123456789*#ABCD")
 
 Declaration = dict[str, Any]

@@ -215,6 +215,12 @@ class RunTool:
     """What the caller has pressed so far."""
 
 
+class CancelTool(Struct, frozen=True, kw_only=True):
+    """Nobody waits for this function any more: stop it, if it can be stopped."""
+
+    call_id: str
+
+
 class EmitMark(Struct, frozen=True, kw_only=True):
     """Write a mark (`callerside.mark_registry`)."""
 
@@ -243,6 +249,7 @@ Effect = (
     | LoadPrompt
     | StorePrompt
     | RunTool
+    | CancelTool
     | EmitMark
     | Finish
 )

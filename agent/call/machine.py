@@ -102,7 +102,15 @@ class Parts:
         )
         self.dtmf = dtmf = DtmfCollector(context, history, self.turns, responses, settings.dtmf)
         self.tool_calls = ToolCalls(
-            context, playout, history, responses, self.termination, dtmf, settings, offered
+            context,
+            playout,
+            history,
+            self.turns,
+            responses,
+            self.termination,
+            dtmf,
+            settings,
+            offered,
         )
         self.fallback = ApiFallback(
             context, playout, responses, self.termination, settings, rate_hz
@@ -252,7 +260,7 @@ class Conversation:
         self._watch_silence()
         if parts.tool_calls.running or parts.tool_wait.watching:
             self._watch_tools()
-        said_more = parts.responses.expected or parts.tool_calls.running
+        said_more = parts.responses.expected or parts.tool_calls.pending
         more_to_come = parts.session.ready and bool(said_more)
         if parts.termination.goodbye_owed and not more_to_come and parts.playout.idle:
             parts.fallback.say_farewell()
@@ -318,6 +326,7 @@ class Conversation:
         if parts.turns.committing:  # the server may have committed without a word
             parts.history.has_caller = True
         parts.turns.answered(of_its_own=event.purpose is None)
+        parts.tool_calls.response_created()
         if parts.responses.created(event).purpose is Purpose.GREETING:
             parts.opening.response_created()
         else:
@@ -327,13 +336,19 @@ class Conversation:
         self._parts.history.has_caller = True
         self._parts.turns.committed(event)
 
+    def _function_called(self, event: events.FunctionCalled) -> None:
+        parts = self._parts
+        parts.responses.progressed(event.response_id)
+        response = parts.responses.active
+        if response and response.id == event.response_id and not response.interrupted:
+            parts.tool_calls.called(event.call)
+
     def _response_done(self, event: events.ResponseDone) -> None:
         response = self._parts.responses.done(event)
         if response is None:
             return
         parts = self._parts
-        if event.runnable:
-            parts.tool_calls.run(event.runnable)
+        parts.tool_calls.run(event.runnable)
         parts.answers.response_done(response, event)
         self._response_over(response, event.status)
         parts.fallback.response_done(response, event.status, event.reason)
@@ -349,7 +364,7 @@ class Conversation:
     def _over(self) -> None:
         """A response is over, and heard; perhaps its turn is not."""
         parts = self._parts
-        to_come = parts.tool_calls.running or parts.responses.expected
+        to_come = parts.tool_calls.pending or parts.responses.expected
         self._chart.move(Trigger.ANSWER_TO_COME if to_come else Trigger.RESPONSE_OVER)
 
     def _segments_over(self) -> None:
@@ -444,6 +459,7 @@ class Conversation:
             events.ResponseCreated: self._response_created,
             events.AudioDone: parts.responses.audio_done,
             events.TranscriptDone: parts.responses.transcript_done,
+            events.FunctionCalled: self._function_called,
             events.ResponseDone: self._response_done,
         }
 

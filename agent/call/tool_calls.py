@@ -1,10 +1,12 @@
 """Functions that the model calls: run off the call, their results given to the model.
 
-A response may call several. They run when it is done, all at once and each with a time limit; when
-the last one has answered, the model is asked to go on. Calls that cannot be made are answered with
-the reason; a model that goes on making such calls is asked to do without. The three that are built
-in act on the call itself: `hang_up`, `transfer`, `send_dtmf`; the first two wait until what was
-said has been heard.
+A response may call several. Each is started as soon as it is whole, while the model still speaks
+(`tools.at_once`), and has a time limit; they run side by side. What they answer waits until the
+response is done: how a model takes an item amid its own is not documented. When the last one has
+answered, the model is asked to go on. Calls that cannot be made are answered with the reason; a
+model that goes on making such calls is asked to do without. The three that are built in act on the
+call itself: `hang_up`, `transfer`, `send_dtmf`; they begin when their response is done, and the
+first two wait until what was said has been heard.
 """
 
 import json
@@ -20,11 +22,19 @@ from callerside.agent.call.builtin_tools import (
 )
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import DtmfCollector
-from callerside.agent.call.events import RunTool, SendDtmf, Timer, ToolFinished, Transfer
+from callerside.agent.call.events import (
+    CancelTool,
+    RunTool,
+    SendDtmf,
+    Timer,
+    ToolFinished,
+    Transfer,
+)
 from callerside.agent.call.history import History
 from callerside.agent.call.playout import Playout
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.termination import Termination
+from callerside.agent.call.turn_taking import TurnTaking
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import FunctionCall
 from callerside.clock import NS_PER_MS
@@ -51,6 +61,7 @@ class ToolCalls:
         context: CallContext,
         playout: Playout,
         history: History,
+        turns: TurnTaking,
         responses: Responses,
         termination: Termination,
         dtmf: DtmfCollector,
@@ -61,6 +72,7 @@ class ToolCalls:
         self._context = context
         self._playout = playout
         self._history = history
+        self._turns = turns
         self._responses = responses
         self._termination = termination
         self._dtmf = dtmf
@@ -68,6 +80,12 @@ class ToolCalls:
         self._offered = {str(tool["name"]): tool for tool in offered}
         self._is_broken = False
         """Of the calls that run now one could not be made."""
+        self._calling: str | None = None
+        """The response whose calls were started before it was done, while it is not."""
+        self._started: set[str] = set()
+        """Which they are, by id."""
+        self._unsaid: list[tuple[str, str]] = []
+        """Calls and their answers that the model has not been given yet."""
         self._broken_in_a_row = 0
         self.running: dict[str, _Running] = {}
         """Calls that have not answered yet, by id; looked at with every delta."""
@@ -75,6 +93,8 @@ class ToolCalls:
         self._transfer_to: str | None = None
         """Where to, until the REFER is sent."""
         self._ask_when_done = False
+        self._caller_first = False
+        """The caller spoke when the last one answered: what comes next answers that, too."""
         termination.on_over = self._cancel_all
         self._built_in: Mapping[str, Callable[[FunctionCall, Mapping[str, Any]], None]] = {
             HANG_UP: self._hang_up,
@@ -82,15 +102,48 @@ class ToolCalls:
             SEND_DTMF: self._send_dtmf,
         }
 
-    def run(self, calls: tuple[FunctionCall, ...]) -> None:
-        """A response is done, and these are the calls in it."""
-        for call in calls:
-            self._history.agent_called(call.call_id, call.name, call.arguments)
-            self._context.mark("tool_called", {"name": call.name, "call_id": call.call_id})
-            self.running[call.call_id] = _Running(call, self._context.now_ns)
-        self._is_broken = False
-        for call in calls:
+    @property
+    def pending(self) -> bool:
+        """Something runs, or is answered and the model has not been asked to go on."""
+        return bool(self.running or self._ask_when_done)
+
+    def called(self, call: FunctionCall) -> None:
+        """The response that runs has made a call, and goes on."""
+        response = self._responses.active
+        if not self._settings.tools.at_once or call.name in self._built_in or response is None:
+            return
+        if self._calling is None:
+            self._calling = response.id
+            self._started.clear()
+            self._is_broken = False
+        if call.call_id not in self._started:
+            self._started.add(call.call_id)
+            self._note(call)
             self._start(call)
+
+    def response_created(self) -> None:
+        """The model speaks: what it has been given before it need not be asked about any more."""
+        if self._caller_first:
+            self._caller_first = self._ask_when_done = False
+
+    def run(self, calls: tuple[FunctionCall, ...]) -> None:
+        """A response is done, and these are the calls in it: some of them may run already."""
+        if self._calling is None:
+            self._started.clear()
+            self._is_broken = False
+        self._calling = None
+        new = [call for call in calls if call.call_id not in self._started]
+        self._started.clear()
+        for call in new:
+            self._note(call)
+        for call in new:
+            self._start(call)
+        self._hand_over()
+
+    def _note(self, call: FunctionCall) -> None:
+        self._history.agent_called(call.call_id, call.name, call.arguments)
+        self._context.mark("tool_called", {"name": call.name, "call_id": call.call_id})
+        self.running[call.call_id] = _Running(call, self._context.now_ns)
 
     def finished(self, event: ToolFinished) -> None:
         """A function has answered; one that was given up has no say any more."""
@@ -103,14 +156,37 @@ class ToolCalls:
         if event.refused:
             why = {"name": running.call.name, "call_id": event.call_id, "reason": event.refused}
             self._context.mark("stub_refused", why)
-        self._history.function_said(event.call_id, _bounded(event.output))
+        self._unsaid.append((event.call_id, _bounded(event.output)))
         if running.call.name != HANG_UP:
             self._ask_when_done = True
+        if not self.running:
+            self._context.cancel_timer(Timer.TOOL_LIMIT)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the model what it waits for, if it has done speaking."""
+        if self._calling is not None:
+            return
+        for call_id, output in self._unsaid:
+            self._history.function_said(call_id, output)
+        self._unsaid.clear()
         if not self.running:
             self._all_finished()
 
     def proceed(self) -> None:
-        """Transfer, if the model wants it and the caller has heard what there is to be heard."""
+        """Do what has waited for others.
+
+        Transfer, if the model wants it and the caller has heard what there is to be heard. And give
+        results to the model, if its response has ended some other way than by being done.
+        """
+        if self._calling is not None:
+            active = self._responses.active
+            if active is None or active.id != self._calling:
+                self._calling = None
+                self._started.clear()
+                self._hand_over()
+        elif self._caller_first and not self.running:
+            self._all_finished()
         uri = self._transfer_to
         if uri is None or not self._playout.idle:
             return
@@ -130,6 +206,7 @@ class ToolCalls:
         self._context.mark("watchdog_fired", {"what": Timer.TOOL_LIMIT.value})
         limit_s = self._settings.limits.tool_ms / 1000
         for call_id in list(self.running):
+            self._context.add(CancelTool(call_id=call_id))
             self._fail(call_id, f"no answer within {limit_s:g} s")
 
     def transfer_ended(self, status: int) -> None:
@@ -192,6 +269,7 @@ class ToolCalls:
             ran_ms = (self._context.now_ns - running.started_ns) / NS_PER_MS
             fields = {"name": running.call.name, "call_id": call_id, "ran_ms": ran_ms}
             self._context.mark("tool_cancelled", fields)
+            self._context.add(CancelTool(call_id=call_id))
         self.running.clear()
 
     def _hang_up(self, call: FunctionCall, _arguments: Mapping[str, Any]) -> None:
@@ -235,10 +313,15 @@ class ToolCalls:
         self.finished(ToolFinished(call_id=call_id, ok=False, output=output))
 
     def _all_finished(self) -> None:
-        self._context.cancel_timer(Timer.TOOL_LIMIT)
-        self._broken_in_a_row = self._broken_in_a_row + 1 if self._is_broken else 0
         if not self._ask_when_done:
             return
+        turns = self._turns
+        self._caller_first = self._caller_first or turns.speaking
+        in_turn = turns.speaking or turns.committing or turns.answer_due
+        if self._caller_first and (in_turn or self._responses.expected):
+            return
+        self._caller_first = False
+        self._broken_in_a_row = self._broken_in_a_row + 1 if self._is_broken else 0
         self._ask_when_done = False
         may_call = self._broken_in_a_row <= self._settings.tools.argument_retries
         if not may_call:

@@ -438,7 +438,8 @@ class LimitSettings(Strict):
     """A function that has not answered by then has failed."""
 
 
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+TOOL_NAME = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+ToolName = Annotated[str, Field(pattern=TOOL_NAME)]
 
 
 class StubAnswer(Strict):
@@ -506,6 +507,47 @@ _OUR_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "ho
 }
 
 
+def _names_in(value: str) -> list[str]:
+    return _FROM_ENVIRONMENT.findall(value)
+
+
+def _filled(value: str, env: Mapping[str, str]) -> str:
+    return _FROM_ENVIRONMENT.sub(lambda found: env[found[1]], value)
+
+
+def _hold_no_keys(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OUR_HEADERS:
+            raise ValueError(f"{name!r} is no name of a header that can be set here")
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"{name}: a header's value is one line of ASCII")
+        if "${" in _FROM_ENVIRONMENT.sub("", value):
+            raise ValueError(f"{name}: expected ${{NAME}}, a name of the environment's")
+        if _SECRET_HEADER.search(name) and not _FROM_ENVIRONMENT.search(value):
+            raise ValueError(f"{name}: a key belongs in the environment: write ${{NAME}}")
+    return headers
+
+
+Headers = Annotated[dict[str, str], AfterValidator(_hold_no_keys)]
+
+
+def _checked_url(url: str, example: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError(f"{url!r} is no URL such as {example}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with a password in it; keys belong in headers, as ${NAME}")
+    if parts.fragment or not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError(f"{url!r}: a URL has no # here, no spaces, and ASCII letters only")
+    if "{" in parts.netloc or "}" in parts.netloc:
+        raise ValueError(f"{url!r}: the model does not choose the host")
+    return url
+
+
 class HttpToolSettings(Strict):
     """A function that is a request over HTTP; its name is the key."""
 
@@ -520,7 +562,7 @@ class HttpToolSettings(Strict):
     body of POST, PUT and PATCH, and part of the query for other methods."""
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """Of the request."""
-    headers: dict[str, str] = Field(default={}, max_length=32)
+    headers: Headers = Field(default={}, max_length=32)
     """`${NAME}` in a value is of the process's environment: the only place for keys."""
     timeout_ms: int = Field(5_000, ge=100, le=60_000)
     """Of one attempt, from looking up the host to the last byte; `limits.tool_ms` is of all."""
@@ -539,34 +581,7 @@ class HttpToolSettings(Strict):
     @field_validator("url")
     @classmethod
     def _is_template(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ValueError(f"{url!r} is no URL: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-            raise ValueError(f"{url!r} is no URL such as https://api.example/tables/{{table}}")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("a URL with a password in it; keys belong in headers, as ${NAME}")
-        if parts.fragment or not (url.isascii() and url.isprintable()) or " " in url:
-            raise ValueError(f"{url!r}: a URL has no # here, no spaces, and ASCII letters only")
-        if "{" in parts.netloc or "}" in parts.netloc:
-            raise ValueError(f"{url!r}: the model does not choose the host")
-        return url
-
-    @field_validator("headers")
-    @classmethod
-    def _hold_no_keys(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name, value in headers.items():
-            if not _HEADER_NAME.fullmatch(name) or name.lower() in _OUR_HEADERS:
-                raise ValueError(f"{name!r} is no name of a header that can be set here")
-            if not (value.isascii() and value.isprintable()):
-                raise ValueError(f"{name}: a header's value is one line of ASCII")
-            if "${" in _FROM_ENVIRONMENT.sub("", value):
-                raise ValueError(f"{name}: expected ${{NAME}}, a name of the environment's")
-            if _SECRET_HEADER.search(name) and not _FROM_ENVIRONMENT.search(value):
-                raise ValueError(f"{name}: a key belongs in the environment: write ${{NAME}}")
-        return headers
+        return _checked_url(url, "https://api.example/tables/{table}")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -600,14 +615,67 @@ class HttpToolSettings(Strict):
 
     def headers_with(self, env: Mapping[str, str]) -> dict[str, str]:
         """The headers with the values of the environment."""
-        return {
-            name: _FROM_ENVIRONMENT.sub(lambda found: env[found[1]], value)
-            for name, value in self.headers.items()
-        }
+        return {name: _filled(value, env) for name, value in self.headers.items()}
 
 
-def _names_in(value: str) -> list[str]:
-    return _FROM_ENVIRONMENT.findall(value)
+class McpServerSettings(Strict):
+    """A server of the Model Context Protocol, whose functions the model may call."""
+
+    command: list[str] = Field(default=[], max_length=100)
+    """The program to start, with its arguments: it is spoken to over its standard input and
+    output."""
+    env: dict[str, str] = Field(default={}, max_length=32)
+    """What its environment has besides PATH, HOME and the like; `${NAME}` in a value is of this
+    process's: the only place for keys."""
+    url: str | None = None
+    """Instead of `command`: where it is served over streamable HTTP."""
+    headers: Headers = Field(default={}, max_length=32)
+    """Of each request to `url`; `${NAME}` as in `env`."""
+    allow_private: Switch = False
+    """Whether the host may be at an address that is not public (10.0.0.0/8, loopback, ...)."""
+    tools: list[str] = Field(default=[], max_length=128)
+    """Which of its functions the model may call; empty: all that it offers at the start."""
+    connect_ms: int = Field(10_000, ge=100, le=120_000)
+    """For the server to start and say what it offers; an agent does not start without it."""
+    timeout_ms: int = Field(5_000, ge=100, le=300_000)
+    """Of one attempt; `limits.tool_ms` is of all."""
+    retries: int = Field(2, ge=0, le=5)
+    """More attempts if no answer comes; of functions only that the server says are read-only or
+    idempotent."""
+    max_response_bytes: int = Field(65_536, ge=0, le=10_000_000)
+    """Of an answer's text."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        return None if url is None else _checked_url(url, "https://api.example/mcp")
+
+    @model_validator(mode="after")
+    def _is_one_server(self) -> Self:
+        if bool(self.command) == (self.url is not None):
+            raise ValueError("a server has either a command or a url")
+        if self.command and (self.headers or self.allow_private):
+            raise ValueError("headers and allow_private are for a url")
+        if self.url is not None and self.env:
+            raise ValueError("env is for a command")
+        plain = self.url is not None and self.url.startswith("http:") and not self.allow_private
+        if plain and self.from_environment:
+            raise ValueError("url: keys in headers need https, or allow_private")
+        return self
+
+    @property
+    def from_environment(self) -> Set[str]:
+        """The names of the environment that its headers or its process need."""
+        values = (*self.headers.values(), *self.env.values())
+        return {name for value in values for name in _names_in(value)}
+
+    def headers_with(self, env: Mapping[str, str]) -> dict[str, str]:
+        """The headers with the values of the environment."""
+        return {name: _filled(value, env) for name, value in self.headers.items()}
+
+    def env_with(self, env: Mapping[str, str]) -> dict[str, str]:
+        """What its process gets, with the values of the environment."""
+        return {name: _filled(value, env) for name, value in self.env.items()}
 
 
 class ToolSettings(Strict):
@@ -618,12 +686,17 @@ class ToolSettings(Strict):
     function in it is a tool."""
     http: dict[ToolName, HttpToolSettings] = Field(default={}, max_length=128)
     """Functions that are requests over HTTP, by name."""
+    mcp: dict[ToolName, McpServerSettings] = Field(default={}, max_length=16)
+    """Servers of the Model Context Protocol, by a name of yours (the extra `mcp`)."""
     stub: dict[ToolName, Stubbed] = Field(default={}, max_length=128)
     """For tests: answers in place of functions, by name; a mapping or, for calls one after
     another, a list of them."""
     real: Switch = True
     """False: what has no stub is offered to the model, but fails. A scenario that does not say
     `real: true` is played so."""
+    at_once: Switch = True
+    """Run a function as soon as the model has written its arguments, while it still speaks; false:
+    when its response is done, and was not taken back by a caller who spoke."""
     hang_up: Switch = True
     """The model may end the call, once its last word has been heard."""
     transfer: list[SipUri] = Field(default=[])

@@ -116,7 +116,7 @@ class PromptSession:
             case (
                 events.SpeechStarted() | events.SpeechStopped() | events.Committed()
                 | events.Transcribed() | events.Truncated() | events.AudioDone()
-                | events.ResponseProgressed() | events.Ignored()
+                | events.ResponseProgressed() | events.FunctionCalled() | events.Ignored()
             ):  # fmt: skip
                 pass  # nothing of the prompt is in it
             case unknown:

@@ -123,6 +123,13 @@ class FunctionCall(Struct, frozen=True, kw_only=True):
     """False: the response was cut short in the middle of it."""
 
 
+class FunctionCalled(Struct, frozen=True, kw_only=True):
+    """`response.output_item.done` of a function call that is whole: its response may go on."""
+
+    response_id: str
+    call: FunctionCall
+
+
 class ResponseDone(Struct, frozen=True, kw_only=True):
     """`response.done`. `reason` is the status detail's: a reason or an error code."""
 
@@ -161,6 +168,7 @@ ServerEvent = (
     | AudioDone
     | TranscriptDone
     | ResponseProgressed
+    | FunctionCalled
     | ResponseDone
     | Ignored
 )
@@ -267,6 +275,14 @@ def _function_calls(output: list[Any]) -> list[FunctionCall]:
     ]
 
 
+def _item_done(event: Event) -> ServerEvent:
+    response_id = _field(event, "response_id", str)
+    for call in _function_calls([event.get("item")]):
+        if call.complete:
+            return FunctionCalled(response_id=response_id, call=call)
+    return ResponseProgressed(response_id=response_id)
+
+
 def _audio_delta(event: Event) -> ServerEvent:
     match event:
         case {"response_id": str(response_id), "item_id": str(item_id), "delta": bytes(audio)}:
@@ -307,7 +323,7 @@ _GA_READERS: _Readers = {
     ),
     "response.created": _response_created,
     "response.output_item.added": _progressed,
-    "response.output_item.done": _progressed,
+    "response.output_item.done": _item_done,
     "response.content_part.added": _progressed,
     "response.content_part.done": _progressed,
     "response.output_audio.delta": _audio_delta,

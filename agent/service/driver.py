@@ -22,6 +22,7 @@ from callerside.agent.call.machine import CallMachine
 from callerside.agent.prompts.cache import DamagedPromptError, Prompt, PromptStore
 from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.telephony.interface import CallLeg, HungUp
+from callerside.agent.tools.interface import Cancellation
 from callerside.agent.tools.stub import OutOfReach, Stub
 from callerside.agent.tools.toolboxes import Toolbox
 from callerside.clock import Clock, ms_to_ns
@@ -97,6 +98,8 @@ class CallDriver:
         self._on_failure = on_failure
         self._failed = False
         self._connection: RealtimeConnection | None = None
+        self._cancellations: dict[str, Cancellation] = {}
+        """Of functions that run, by call id."""
         self._timers = TimerSet[Timer](clock, lambda timer: self.feed(TimerFired(timer=timer)))
         self._inputs: deque[CallInput] = deque()
         self._busy = False
@@ -165,6 +168,7 @@ class CallDriver:
             events.LoadPrompt: self._load_prompt,
             events.StorePrompt: self._store_prompt,
             events.RunTool: self._run_tool,
+            events.CancelTool: self._cancel_tool,
             events.EmitMark: self._mark,
             events.Finish: lambda _: self._finish(),
         }
@@ -216,11 +220,22 @@ class CallDriver:
             self._answer_for(tool, effect)
             return
 
+        cancellation = self._cancellations[effect.call_id] = Cancellation()
+
         def work() -> CallInput:
-            ok, output = tool.run(effect.arguments, effect.keys)
+            ok, output = tool.run(effect.arguments, effect.keys, cancellation)
             return ToolFinished(call_id=effect.call_id, ok=ok, output=output)
 
-        self._run_tools(work, self.feed)
+        def done(finished: CallInput) -> None:
+            self._cancellations.pop(effect.call_id, None)
+            self.feed(finished)
+
+        self._run_tools(work, done)
+
+    def _cancel_tool(self, effect: events.CancelTool) -> None:
+        cancellation = self._cancellations.pop(effect.call_id, None)
+        if cancellation is not None:
+            cancellation.cancel()
 
     def _answer_for(self, stub: Stub | OutOfReach, effect: events.RunTool) -> None:
         """Give a stub's answer, when its time has come."""

@@ -116,13 +116,13 @@ class Service:
         for driver in list(self._drivers.values()):
             driver.end(reason, at_once=at_once)
 
-    def reload(self, settings: Settings) -> None:
+    async def reload(self, settings: Settings) -> None:
         """Take new prompts, routes and tools for the calls that come from now on.
 
         Raises:
             ToolError: a function for the model cannot be used; nothing has changed then.
         """
-        self._tools = reload_toolboxes(settings)
+        self._tools = await asyncio.to_thread(reload_toolboxes, settings)
         self._settings = settings
 
     async def stop(self, *, limit_s: float = 3.0) -> None:

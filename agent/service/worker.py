@@ -129,6 +129,7 @@ class Worker:
         self._drain = Drain(settings.drain.limit_ms)
         self._clock = LoopClock(asyncio.get_running_loop())
         self._timer: Timer | None = None
+        self._reload: asyncio.Task[None] | None = None
         self._stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def until_stopped(self) -> int:
@@ -146,10 +147,18 @@ class Worker:
         self._send_answer(DrainAsked())
 
     def reload(self) -> None:
-        """Take what calls need from the settings anew; if that fails, the old ones hold."""
+        """Take what calls need from the settings anew; if that fails, the old ones hold.
+
+        It takes as long as functions need to be found, and calls go on meanwhile.
+        """
+        self._reload = asyncio.create_task(self._reload_after(self._reload))
+
+    async def _reload_after(self, earlier: "asyncio.Task[None] | None") -> None:
+        if earlier is not None:
+            await earlier
         try:
             fresh = self._load()
-            self.service.reload(fresh)
+            await self.service.reload(fresh)
         except (ConfigError, ToolError) as error:
             _log.error("reload_failed", error=str(error))
             return

@@ -14,11 +14,13 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import h11
+
+from callerside.agent.tools.interface import Cancellation
 
 _READ_BYTES = 65_536
 _MAX_HEAD_BYTES = 32_768
@@ -54,6 +56,8 @@ class Request:
     max_response_bytes: int
     allow_private: bool = False
     """Whether addresses that are not public may be connected to."""
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    """Whether somebody still waits for the answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +99,7 @@ def send(request: Request, resolve: Resolve = look_up) -> Response:
     Raises:
         UnansweredError: no connection, none that lasted, or no answer in time.
         RequestError: the address is not allowed, or the answer is too large, or no HTTP.
+        CancelledError: nobody waits for it any more.
     """
     until_s = time.monotonic() + request.timeout_ms / 1000
     parts = urlsplit(request.url)
@@ -107,7 +112,8 @@ def send(request: Request, resolve: Resolve = look_up) -> Response:
         addresses = [address for address in addresses if is_public(address)]
     if not addresses:
         raise RequestError(f"{host} is at a private address, which is not allowed (allow_private)")
-    return asyncio.run(_send(request, addresses[:_MOST_ADDRESSES], port, until_s))
+    work = _send(request, addresses[:_MOST_ADDRESSES], port, until_s)
+    return request.cancellation.run(work)
 
 
 async def _send(request: Request, addresses: Sequence[str], port: int, until_s: float) -> Response:

@@ -21,7 +21,7 @@ from callerside.agent.tools.http_client import (
     UnansweredError,
     send,
 )
-from callerside.agent.tools.interface import ToolError
+from callerside.agent.tools.interface import Cancellation, CancelledError, ToolError
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -76,22 +76,27 @@ class HttpTool:
         self._secrets = {} if env is None else {one: _secret(name, one, env) for one in names}
         self._headers = {} if env is None else settings.headers_with(self._secrets)
 
-    def run(self, arguments: Mapping[str, Any], keys: str = "") -> tuple[bool, str]:  # noqa: ARG002
+    def run(
+        self,
+        arguments: Mapping[str, Any],
+        keys: str = "",  # noqa: ARG002
+        cancellation: Cancellation | None = None,
+    ) -> tuple[bool, str]:
         """See `Tool.run`. The output is the body of an answer with 2xx."""
         problem = problem_with(arguments, self.declaration["parameters"])
         if problem is not None:
             return _failed(f"wrong arguments: {problem}")
         try:
-            request = self._request(arguments)
+            request = self._request(arguments, cancellation or Cancellation())
         except ValueError as error:
             return _failed(f"wrong arguments: {error}")
         try:
             ok, output = _told(self._answer(request))
-        except RequestError as error:
+        except (RequestError, CancelledError) as error:
             ok, output = _failed(str(error))
         return ok, self._without_secrets(output)
 
-    def _request(self, arguments: Mapping[str, Any]) -> Request:
+    def _request(self, arguments: Mapping[str, Any], cancellation: Cancellation) -> Request:
         """The request for a call.
 
         Raises:
@@ -125,6 +130,7 @@ class HttpTool:
             timeout_ms=settings.timeout_ms,
             max_response_bytes=settings.max_response_bytes,
             allow_private=settings.allow_private,
+            cancellation=cancellation,
         )
 
     def _answer(self, request: Request) -> Response:
@@ -145,7 +151,7 @@ class HttpTool:
                 if answer is None:
                     raise failure
                 return answer
-            time.sleep(wait_ms / 1000)
+            request.cancellation.sleep(wait_ms / 1000)
             left, delay_ms = left - 1, delay_ms * 2
 
     def _attempt(self, request: Request, until_s: float) -> tuple[Response | None, UnansweredError]:

@@ -11,7 +11,6 @@ Args:
         \"\"\"
 """
 
-import asyncio
 import importlib
 import inspect
 import json
@@ -24,7 +23,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
 from callerside.agent.call.builtin_tools import HANG_UP, SEND_DTMF, TRANSFER, Declaration
-from callerside.agent.tools.interface import ToolError
+from callerside.agent.tools.interface import Cancellation, ToolError
 
 
 class KeysPressed(str):
@@ -62,13 +61,13 @@ class PythonTool:
             "parameters": _without_titles(schema),
         }
 
-    def run(self, arguments: Mapping[str, Any], keys: str = "") -> tuple[bool, str]:
-        """Call it; returns whether it worked, and the output for the model. Never raises.
-
-        Args:
-            arguments: the model's.
-            keys: what the caller has pressed (`KeysPressed`).
-        """
+    def run(
+        self,
+        arguments: Mapping[str, Any],
+        keys: str = "",
+        cancellation: Cancellation | None = None,
+    ) -> tuple[bool, str]:
+        """See `Tool.run`. A plain function runs to its end; one that is a coroutine is stopped."""
         try:
             checked = self._model.model_validate(arguments)
         except ValidationError as error:
@@ -78,7 +77,7 @@ class PythonTool:
         try:
             result = self._function(**values)
             if inspect.isawaitable(result):
-                result = asyncio.run(_finish(result))
+                result = (cancellation or Cancellation()).run(result)
             return True, result if isinstance(result, str) else json.dumps(result, default=str)
         except (Exception, SystemExit) as error:
             return False, json.dumps({"error": f"{type(error).__name__}: {error}"})
@@ -118,10 +117,6 @@ def load_tools(module_name: str | None) -> dict[str, PythonTool]:
             f"tools.module {module_name!r}: {taken.pop()} is the name of a built-in tool"
         )
     return tools
-
-
-async def _finish(awaitable: Any) -> Any:
-    return await awaitable
 
 
 def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:

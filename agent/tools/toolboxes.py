@@ -1,4 +1,4 @@
-"""The functions of each call, by its settings: Python's, requests over HTTP, stubs for tests.
+"""The functions of each call, by its settings: Python's, over HTTP, of MCP servers, stubs.
 
 What can fail is done at the start and at a reload: modules are imported, and keys read from the
 environment.
@@ -7,14 +7,19 @@ environment.
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from callerside.agent.call.builtin_tools import HANG_UP, SEND_DTMF, TRANSFER, Declaration
+from callerside.agent.call.builtin_tools import BUILT_IN, Declaration
 from callerside.agent.config.settings import CallSettings, Settings, StubSettings, ToolSettings
 from callerside.agent.tools.http_tool import HttpTool
 from callerside.agent.tools.interface import Tool, ToolError
 from callerside.agent.tools.loader import load_tools
+from callerside.agent.tools.mcp_server import McpServer, McpTool
 from callerside.agent.tools.stub import OutOfReach, Stub
+
+if TYPE_CHECKING:
+    from mcp_types import Tool as Offered
 
 Toolbox = Mapping[str, Tool | Stub | OutOfReach]
 """Name -> what a model may call in one telephone call."""
@@ -32,6 +37,10 @@ class Toolboxes:
         modules = {route.tools.module for route in settings.routes}
         self._modules = {module: load_tools(module) for module in modules}
         self._env = env
+        self._servers: dict[tuple[str, str], tuple[McpServer, Sequence[Offered]]] = {}
+        """By name and settings: servers, and what they offer."""
+        for route in settings.routes:
+            self._connect(route.tools)
         for route in settings.routes:
             self.for_call(route)
 
@@ -59,7 +68,24 @@ class Toolboxes:
         for name, http in tools.http.items():
             reached = tools.real and name not in tools.stub
             real[name] = HttpTool(name, http, self._env if reached else None, limit_ms=limit_ms)
+        for name, settings in tools.mcp.items() if tools.real else ():
+            server, offered = self._servers[name, settings.model_dump_json()]
+            for tool in (McpTool(server, one, limit_ms) for one in offered):
+                if tool.declaration["name"] in (taken := {*real, *BUILT_IN}):
+                    raise ToolError(
+                        f"tools.mcp.{name}: {tool.declaration['name']} is there twice; known: "
+                        f"{', '.join(sorted(taken))}"
+                    )
+                real[tool.declaration["name"]] = tool
         return real
+
+    def _connect(self, tools: ToolSettings) -> None:
+        """Ask servers what they offer; where nothing real may be reached, none is asked."""
+        for name, settings in tools.mcp.items() if tools.real else ():
+            key = name, settings.model_dump_json()
+            if key not in self._servers:
+                server = McpServer(name, settings, self._env)
+                self._servers[key] = server, server.offered()
 
 
 def reload_toolboxes(settings: Settings) -> Toolboxes:
@@ -86,7 +112,7 @@ def reload_toolboxes(settings: Settings) -> Toolboxes:
 
 def _check_names(tools: ToolSettings, of_module: Mapping[str, Tool]) -> None:
     for where, names in (("http", tools.http.keys()), ("stub", tools.stub.keys())):
-        if taken := names & {HANG_UP, TRANSFER, SEND_DTMF}:
+        if taken := names & BUILT_IN:
             raise ToolError(f"tools.{where}: {min(taken)} is the name of a built-in tool")
     if twice := tools.http.keys() & of_module.keys():
         raise ToolError(f"tools.http: {min(twice)} is a function of tools.module, too")

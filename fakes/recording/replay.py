@@ -29,6 +29,7 @@ from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS, Input
 from callerside.fakes.session.interface import (
     AcceptConnection,
     CallOver,
+    Changed,
     ClientEvent,
     ClientGarbage,
     CloseConnection,
@@ -127,10 +128,10 @@ class ReplaySession:
                 if self._expected != _NO_MORE:
                     self._mark("departed", expected=self._expected, got=_NO_MORE)
                 self._end(code, reason)
-            case ServerStopping():
-                self._close(1001, "the server is going away")
-            case CallOver():
-                self._close(1000, "the call has ended")
+            case Changed():
+                pass  # it does what was recorded
+            case ServerStopping() | CallOver():
+                self._close(given.code, given.reason)
             case unknown:
                 assert_never(unknown)
         effects, self._effects = self._effects, []

@@ -138,6 +138,8 @@ class Script(Strict):
     """Everything random comes from it."""
     faults: tuple[Fault, ...] = Field(default=(), max_length=100, strict=False)
     """What goes wrong, and where."""
+    chaos: float = Field(default=0, ge=0, le=1)
+    """How probable one more fault is at each place of the conversation, drawn by `seed`."""
 
     def resolved(self, folder: Path) -> "Script":
         """The same script with every path of a file made absolute against `folder`."""

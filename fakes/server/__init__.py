@@ -1,3 +1,3 @@
 """The fake on a socket: sessions over WebSocket, the recording proxy, the files they leave."""
 
-__all__ = ["addresses", "proxy", "server"]
+__all__ = ["addresses", "control", "journal", "proxy", "server"]

@@ -17,14 +17,6 @@ def parts_of(target: str) -> SplitResult:
         return SplitResult("", "", target, "", "")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def why_no_websocket(url: str) -> str | None:
     """Why no WebSocket can be opened at this URL; None if it looks as if one can."""
     try:
@@ -37,3 +29,11 @@ def why_no_websocket(url: str) -> str | None:
     if not parts.hostname:
         return "it names no host"
     return "port 0 is none" if port == 0 else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or address, is this machine alone."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

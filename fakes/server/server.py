@@ -16,13 +16,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self, assert_never
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -36,17 +36,20 @@ from callerside.fakes.script.loader import ScriptError
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.script.prepared import PreparedScript
-from callerside.fakes.server.addresses import in_url, parts_of
+from callerside.fakes.server.addresses import in_url, is_loopback, parts_of
 from callerside.fakes.server.api import RealtimeApi
 from callerside.fakes.server.arrivals import Arrivals
+from callerside.fakes.server.control import Control, OpenSession
+from callerside.fakes.server.control_routes import add_control, add_page
 from callerside.fakes.server.files import SessionFiles
 from callerside.fakes.server.http import Routes
+from callerside.fakes.server.journal import Journal
 from callerside.fakes.server.session_runner import Connection, Session
 from callerside.fakes.session.context import Observation
 from callerside.fakes.session.interface import CloseConnection, ConnectionRequested, DropConnection
 from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.session import RealtimeSession
-from callerside.marks import MarkSink
+from callerside.marks import Mark, MarkSink
 from callerside.vad import engines
 
 _SHARE = 0.5  # of the loop's time, for one client
@@ -111,6 +114,14 @@ class ServerOptions:
     """Web pages that may connect, besides those of this machine: `https://staging.example`."""
     lenient: bool = False
     """Serve what the API refuses, as far as can be, and tell."""
+    control: bool = False
+    """Whether what happens is kept in memory (`FakeRealtime.control`), and served over HTTP."""
+    page: bool = False
+    """Whether there is a page for people at `/`; it needs `control`."""
+    chaos: float | None = None
+    """How probable a random fault is at each place of a conversation; None: as scripts say."""
+    seed: int | None = None
+    """Everything random comes from it; None: from those of the scripts."""
     max_sessions: int = 1000
     ping_every_s: float = 20
     """A client that does not answer a ping within the same time is closed with 1011."""
@@ -161,6 +172,14 @@ class FakeRealtime:
         self._endings: set[asyncio.Task[None]] = set()
         self._sessions: Counter[str] = Counter()
         self._all_files: dict[str, SessionFiles] = {}
+        self.control = (
+            Control(_new_journal, self._forget_sessions) if self._options.control else None
+        )
+        """What tests may look at and change; None: not asked for."""
+        if self.control is not None:
+            add_control(self._routes, self.control)
+            if self._options.page:
+                add_page(self._routes, self._default.script)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -342,6 +361,7 @@ class FakeRealtime:
                 404, f"no script {name!r}: sessions without a script of their own have such names"
             )
         prepared = self._default if name is None else await self._find(name)
+        prepared = self._with_options(prepared)
         if not engines.is_reserved(prepared.script.vad.engine):
             await asyncio.to_thread(engines.reserve, prepared.script.vad.engine)
         if self._stopping:
@@ -352,7 +372,51 @@ class FakeRealtime:
         call = name or f"session-{number}"
         session = self._make_session(prepared, call, number, replay=name is None)
         files, script = self._files(call), prepared.script
-        return Connection(session, files, self._on_mark, path=script.path, seed=script.seed)
+        if self.control is None:
+            return Connection(session, files, self._on_mark, path=script.path, seed=script.seed)
+        return self._make_controlled(self.control, session, files, script, path)
+
+    def _make_controlled(
+        self, control: Control, session: Session, files: SessionFiles, script: Script, path: str
+    ) -> Connection:
+        """A connection whose events are noted, and whose session may be changed."""
+        journal = control.journal
+        record = journal.open_session(files.name, path, time.monotonic_ns())
+
+        def on_mark(mark: Mark) -> None:
+            journal.note_mark(record, mark)
+            if mark.name == "session_closed":
+                control.over(record)
+            if self._on_mark is not None:
+                self._on_mark(mark)
+
+        connection = Connection(
+            session,
+            files,
+            on_mark,
+            path=script.path,
+            seed=script.seed,
+            on_event=partial(journal.note_event, record),
+        )
+        scripted = session if isinstance(session, RealtimeSession) else None
+        control.opened(OpenSession(record=record, session=scripted, change=connection.change))
+        return connection
+
+    def _with_options(self, prepared: PreparedScript) -> PreparedScript:
+        wanted = {"chaos": self._options.chaos, "seed": self._options.seed}
+        update = {name: value for name, value in wanted.items() if value is not None}
+        if not update:
+            return prepared
+        return replace(prepared, script=prepared.script.model_copy(update=update))
+
+    async def _forget_sessions(self) -> None:
+        """End every session with 1001, and count from 1 again; bounded in time."""
+        for connection in list(self._connections.values()):
+            connection.stop()
+        if self._endings:
+            await asyncio.wait(list(self._endings), timeout=_STOP_LIMIT_S)
+        self._sessions.clear()
+        self._all_files.clear()
 
     def _files(self, call: str) -> SessionFiles:
         """All sessions of a path share a timeline; what an earlier server has left stays alone."""
@@ -392,6 +456,10 @@ class FakeRealtime:
         return found
 
 
+def _new_journal() -> Journal:
+    return Journal(time.monotonic_ns())
+
+
 async def _send_all(socket: ServerConnection, connection: Connection) -> None:
     """Send what the session says, in order, until it ends or the client is gone."""
     try:
@@ -422,8 +490,4 @@ def _select_subprotocol(
 
 
 def _is_of_this_machine(origin: str) -> bool:
-    try:
-        host = urlsplit(origin).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(parts_of(origin).hostname or "")

@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import Literal, Protocol, assert_never
 
 from callerside.clock import NS_PER_S
 from callerside.fakes.script.model import PathDelay
@@ -21,12 +21,15 @@ from callerside.fakes.session.interface import (
     AcceptConnection,
     CallOver,
     CancelTimer,
+    Changed,
+    ClientEvent,
     CloseConnection,
     ConnectionLost,
     ConnectionRequested,
     DropConnection,
     Effect,
     EmitMark,
+    Event,
     Input,
     KeepAudio,
     KeepSent,
@@ -50,6 +53,9 @@ _BURST_LIMIT = 2**17
 _BURST_LIMIT_CHARS = 2**28
 
 log = logging.getLogger("callerside.fakes.server.server")
+
+OnEvent = Callable[[Literal["client", "server"], Event, int], None]
+"""Who sent it, the event, and when (of the clock of marks)."""
 
 Outgoing = str | bytes | CloseConnection | DropConnection
 """Text, which may be UTF-8 already, or an end."""
@@ -77,8 +83,12 @@ class Connection:
         *,
         path: PathDelay | None = None,
         seed: int = 0,
+        on_event: OnEvent | None = None,
     ) -> None:
-        """`path`: how long messages are on their way, by chance as `seed` has it."""
+        """`path`: how long messages are on their way, by chance as `seed` has it.
+
+        `on_event` is told each event as the server takes it or sends it, and when that was.
+        """
         path = path or PathDelay()
         rng = random.Random(seed)
         self._way_there, self._way_back = OneWay(path, rng), OneWay(path, rng)
@@ -93,6 +103,7 @@ class Connection:
         self._files = files
         self._timeline = files.timeline()
         self._on_mark = on_mark
+        self._on_event = on_event
         self._clock = LoopClock(asyncio.get_running_loop())
         self._timers = TimerSet[str](self._clock, self._fire)
         self._accepted = asyncio.Event()
@@ -133,6 +144,10 @@ class Connection:
                 self._feed(given)
             yield
 
+    def change(self, changed: Changed) -> None:
+        """Whoever has control of the server wants something else than the script."""
+        self._feed(changed)
+
     def lost(self, code: int, reason: str) -> None:
         """The connection is over."""
         self._feed(ConnectionLost(code, reason))
@@ -160,6 +175,8 @@ class Connection:
         self._fed_at_ns = self._clock.now_ns()
         if self._outgoing.empty():
             self._taken_at_ns = self._fed_at_ns  # there was nothing to take
+        if self._on_event is not None and isinstance(given, ClientEvent):
+            self._on_event("client", given.event, self._fed_at_ns)
         effects = iter(self._session.handle(given, self._fed_at_ns))
         try:
             for effect in effects:
@@ -181,6 +198,8 @@ class Connection:
             case EmitMark(mark):
                 self._write_mark(mark)
             case SendEvent(event):
+                if self._on_event is not None:
+                    self._on_event("server", event, self._fed_at_ns)
                 self._put(encode_in_pieces(event))
             case SendText(text):
                 self._put(text)

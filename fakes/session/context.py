@@ -58,7 +58,8 @@ class SessionOutput:
         self.delivery = Delivery(self.put)
         self.after_event: Callable[[int], None] | None = None
         """Called with how many events have been sent, after each."""
-        self._events_sent = 0
+        self.events_sent = 0
+        """So far."""
         self._call = call
         self._translator = translator
         self._effects: list[Effect] = []
@@ -82,10 +83,10 @@ class SessionOutput:
         """Send a server event, given in GA; the client gets it in its own dialect."""
         event = {"type": event_type, "event_id": self.ids.new("event"), **fields}
         for translated in self._translator.outgoing(event):
-            self._events_sent += 1
+            self.events_sent += 1
             self.delivery.push_event(SendEvent(translated))
             if self.after_event is not None:
-                self.after_event(self._events_sent)
+                self.after_event(self.events_sent)
 
     def error(
         self,

@@ -1,10 +1,15 @@
-"""Performs the faults of a script when the conversation reaches their points."""
+"""Performs the faults of a session when the conversation reaches their points.
+
+They come from its script, from whoever has control of the server meanwhile, and from chance.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from callerside.clock import ms_to_ns
+from callerside.fakes.session.chaos import Chaos
 from callerside.fakes.session.faults import (
+    BaseFault,
     Fault,
     FaultySession,
     Handshake,
@@ -12,6 +17,7 @@ from callerside.fakes.session.faults import (
     ResponseFault,
     SessionFault,
     TriggerPoint,
+    name_of,
     parse_trigger_point,
 )
 from callerside.fakes.session.response_plan import ResponseSpec
@@ -20,20 +26,42 @@ from callerside.fakes.session.response_plan import ResponseSpec
 class FaultInjector:
     """Waits for the points of a session's faults. Every fault strikes once."""
 
-    def __init__(self, faults: Sequence[Fault], session: FaultySession) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], session: FaultySession, chaos: Chaos | None = None
+    ) -> None:
+        """`chaos` draws more of them; None: there are no others."""
         self._session = session
-        self._at_handshake = [fault for fault in faults if isinstance(fault, HandshakeFault)]
-        self._at_response = [fault for fault in faults if isinstance(fault, ResponseFault)]
-        self._waiting = {n: one for n, one in enumerate(faults) if isinstance(one, SessionFault)}
-        self._places = {fault.point.place for fault in self._waiting.values()}
-        if "event" in self._places:
-            session.out.after_event = lambda number: self.reached(f"event {number}")
+        self._chaos = chaos
+        self._at_handshake: list[HandshakeFault] = []
+        self._at_response: list[ResponseFault] = []
+        self._waiting: dict[int, SessionFault] = {}
+        self._places: set[str] = set()
+        self._added = 0
+        self._drawn: set[int] = set()
+        """Those that chance has added: by the number of a waiting one."""
+        for fault in faults:
+            self.add(fault)
+
+    def add(self, fault: Fault) -> None:
+        """One more, in time for its place. At an event that has been sent it strikes now."""
+        match fault:
+            case HandshakeFault():
+                self._at_handshake.append(fault)
+            case ResponseFault():
+                self._at_response.append(fault)
+            case _:
+                number, point = self._wait_for(fault), fault.point
+                if point.place == "event" and point.number <= self._session.out.events_sent:
+                    self._schedule(number, point)
 
     def handshake(self) -> Handshake:
         """What becomes of the handshake."""
         handshake = Handshake()
+        drawn = self._chaos and self._chaos.of_handshake()
+        if drawn:
+            self._at_handshake.append(drawn)
         for fault in sorted(self._at_handshake, key=lambda fault: not fault.decides):
-            self._mark(fault)
+            self._mark(fault, drawn=fault is drawn)
             fault.apply(handshake)
             if fault.decides:
                 break
@@ -41,30 +69,57 @@ class FaultInjector:
 
     def distort(self, spec: ResponseSpec) -> ResponseSpec:
         """What becomes of a response that faults have been planned for."""
-        place = parse_trigger_point(spec.name) if spec.name != "out_of_band" else None
+        if spec.name == "out_of_band":
+            return spec
+        place = parse_trigger_point(spec.name)
+        drawn = self._chaos and self._chaos.of_response(spec.name)
+        if drawn:
+            self._at_response.append(drawn)
         for fault in [fault for fault in self._at_response if fault.point == place]:
             self._at_response.remove(fault)
-            self._mark(fault)
+            self._mark(fault, drawn=fault is drawn)
             spec = fault.apply(spec)
         return spec
 
     def reached(self, place: str) -> None:
         """The conversation has come to a place: what waits for it strikes, now or later."""
-        if not self._waiting or place == "out_of_band":
+        if place == "out_of_band":
+            return
+        drawn = self._chaos and self._chaos.of_session(place)
+        if drawn:
+            number = self._wait_for(drawn)
+            self._drawn.add(number)
+            self._schedule(number, drawn.point)
+        if not self._waiting:
             return
         point = parse_trigger_point(place)
         if point.place not in self._places:
             return
         for number, fault in list(self._waiting.items()):
-            if replace(fault.point, offset_ms=0.0) == point:
+            if number not in self._drawn and replace(fault.point, offset_ms=0.0) == point:
                 self._schedule(number, fault.point)
 
     def inject(self, number: int) -> None:
         """Perform a fault; its timer `fault:{number}` is due."""
         fault = self._waiting.pop(number, None)
         if fault is not None:
-            self._mark(fault)
+            self._mark(fault, drawn=number in self._drawn)
             fault.apply(self._session)
+
+    def _wait_for(self, fault: SessionFault) -> int:
+        number, self._added = self._added, self._added + 1
+        self._waiting[number] = fault
+        self._places.add(fault.point.place)
+        if fault.point.place == "event":
+            self._session.out.after_event = self._event_sent
+        return number
+
+    def _event_sent(self, number: int) -> None:
+        if self._waiting:
+            point = TriggerPoint("event", number)
+            for waiting, fault in list(self._waiting.items()):
+                if replace(fault.point, offset_ms=0.0) == point:
+                    self._schedule(waiting, fault.point)
 
     def _schedule(self, number: int, point: TriggerPoint) -> None:
         if point.offset_ms:
@@ -73,6 +128,8 @@ class FaultInjector:
         else:
             self.inject(number)
 
-    def _mark(self, fault: Fault) -> None:
-        extra = {"detail": fault.detail} if fault.detail else {}
-        self._session.out.mark("fault_applied", fault=fault.fault, at=fault.at, **extra)
+    def _mark(self, fault: BaseFault, *, drawn: bool = False) -> None:
+        extra: dict[str, object] = {"detail": fault.detail} if fault.detail else {}
+        if drawn:
+            extra["drawn"] = True
+        self._session.out.mark("fault_applied", fault=name_of(fault), at=fault.at, **extra)

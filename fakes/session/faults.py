@@ -438,6 +438,12 @@ refuse_unperformed(
 
 
 _ADAPTER: TypeAdapter[Fault] = TypeAdapter(Fault)
+_NAMES: dict[type[BaseFault], str] = {kind: name for name, kind in FAULTS.items()}
+
+
+def name_of(fault: BaseFault) -> str:
+    """What it is called: the key `fault` of it."""
+    return _NAMES[type(fault)]
 
 
 def parse_fault(text: str) -> Fault:

@@ -6,13 +6,17 @@ and base64; in memory the mappings are handed over as they are.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
 from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.schema import SessionFields, TranscriptionFields
 from callerside.marks import Mark
+
+if TYPE_CHECKING:  # both know what is here
+    from callerside.fakes.script.prepared import PreparedReply
+    from callerside.fakes.session.faults import Fault
 
 Event = Mapping[str, Any]
 
@@ -64,9 +68,26 @@ class ConnectionLost(Struct, frozen=True):
 class ServerStopping(Struct, frozen=True):
     """The server is about to end."""
 
+    code: ClassVar[int] = 1001
+    reason: ClassVar[str] = "the server is going away"
+
+
+class Changed(Struct, frozen=True, kw_only=True):
+    """Whoever has control of the server wants something else than the script.
+
+    A fault at an event that has been sent already strikes now.
+    """
+
+    replies: tuple["PreparedReply", ...] = ()
+    """To the next turns, in place of the script's."""
+    faults: tuple["Fault", ...] = ()
+
 
 class CallOver(Struct, frozen=True):
     """The call that the session belongs to has ended."""
+
+    code: ClassVar[int] = 1000
+    reason: ClassVar[str] = "the call has ended"
 
 
 Input = (
@@ -76,6 +97,7 @@ Input = (
     | TimerFired
     | ConnectionLost
     | ServerStopping
+    | Changed
     | CallOver
 )
 

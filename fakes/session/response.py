@@ -40,6 +40,8 @@ from callerside.fakes.session.response_plan import (
 Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete"]
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
+_MOST_STEPS_AT_ONCE = 256
+"""Of one response, before others have their turn: deltas may be due faster than they are made."""
 TOO_LONG = "context_length_exceeded"
 """How a response fails that has too much to read (INF)."""
 _FAILURES = {
@@ -131,8 +133,10 @@ class Response:
         self._steps = deque((now_ns + ms_to_ns(after_ms), step) for after_ms, step in plan)
 
     def advance(self, now_ns: int) -> None:
-        """Do everything that is due."""
-        while self._steps and self._steps[0][0] <= now_ns:
+        """Do what is due, the oldest first; of very much, not all: `due_ns` has passed then."""
+        for _ in range(_MOST_STEPS_AT_ONCE):
+            if not self._steps or self._steps[0][0] > now_ns:
+                break
             due_ns, step = self._steps.popleft()
             self._late_ms = ns_to_ms(now_ns - due_ns)
             self._do(step)

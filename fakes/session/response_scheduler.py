@@ -1,6 +1,7 @@
 """Who speaks: the responses of a session, and which reply of the script each says."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from callerside.fakes.script.prepared import PreparedItem, PreparedReply
@@ -18,6 +19,7 @@ from callerside.fakes.session.schema import ResponseFields
 
 _RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
 _MAX_RESPONSES = 16
+_MOST_REPLIES = 1000  # that may be given to a session that runs, as in a script
 _LIMITS = (("requests", 5000), ("tokens", 800_000))
 
 
@@ -37,6 +39,8 @@ class ResponseScheduler:
         self._responses: dict[str, Response] = {}
         self._active: Response | None = None
         self._answered_turns = 0
+        self._next_replies: deque[PreparedReply] = deque()
+        """What the next turns are answered by, in place of the script's."""
         self._turn_waits = False
         self._window = ContextWindow(state)
         self.mcp = McpServers(state)
@@ -50,7 +54,19 @@ class ResponseScheduler:
     @property
     def upcoming(self) -> Reply:
         """What answers the turn that is going on."""
+        if self._next_replies:
+            return self._next_replies[0].reply
         return self._state.prepared.reply(self._answered_turns + 1).reply
+
+    @property
+    def answered_turns(self) -> int:
+        """How many replies have been begun."""
+        return self._answered_turns
+
+    def say_next(self, replies: Sequence[PreparedReply]) -> None:
+        """Answer the next turns by these; of too many, the last are dropped."""
+        room = _MOST_REPLIES - len(self._next_replies)
+        self._next_replies.extend(replies[:room])
 
     def request(self, fields: ResponseFields | None) -> None:
         """The client asks for a response.
@@ -183,6 +199,8 @@ class ResponseScheduler:
         if not self._state.conversation.has_user_item:
             return prepared.greeting, "greeting"
         self._answered_turns += 1
+        if self._next_replies:
+            return self._next_replies.popleft(), f"reply {self._answered_turns}"
         return prepared.reply(self._answered_turns), f"reply {self._answered_turns}"
 
     def _advance(self, response: Response) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, assert_never
 
 from callerside.fakes.script.prepared import PreparedScript
+from callerside.fakes.session.chaos import Chaos
 from callerside.fakes.session.config import SessionConfig
 from callerside.fakes.session.context import Ids, Observation, SessionOutput, SessionState
 from callerside.fakes.session.conversation import Conversation
@@ -20,6 +21,7 @@ from callerside.fakes.session.faults import FaultySession
 from callerside.fakes.session.interface import (
     AcceptConnection,
     CallOver,
+    Changed,
     ClientEvent,
     ClientGarbage,
     CloseConnection,
@@ -111,6 +113,9 @@ class RealtimeSession:
         self._fault_injector = FaultInjector(
             faults,
             FaultySession(out=self._out, close=self._close, drop=self._drop, expire=self._expire),
+            Chaos(script.chaos, random.Random(f"{script.seed}:chaos:{call}:{session_number}"))
+            if script.chaos
+            else None,
         )
         self._scheduler = ResponseScheduler(
             self._state, self._fault_injector, self._on_response_done
@@ -127,6 +132,16 @@ class RealtimeSession:
     def over(self) -> bool:
         """Whether the session has ended; it does nothing any more."""
         return self._phase == "over"
+
+    @property
+    def progress(self) -> Mapping[str, int]:
+        """By place: how many there have been of it."""
+        return {
+            "speech": self._turns.spoken,
+            "turn": self._turns.committed,
+            "reply": self._scheduler.answered_turns,
+            "event": self._out.events_sent,
+        }
 
     def routine_ms(self, *, silent: bool) -> float:
         """So much audio may be appended at once, as nothing can come of it, whatever is in it.
@@ -152,16 +167,21 @@ class RealtimeSession:
                 self._out.error(code, message, param=param, client_event_id=event_id)
             case ConnectionLost(code, reason):
                 self._end(code, reason)
-            case ServerStopping():
-                self._close(1001, "the server is going away")
-            case CallOver():
-                self._close(1000, "the call has ended")
+            case ServerStopping() | CallOver():
+                self._close(given.code, given.reason)
+            case Changed(replies=replies, faults=faults):
+                self._scheduler.say_next(replies)
+                for fault in faults:
+                    self._fault_injector.add(fault)
             case unknown:
                 assert_never(unknown)
         return self._out.take()
 
     def _on_request(self, request: ConnectionRequested) -> None:
         self._request = request
+        script = self._state.script
+        if script.chaos:
+            self._out.mark("chaos_begun", rate=script.chaos, seed=script.seed)
         handshake = self._fault_injector.handshake()
         if handshake.refusal is not None:
             self._out.put(handshake.refusal)

@@ -35,8 +35,10 @@ class UserTurns:
         self._observes = self._observation.trace_audio or self._observation.keep_audio
         self._audio = InputAudio(state.script.vad)
         self._scheduler = scheduler
-        self._spoken = 0
-        self._committed = 0
+        self.spoken = 0
+        """Times that the user has begun to speak."""
+        self.committed = 0
+        """Turns so far."""
         self._item_id: str | None = None
         self._start_ms = 0
         self._commit_end_ms: float | None = None
@@ -150,8 +152,8 @@ class UserTurns:
             item_id=self._item_id,
         )
         out.mark("speech_started", item=self._item_id, audio_start_ms=self._start_ms)
-        self._spoken += 1
-        self._fault_injector.reached(f"speech {self._spoken}")
+        self.spoken += 1
+        self._fault_injector.reached(f"speech {self.spoken}")
         detection = self._state.config.turn_detection
         if detection is not None and detection.get("interrupt_response"):
             self._scheduler.interrupt()
@@ -200,8 +202,8 @@ class UserTurns:
             self._transcriber.begin(item_id, self._words(by), audio_ms)
         if self._state.config.only_transcribes:
             self._scheduler.pass_over()
-        self._committed += 1
-        self._fault_injector.reached(f"turn {self._committed}")
+        self.committed += 1
+        self._fault_injector.reached(f"turn {self.committed}")
 
     def _words(self, by: CommittedBy) -> Transcript:
         """What is made of a turn by input transcription."""

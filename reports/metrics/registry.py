@@ -68,6 +68,7 @@ _OF_ONE_PROCESS = "exact by construction: both ends are marks of one process, th
 _OF_RTP = "as the agent's own RTP statistics have it: nothing of the harness lies between"
 _PLACES = "the places of phrase and answer, and when it heard the one and said the other"
 _CAME = "when the packet with the phrase's end came in, by the kernel's word, and when it answered"
+_AFTER_FUNCTION = "from when a function has answered, to the place of the answer that follows it"
 _ANSWERED: tuple[MarkName, ...] = (("caller", "call_answered"), ("agent", "answered"))
 _RECEIVED: tuple[MarkName, ...] = (("agent", "call_received"),)
 _BY_HAND = "held against calls made by hand (tests/reports/metrics): the responder has none of it"
@@ -243,7 +244,7 @@ _ALL = (
         none_because="the model called no function",
         bounded_by=_EXACT,
         budget_note="none: the functions are yours",
-        without_error=_OF_ONE_PROCESS,
+        truth="as its marks are made: a function that takes so long",
     ),
     Metric(
         name="final_answer_ms",
@@ -255,7 +256,8 @@ _ALL = (
         none_because="the model called no function",
         bounded_by="the end of what was said, and the answer's onset",
         budget=10_000,
-        without_error=_BY_HAND,
+        truth="when the packet with the phrase's end came in, and the place of the answer that "
+        "follows a function",
     ),
     Metric(
         name="answer_after_tools_ms",
@@ -268,7 +270,7 @@ _ALL = (
         own_delay="the server's part: from its receipt of the request to its first delta, with the "
         "silence that it begins with, and the way there and back",
         budget={"above_own": 100},
-        without_error=_BY_HAND,
+        truth=_AFTER_FUNCTION,
     ),
     Metric(
         name="tool_silence_ms",
@@ -279,7 +281,7 @@ _ALL = (
         none_because="the model called no function",
         bounded_by="the edges of what was heard",
         budget=9_000,
-        without_error=_BY_HAND,
+        truth="the silence between a sentence and the answer that follows it, as it keeps to it",
     ),
     Metric(
         name="barge_in_stop_ms",

@@ -59,6 +59,9 @@ _SCENARIO = {
         {"say": {"wav": "phrase.wav"}},
         {"say": {"wav": "phrase.wav"}, "when": "reply + 1500ms"},
         {"expect": "reply"},
+        {"say": {"wav": "phrase.wav"}},
+        {"expect": "reply"},
+        {"expect": "reply"},
         "hang_up",
     ],
 }

@@ -20,12 +20,14 @@ from callerside.reports.hearing import correlation, intelligibility
 from callerside.reports.metrics.machine_time import CALLER, MachineTime, Part
 from callerside.reports.metrics.measurement import NOTHING_TAKEN, Taken
 from callerside.reports.metrics.metrics import measure
-from callerside.simulator.calibration.responder import Behaviour, Said
+from callerside.simulator.calibration.responder import AFTER_FUNCTION, Behaviour, Said
 from callerside.simulator.calibration.responder_marks import (
     FRAMES_A_SECOND,
     UNTRUTHS_MS,
     Heard,
     Samples,
+    called_ns,
+    finished_ns,
     is_cut,
     with_marks,
 )
@@ -107,6 +109,8 @@ class _Judge:
         self._behaviour = behaviour
         self._reply = audio.to_samples(behaviour.reply)
         self._turns = list(_turns(evidence, heard, phrase, self._reply))
+        number = behaviour.with_function
+        self._function_turn = next((one for one in self._turns if one.number == number), None)
         self._errors: dict[str, list[float]] = defaultdict(list)
         self._there_and_back_ms: list[float] = []
         self._missed: dict[str, int] = defaultdict(int)
@@ -127,6 +131,7 @@ class _Judge:
         for turn in self._turns:
             self._note_turn(turn)
             self._note_answer(turn.said, turn.number)
+        ways_ms += self._note_function()
         for earlier, later in pairwise(self._turns):
             if later.phrase_start < earlier.answer_end:
                 self._note_barge_in(earlier, later)
@@ -193,11 +198,30 @@ class _Judge:
         cut = is_cut(said, self._reply)
         if faulty and cut:
             return  # nobody knows which of its faults were heard
-        self._note("gap_ms", turn, behaviour.hole_ms if faulty else 0.0)
-        self._note("missing_ms", turn, behaviour.left_out_ms if faulty else 0.0)
-        self._note("repeated_ms", turn, behaviour.twice_ms if faulty else 0.0)
+        # What follows a function is no turn's first answer: it stands beside the greeting.
+        answers = 2 if turn is None and self._function_turn else 1
+        self._note("gap_ms", turn, *[behaviour.hole_ms if faulty else 0.0] * answers)
+        self._note("missing_ms", turn, *[behaviour.left_out_ms if faulty else 0.0] * answers)
+        self._note("repeated_ms", turn, *[behaviour.twice_ms if faulty else 0.0] * answers)
         if not faulty and not cut:
-            self._note("intelligibility", turn, _over_the_telephone(self._reply, self._heard))
+            heard = _over_the_telephone(self._reply, self._heard)
+            self._note("intelligibility", turn, *[heard] * answers)
+
+    def _note_function(self) -> list[float]:
+        """The turn whose answer waits for a function, and how long the way of that answer was."""
+        turn = self._function_turn
+        if turn is None:
+            return []
+        opening = self._reply[: _PIECE_MS * self._heard.rate_hz // 1000]
+        said, place = self._place(AFTER_FUNCTION, opening)
+        at_ns, number = self._evidence.at_ns(place), turn.number
+        called, finished = called_ns(self._heard, turn.said), finished_ns(self._heard, said)
+        silence_ms = (place - turn.answer_end) * 1000 / self._evidence.rate_hz
+        self._note("tool_ms", number, (finished - called) / NS_PER_MS)
+        self._note("final_answer_ms", number, (at_ns - turn.came_ns) / NS_PER_MS)
+        self._note("answer_after_tools_ms", number, (at_ns - finished) / NS_PER_MS)
+        self._note("tool_silence_ms", number, silence_ms)
+        return [self._way_ms(said, place)]
 
     def _note_barge_in(self, cut: Turn, later: Turn) -> None:
         stop_ms = (cut.answer_end - later.phrase_start) * 1000 / self._evidence.rate_hz
@@ -245,7 +269,8 @@ def _noted_late(evidence: CallEvidence) -> Taken:
 def _turns(evidence: CallEvidence, heard: Heard, phrase: Samples, reply: Samples) -> Iterator[Turn]:
     opening = reply[: _PIECE_MS * heard.rate_hz // 1000]
     rate_hz = evidence.rate_hz
-    answers = [said for said in heard.spoken if said.name != "greeting"]
+    others = ("greeting", AFTER_FUNCTION)
+    answers = [said for said in heard.spoken if said.name not in others]
     for mark, said in zip(evidence.find("caller", "utterance_started"), answers, strict=False):
         near = evidence.sample_at(mark.at_ns)
         around = _AROUND_MS * rate_hz // 1000

@@ -2,7 +2,8 @@
 
 It beeps and greets when an agent does, and answers what it hears after delays, all exactly known,
 since it counts samples of its own media clock and reads no other. One answer has a hole in it,
-leaves a piece of its source out, and plays another twice; an answer that is talked over stops. What
+leaves a piece of its source out, and plays another twice; an answer that is talked over stops; one
+turn has two, as if the second had waited for a function. What
 it said and heard is kept, so that `calibration.calibrate` can find afterwards what the caller
 should have measured.
 """
@@ -36,7 +37,9 @@ from callerside.reports.hearing.detector import SpeechAndToneDetector, SpeechEnd
 
 HEARD_END_MS = 200
 """How long it must be silent before the responder takes it for the end; its delays are longer."""
-_AHEAD_MS = 60  # of its beginning the greeting is queued, behind the beep
+AFTER_FUNCTION = "answer after a function"
+"""What the second answer of a turn is called."""
+_AHEAD_MS = 60  # of its beginning is queued what follows another sound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,11 @@ class Behaviour:
     left_out_ms: float = 120
     twice_until_ms: float = 1900
     twice_ms: float = 80
+
+    with_function: int = 4
+    """Which turn is answered twice: by a sentence, and by what has waited for a function."""
+    function_wait_ms: float = 900
+    """Silence between the two; not the longest of the call."""
 
     def faulty_reply(self, rate_hz: int) -> bytes:
         """The faulty answer as it is played."""
@@ -136,7 +144,8 @@ class ResponderMachine:
         self._detector = SpeechAndToneDetector(self.rate_hz, hangover_ms=HEARD_END_MS)
         self._queue = bytearray()
         self._beep_is_due = False
-        self._greet_at: int | None = None
+        self._later: tuple[str, int] | None = None
+        """What follows another sound, and where it begins in the mouth's stream."""
         self._turn = 0
 
     def handle(self, given: LegInput, now_ns: int) -> list[Effect]:
@@ -153,6 +162,7 @@ class ResponderMachine:
                 return self._heard(given)
             case PlayoutCleared():
                 self._queue.clear()
+                self._later = None
             case (
                 CallProgressed() | CallAnswered() | MediaHeld() | PlayoutOverflowed()
                 | DtmfReceived() | TransferRequested() | TransferProgressed() | RtpMeasured()
@@ -177,11 +187,11 @@ class ResponderMachine:
             self._beep_is_due = False
             beep = audio.tone(self.behaviour.beep_hz, self.behaviour.beep_length_ms, self.rate_hz)
             begins = len(self.mouth) // 2
-            self._greet_at = begins + self._samples(self.behaviour.greet_after_ms)
+            self._later = "greeting", begins + self._samples(self.behaviour.greet_after_ms)
             return [self._say("beep", begins, beep)]
-        if self._greet_at is not None and place >= self._greet_at - self._samples(_AHEAD_MS):
-            greet_at, self._greet_at = self._greet_at, None
-            return [self._say("greeting", greet_at, self.behaviour.reply)]
+        if self._later is not None and place >= self._later[1] - self._samples(_AHEAD_MS):
+            (name, at), self._later = self._later, None
+            return [self._say(name, at, self.behaviour.reply)]
         return []
 
     def _heard(self, frame: AudioReceived) -> list[Effect]:
@@ -202,6 +212,9 @@ class ResponderMachine:
         self._turn += 1
         faulty = self._turn == self.behaviour.faulty
         pcm = self.behaviour.faulty_reply(self.rate_hz) if faulty else self.behaviour.reply
+        if self._turn == self.behaviour.with_function:
+            ends = max(target, len(self.mouth) // 2) + len(pcm) // 2
+            self._later = AFTER_FUNCTION, ends + self._samples(self.behaviour.function_wait_ms)
         return self._say(f"answer {self._turn}", target, pcm)
 
     def _say(self, name: str, target: int, pcm: bytes) -> Play:

@@ -7,6 +7,8 @@ write, so that the reports' code measures the call as it would any other.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,20 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from callerside.clock import NS_PER_S
+from callerside.clock import NS_PER_MS, NS_PER_S
 from callerside.marks import Mark, merge
 from callerside.reports.evidence import Audio, CallEvidence
-from callerside.simulator.calibration.responder import Said
+from callerside.simulator.calibration.responder import AFTER_FUNCTION, Said
 
 FRAMES_A_SECOND = 50
 UNTRUTHS_MS = (0.0, 100.0, -100.0)
 """By how much the truncations of a cut answer are beside what was played of it: a metric that is
 reported nothing but the truth might just as well be constant."""
+
+CALLED_AFTER_MS = 300
+"""Into the sentence before it, a function is called."""
+FINISHED_BEFORE_MS = 400
+"""The answer that has waited for it, the function has answered."""
 
 Samples = NDArray[np.int16]
 
@@ -93,6 +100,7 @@ def with_marks(evidence: CallEvidence, heard: Heard, reply: Samples) -> CallEvid
         marks.append(_mark("agent", at_ns, begun, item=said.name))
         if is_cut(said, reply):
             marks += _truncations(heard, said)
+    marks += _function(heard)
     return replace(
         evidence,
         marks=merge([evidence.marks, sorted(marks, key=lambda m: m.at_ns)]),
@@ -104,6 +112,30 @@ def with_marks(evidence: CallEvidence, heard: Heard, reply: Samples) -> CallEvid
 def is_cut(said: Said, reply: Samples) -> bool:
     """Whether an answer stopped before its end."""
     return said.end - said.start < reply.size
+
+
+def called_ns(heard: Heard, before: Said) -> int:
+    """When the function is called: amid the sentence before it."""
+    return heard.at_ns(before.start) + CALLED_AFTER_MS * NS_PER_MS
+
+
+def finished_ns(heard: Heard, after: Said) -> int:
+    """When it has answered: before the answer that waits for it."""
+    return heard.at_ns(after.start) - FINISHED_BEFORE_MS * NS_PER_MS
+
+
+def _function(heard: Heard) -> Iterator[Mark]:
+    """As an agent tells of it, and of the response that it leads to."""
+    for before, after in pairwise(heard.spoken):
+        if after.name == AFTER_FUNCTION:
+            called, finished = called_ns(heard, before), finished_ns(heard, after)
+            took_ms = (finished - called) / NS_PER_MS
+            names = {"name": "look_up", "call_id": "call"}
+            made = partial(Mark, source="agent", call="calibration")
+            yield made(at_ns=called, name="tool_called", fields=names)
+            ended = {**names, "ok": True, "took_ms": took_ms}
+            yield made(at_ns=finished, name="tool_finished", fields=ended)
+            yield _mark("agent", finished, "response_created", response=after.name)
 
 
 def _truncations(heard: Heard, said: Said) -> Iterator[Mark]:

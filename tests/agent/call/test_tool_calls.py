@@ -87,6 +87,7 @@ def test_a_function_that_takes_too_long_has_failed_and_its_late_answer_is_droppe
     rig.wait(10_000)
     assert rig.marks("watchdog_fired") == [{"what": "tool"}]
     assert json.loads(outputs(rig)[0]) == {"error": "no answer within 10 s"}
+    assert [effect.call_id for effect in rig.asked(events.CancelTool)] == ["c1"]
     assert rig.marks("tool_finished")[0]["ok"] is False
     rig.tell(ToolFinished(call_id="c1", ok=True, output="late"))
     assert len(outputs(rig)) == 1
@@ -109,6 +110,13 @@ def test_a_call_that_cannot_be_made_is_told_to_the_model(
     assert reason in json.loads(outputs(rig)[0])["error"]
     assert not rig.asked(events.RunTool)
     assert len(rig.sent("response.create")) == 1
+
+
+def test_a_function_that_outlives_its_call_is_stopped() -> None:
+    rig = calling(listening(), call("opening_hours", {}))
+    assert not rig.asked(events.CancelTool)
+    rig.hang_up()
+    assert [effect.call_id for effect in rig.asked(events.CancelTool)] == ["c1"]
 
 
 def test_a_long_result_is_cut_and_says_so() -> None:
@@ -135,6 +143,126 @@ def test_a_result_that_comes_when_the_session_is_gone_reaches_the_next_one() -> 
     rig.connect()
     kinds = [event["item"]["type"] for event in rig.sent("conversation.item.create")]
     assert kinds[:2] == ["function_call", "function_call_output"]
+    assert len(rig.sent("response.create")) == 1
+
+
+# Functions that are started while the model still speaks.
+
+
+def starting(*calls: dict[str, Any], settings: dict[str, Any] | None = None) -> CallRig:
+    """The model says a sentence, and calls functions amid its response."""
+    rig = listening(settings)
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(600)
+    for one in calls:
+        rig.event("response.output_item.done", response_id="r1", item=one)
+    return rig
+
+
+def done(rig: CallRig, *calls: dict[str, Any], status: str = "completed") -> None:
+    rig.event("response.done", response={"id": "r1", "status": status, "output": [*calls]})
+
+
+def test_a_function_is_started_while_the_model_still_speaks() -> None:
+    hours = call("opening_hours", {"day": "Sunday"})
+    rig = starting(hours)
+    (run,) = rig.asked(events.RunTool)
+    assert run.arguments == {"day": "Sunday"}
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    assert len(rig.marks("tool_finished")) == 1
+    assert not rig.sent("conversation.item.create"), "the model still speaks"
+    done(rig, hours)
+    assert len(rig.asked(events.RunTool)) == 1, "it ran already"
+    assert outputs(rig) == ["closed"]
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_of_several_calls_the_last_answer_is_waited_for_whenever_each_began() -> None:
+    sat, sun, mon = (call("opening_hours", {"day": day}, day) for day in ("Sat", "Sun", "Mon"))
+    rig = starting(sat)
+    rig.tell(ToolFinished(call_id="Sat", ok=True, output="open"))
+    rig.event("response.output_item.done", response_id="r1", item=sun)
+    done(rig, sat, sun, mon)
+    assert [run.call_id for run in rig.asked(events.RunTool)] == ["Sat", "Sun", "Mon"]
+    rig.tell(ToolFinished(call_id="Mon", ok=True, output="closed"))
+    assert not rig.sent("response.create")
+    rig.tell(ToolFinished(call_id="Sun", ok=True, output="closed"))
+    assert outputs(rig) == ["open", "closed", "closed"]
+    assert len(rig.sent("response.create")) == 1
+
+
+@pytest.mark.parametrize("status", [None, "incomplete"])
+def test_a_call_that_is_not_whole_is_not_started(status: str | None) -> None:
+    item = call("opening_hours", {"day": "Sunday"})
+    wrong = {**item, "status": status} if status else {"id": "m", "type": "message"}
+    assert not starting(wrong).asked(events.RunTool)
+
+
+def test_functions_wait_for_the_end_of_their_response_where_the_settings_say_so() -> None:
+    hours = call("opening_hours", {"day": "Sunday"})
+    waits = with_settings(NO_GREETING, {"tools": {"at_once": False}})
+    rig = starting(hours, settings=waits)
+    assert not rig.asked(events.RunTool)
+    done(rig, hours)
+    assert len(rig.asked(events.RunTool)) == 1
+
+
+def test_what_acts_on_the_call_waits_for_the_end_of_its_response() -> None:
+    rig = starting(call("hang_up", {}))
+    rig.event("response.done", response={"id": "r1", "status": "cancelled", "output": []})
+    rig.wait(2_000)
+    assert not rig.asked(events.HangUp), "the caller has interrupted it"
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "stalled", "lost"])
+def test_a_function_whose_response_ends_otherwise_is_answered_all_the_same(ending: str) -> None:
+    rig = starting(call("opening_hours", {}))
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    if ending == "cancelled":
+        done(rig, status="cancelled")
+    elif ending == "stalled":
+        rig.wait(rig.settings.turns.watchdogs.response_end_ms + 100)
+    else:
+        rig.lose("gone")
+        rig.wait(250)
+        rig.connect()
+    assert outputs(rig) == ["closed"]
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_a_call_of_a_response_that_the_caller_interrupted_is_not_started() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(600)
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=2_000)
+    item = call("opening_hours", {})
+    rig.event("response.output_item.done", response_id="r1", item=item)
+    assert not rig.asked(events.RunTool)
+
+
+def test_a_caller_who_speaks_as_a_function_answers_is_answered_once() -> None:
+    rig = starting(call("opening_hours", {}))
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=2_000)
+    done(rig, status="cancelled")
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    assert outputs(rig) == ["closed"], "what the caller says is answered with it"
+    assert not rig.sent("response.create"), "the caller has the floor"
+    rig.event("input_audio_buffer.speech_stopped", item_id="u2", audio_end_ms=2_900)
+    rig.event("input_audio_buffer.committed", item_id="u2", previous_item_id=None)
+    rig.respond("r2", item="a2")
+    rig.wait(2_000)
+    assert not rig.sent("response.create")
+    assert rig.state == State.LISTENING
+
+
+def test_a_noise_as_a_function_answers_takes_nobody_its_answer() -> None:
+    rig = starting(call("opening_hours", {}))
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=2_000)
+    done(rig, status="cancelled")
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    rig.wait(120_100)  # it never stops
     assert len(rig.sent("response.create")) == 1
 
 

@@ -12,6 +12,7 @@ from callerside.agent.call.events import (
     Effect,
     SetTimer,
     TimerFired,
+    ToolFinished,
 )
 from callerside.agent.call.events import Timer as MachineTimer
 from callerside.agent.call.machine import CallMachine
@@ -102,6 +103,7 @@ class Bench:
         prompts: PromptStore | None = None,
         tools: dict[str, PythonTool] | None = None,
         background: Callable[[Work, Callable[[CallInput], None]], None] | None = None,
+        run_tools: Callable[[Work, Callable[[CallInput], None]], None] = run_inline,
     ) -> None:
         self.clock = VirtualClock(start_ns=NS_PER_MS)
         self.leg = FakeLeg()
@@ -125,6 +127,7 @@ class Bench:
             tools=tools,
             on_end=self._ended,
             background=background or run_inline,
+            run_tools=run_tools,
         )
         self.driver.start()
         self.leg.tell(CallReceived(called="1", caller="2", sip_call_id="s"))
@@ -255,6 +258,31 @@ def test_a_broken_prompt_store_does_not_hurt_the_call() -> None:
     bench.event("response.done", response={"id": "g", "status": "completed"})
     assert "play 960" in bench.leg.asked
     assert "greeting_cached" not in bench.names()
+
+
+def test_a_tool_that_outlives_the_call_is_told_that_nobody_waits() -> None:
+    """One that has not begun yet does not begin, and what runs is stopped."""
+
+    async def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    held: list[Work] = []
+    quiet: dict[str, object] = {"greeting": {"enabled": False}, "beep": {"enabled": False}}
+    bench = Bench(
+        quiet,
+        tools={"add": PythonTool(add)},
+        run_tools=lambda work, _on_done: held.append(work),
+    ).up()
+    item = {"type": "function_call", "call_id": "c", "name": "add", "arguments": '{"a": 1, "b": 2}'}
+    bench.event("response.created", response={"id": "r"})
+    bench.event("response.done", response={"id": "r", "status": "completed", "output": [item]})
+    (work,) = held
+    bench.leg.tell(HungUp(by="caller", status=200, reason="OK"))
+    finished = work()
+    assert isinstance(finished, ToolFinished)
+    assert not finished.ok
+    assert "nobody waits" in finished.output
 
 
 def test_a_tool_runs_and_its_result_is_sent() -> None:

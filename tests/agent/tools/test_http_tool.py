@@ -25,7 +25,7 @@ from callerside.agent.tools.http_client import (
     send,
 )
 from callerside.agent.tools.http_tool import HttpTool
-from callerside.agent.tools.interface import ToolError
+from callerside.agent.tools.interface import Cancellation, ToolError
 
 TABLE = {"type": "object", "properties": {"table": {"type": "string"}}, "required": ["table"]}
 
@@ -158,10 +158,11 @@ def test_a_server_that_does_not_answer(shop: Shop, tool: Make) -> None:
     assert len(shop.asked) == 2
 
 
-class Clock:
-    """Stands for `time`: nothing passes but what is slept."""
+class Clock(Cancellation):
+    """Stands for `time`, and for who waits: nothing passes but what is slept."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._now_s = 0.0
 
     def monotonic(self) -> float:
@@ -173,7 +174,8 @@ class Clock:
 
 def test_all_attempts_end_with_the_limit_of_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has what is left of it; the first delay takes more than half."""
-    monkeypatch.setattr(http_tool, "time", Clock())
+    clock = Clock()
+    monkeypatch.setattr(http_tool, "time", clock)
     limits_ms: list[float] = []
 
     def never(asked: Request) -> Response:
@@ -184,7 +186,7 @@ def test_all_attempts_end_with_the_limit_of_functions(monkeypatch: pytest.Monkey
         {"description": "x", "url": "https://api.example/", "retries": 5, "retry_delay_ms": 60}
     )
     late = HttpTool("late", settings, {}, limit_ms=100, send=never)
-    assert late.run({}) == (False, '{"error": "not yet"}')
+    assert late.run({}, "", clock) == (False, '{"error": "not yet"}')
     assert limits_ms == pytest.approx([100, 40])
 
 

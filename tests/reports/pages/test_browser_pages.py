@@ -4,110 +4,25 @@ import base64
 import io
 import json
 import re
-import shutil
-import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import CHROMIUM, HEIGHT, WIDTH, Browser, headless
 from load_steps import knee, step
 from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
-from websockets.sync.client import ClientConnection, connect
 
 from callerside.marks import Mark, Source
 from callerside.reports.formats.write import write_run
 from callerside.reports.pages.html import knee_page
 from callerside.reports.verdict.results import RunInfo
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-WAIT_S = 20
-WIDTH, HEIGHT = 1300, 1000
-_LISTENING = re.compile(r"DevTools listening on ws://127\.0\.0\.1:(\d+)/")
-
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
-
-
-class Browser:
-    """One tab of a headless Chromium, worked through its debugging protocol."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._number = 0
-        self.requested: list[str] = []
-        self.complaints: list[str] = []
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=WIDTH,
-            height=HEIGHT,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        self._number += 1
-        number = self._number
-        self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
-        while True:
-            message = json.loads(self._socket.recv(timeout=WAIT_S))
-            if message.get("id") == number:
-                assert "error" not in message, message
-                result: dict[str, Any] = message["result"]
-                return result
-            self._note(message)
-
-    def open(self, page: Path) -> None:
-        self.call("Page.navigate", url="about:blank")
-        self.call("Page.navigate", url=page.as_uri())
-        here = f"location.href === {json.dumps(page.as_uri())}"
-        script = f"{here} && document.documentElement?.dataset.ready"
-        self.wait(lambda: self.run(script) == "true")
-
-    def run(self, script: str) -> Any:
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def click(self, selector: str, *, at: float = 0.5) -> None:
-        """Click an element, `at` that share of its width."""
-        self.run(
-            f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block:'center'}})"
-        )
-        box = self.run(
-            f"(() => {{ const b = document.querySelector({json.dumps(selector)})"
-            ".getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
-        )
-        x, y = box[0] + box[2] * at, box[1] + box[3] / 2
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def press(self, key: str, text: str = "") -> None:
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
-
-    def screenshot(self) -> bytes:
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + WAIT_S
-        while not condition():
-            assert time.monotonic() < deadline, "the page did not do it in time"
-            time.sleep(0.02)
-
-    def _note(self, message: dict[str, Any]) -> None:
-        params = message.get("params", {})
-        if message.get("method") == "Network.requestWillBeSent":
-            self.requested.append(params["request"]["url"])
-        elif message.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-            self.complaints.append(json.dumps(params))
 
 
 def mark(at_ms: float, source: Source, name: str, **fields: Any) -> Mark:
@@ -134,47 +49,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    assert CHROMIUM is not None
-    profile = tmp_path_factory.mktemp("profile")
-    process = subprocess.Popen(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--mute-audio",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--remote-debugging-port=0",
-            f"--user-data-dir={profile}",
-            "about:blank",
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield from _tab(process)
-    finally:
-        process.terminate()
-        process.wait(WAIT_S)
-        if process.stderr:
-            process.stderr.close()
-
-
-def _tab(process: "subprocess.Popen[str]") -> Iterator[Browser]:
-    assert process.stderr is not None
-    found = next((m for line in process.stderr if (m := _LISTENING.search(line))), None)
-    assert found is not None, "chromium ended before it was ready"
-    with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/json/list") as answer:
-        tab = next(t for t in json.load(answer) if t["type"] == "page")
-    with connect(tab["webSocketDebuggerUrl"], max_size=None) as socket:
-        yield Browser(socket)
+    with headless(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
 
 
 def test_a_call_can_be_heard_from_where_one_clicks(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     browser.wait(lambda: browser.run("document.getElementById('audio').readyState >= 2"))
     browser.click(".wave:nth-of-type(3) svg", at=0.5)
     browser.wait(lambda: not browser.run("document.getElementById('audio').paused"))
@@ -190,7 +70,7 @@ def test_a_call_can_be_heard_from_where_one_clicks(browser: Browser, run: Path) 
 
 
 def test_an_edge_is_heard_with_300_ms_around_it(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     assert browser.run("document.querySelector('.closer').hidden")
     browser.run("document.getElementById('edges').open = true")
     browser.click("#edges tr:nth-of-type(3) button")
@@ -210,7 +90,7 @@ def test_an_edge_is_heard_with_300_ms_around_it(browser: Browser, run: Path) -> 
 
 
 def test_an_event_tells_its_json(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     browser.click(".event[aria-label='response created']")
     told = json.loads(browser.run("document.getElementById('event').textContent"))
     assert (told["source"], told["name"]) == ("realtime", "response_created")
@@ -218,7 +98,7 @@ def test_an_event_tells_its_json(browser: Browser, run: Path) -> None:
 
 
 def test_a_failure_leads_to_where_it_can_be_heard(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     told = browser.run("document.querySelector('.wrong').innerText")
     assert "numbers are beyond the limit" in told
     assert re.search(r"Turn 3: turn_ms \d+\.\d ms, expected at most \d+", told)
@@ -234,7 +114,7 @@ def test_a_failure_leads_to_where_it_can_be_heard(browser: Browser, run: Path) -
 
 
 def test_the_transcript_is_heard_and_followed(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     second = "document.querySelectorAll('.says button')[1]"
     assert browser.run(f"{second}.innerText").endswith("utterance 2")
     assert browser.run(f"{second}.getAttribute('aria-current')") is None
@@ -247,7 +127,7 @@ def test_the_transcript_is_heard_and_followed(browser: Browser, run: Path) -> No
 
 def test_everything_lies_on_one_axis(browser: Browser, run: Path) -> None:
     """The ladder, RTP loss, faults, states, the budget and the hops, at their instants."""
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     length_ms = browser.run("JSON.parse(document.getElementById('page').textContent).length_ms")
 
     def at_ms(selector: str) -> float:
@@ -266,7 +146,7 @@ def test_everything_lies_on_one_axis(browser: Browser, run: Path) -> None:
 
 
 def test_labels_do_not_lie_upon_one_another(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     script = """(() => {
       const seen = (label) => getComputedStyle(label).visibility === "visible";
       const boxes = (name) => [...document.querySelectorAll(name)].filter(seen)
@@ -287,7 +167,7 @@ def test_a_page_fits_screens_of_all_widths(browser: Browser, run: Path, width: i
     size = {"height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
     browser.call("Emulation.setDeviceMetricsOverride", width=width, **size)
     for page in ("knee.html", "index.html", "calls/slow/call.html"):
-        browser.open(run / page)
+        browser.open((run / page).as_uri())
         assert browser.run("document.documentElement.scrollWidth") <= width
         drawn = "[...document.querySelectorAll('.chart text')].map(t => t.getBoundingClientRect())"
         assert browser.run(f"{drawn}.every(box => box.height >= 9)"), "small, and still legible"
@@ -302,7 +182,7 @@ def test_a_page_fits_screens_of_all_widths(browser: Browser, run: Path, width: i
 
 
 def test_the_keyboard_zooms_steps_and_returns(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     width = browser.run("document.querySelector('.track').clientWidth")
     browser.press("+", "+")
     browser.press("+", "+")
@@ -319,7 +199,7 @@ def test_the_keyboard_zooms_steps_and_returns(browser: Browser, run: Path) -> No
 
 
 def test_everything_can_be_reached_by_the_keyboard(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     reached = set()
     for _ in range(25):
         browser.press("Tab")
@@ -329,7 +209,7 @@ def test_everything_can_be_reached_by_the_keyboard(browser: Browser, run: Path) 
 
 
 def test_failed_calls_can_be_filtered(browser: Browser, run: Path) -> None:
-    browser.open(run / "index.html")
+    browser.open((run / "index.html").as_uri())
     shown = (
         "[...document.querySelectorAll('#calls tbody tr:not([hidden])')].map(r => r.dataset.name)"
     )
@@ -349,7 +229,7 @@ def test_a_page_is_drawn_in_light_and_dark(
 ) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.call("Emulation.setEmulatedMedia", features=features)
-    browser.open(run / page)
+    browser.open((run / page).as_uri())
     picture = browser.screenshot()
     (tmp_path / f"{Path(page).stem}-{scheme}.png").write_bytes(picture)
     assert len(picture) > 20_000, "an empty page is smaller"
@@ -360,7 +240,7 @@ def test_a_page_is_drawn_in_light_and_dark(
 
 
 def test_a_page_prints(browser: Browser, run: Path) -> None:
-    browser.open(run / "calls" / "slow" / "call.html")
+    browser.open((run / "calls" / "slow" / "call.html").as_uri())
     pdf = base64.b64decode(
         browser.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"]
     )
@@ -374,7 +254,7 @@ def test_a_page_prints(browser: Browser, run: Path) -> None:
 
 def test_nothing_was_fetched_and_nothing_complained(browser: Browser, run: Path) -> None:
     """Last: looks back on all pages that the tests before it opened."""
-    browser.open(run / "calls" / "good" / "call.html")
+    browser.open((run / "calls" / "good" / "call.html").as_uri())
     assert [
         url for url in browser.requested if not url.startswith(("file:", "blob:", "data:"))
     ] == []

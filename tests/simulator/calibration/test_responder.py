@@ -23,6 +23,7 @@ from callerside.reports.evidence import CallEvidence, CallInfo
 from callerside.reports.metrics.registry import METRICS
 from callerside.simulator.calibration.ground_truth import Errors, TruthError, errors_of
 from callerside.simulator.calibration.responder import (
+    AFTER_FUNCTION,
     Answer,
     Behaviour,
     Clear,
@@ -72,7 +73,7 @@ class Call:
         says: dict[int, NDArray[np.int16]],
         *,
         path: int = 2,
-        ticks: int = 830,
+        ticks: int = 1240,
         behaviour: Behaviour = BEHAVIOUR,
     ) -> None:
         self.machine = ResponderMachine(behaviour, RATE_HZ)
@@ -156,18 +157,23 @@ class Call:
 FIRST, SECOND = 60_123, 134_007
 THIRD = SECOND + PHRASE.size + 16 * 2700
 """Talks over the answer to the second."""
+FOURTH = THIRD + PHRASE.size + 16 * 3730
+STARTS = [FIRST, SECOND, THIRD, FOURTH]
 
 
 @cache
 def whole_call(behaviour: Behaviour = BEHAVIOUR) -> Call:
-    """As `callerside calibrate` has it: two questions, and one into the answer to the second."""
-    return Call({FIRST: PHRASE, SECOND: PHRASE, THIRD: PHRASE}, behaviour=behaviour)
+    """As `callerside calibrate` has it: two questions, one into the answer to the second, a last.
+
+    The last one's answer waits for a function.
+    """
+    return Call(dict.fromkeys(STARTS, PHRASE), behaviour=behaviour)
 
 
 def errors_in(call: Call, told: Behaviour = BEHAVIOUR, **otherwise: Any) -> Errors:
     """Of a whole call whose responder says that it behaves as `told`, and kept `otherwise`."""
     heard = replace(call.heard(), **otherwise)
-    return errors_of(call.evidence([FIRST, SECOND, THIRD]), heard, PHRASE, told)
+    return errors_of(call.evidence(STARTS), heard, PHRASE, told)
 
 
 def test_it_answers_after_a_while_beeps_and_greets() -> None:
@@ -213,12 +219,13 @@ def test_the_harness_is_found_to_err_by_less_than_one_here() -> None:
     for name, errors in found.metrics.items():
         assert all(abs(error) < 1 for error in errors), (name, errors)
     assert found.missed == {}
-    assert found.there_and_back_ms == [pytest.approx(60, abs=0.1)] * 3
-    assert found.moved_ms == [pytest.approx(0, abs=0.1)] * 5
+    assert found.there_and_back_ms == [pytest.approx(60, abs=0.1)] * 4
+    assert found.moved_ms == [pytest.approx(0, abs=0.1)] * 7
     counts = {name: len(errors) for name, errors in found.metrics.items()}
-    assert counts["gap_ms"] == counts["missing_ms"] == counts["repeated_ms"] == 4
+    assert counts["gap_ms"] == counts["missing_ms"] == counts["repeated_ms"] == 6
     assert counts["heard_error_ms"] == 3
-    assert counts["intelligibility"] == 2
+    assert counts["intelligibility"] == 4
+    assert counts["final_answer_ms"] == counts["tool_silence_ms"] == 1
 
 
 @pytest.mark.parametrize(
@@ -255,7 +262,7 @@ def test_a_responder_that_stamps_its_200_ok_15_ms_early_is_seen() -> None:
 
 
 def test_a_responder_that_answers_15_ms_later_than_it_says_is_seen() -> None:
-    """No number of the caller's is wrong by it: the path is, by that much in three sounds of five.
+    """No number of the caller's is wrong by it: the path is, by that much in five sounds of seven.
 
     It says that of the path, and a calibration with such a path is not good.
     """
@@ -266,7 +273,19 @@ def test_a_responder_that_answers_15_ms_later_than_it_says_is_seen() -> None:
     )
     found = errors_in(call, said=early)
     assert sorted(found.moved_ms)[-2:] == [pytest.approx(15, abs=0.1)] * 2
-    assert found.there_and_back_ms == [pytest.approx(75, abs=0.1)] * 3
+    assert found.there_and_back_ms == [pytest.approx(75, abs=0.1)] * 4
+
+
+def test_an_answer_after_a_function_that_comes_15_ms_later_than_it_says_is_seen() -> None:
+    later = replace(BEHAVIOUR, function_wait_ms=BEHAVIOUR.function_wait_ms + 15)
+    call = whole_call(later)
+    told = tuple(
+        replace(said, start=said.start - 240) if said.name == AFTER_FUNCTION else said
+        for said in call.machine.said
+    )
+    found = errors_in(call, said=told)
+    assert max(found.moved_ms) == pytest.approx(15, abs=0.1)
+    assert found.metrics["tool_silence_ms"] == [pytest.approx(0, abs=1)], "it is heard, not told"
 
 
 def test_a_truncation_that_is_15_ms_beside_what_was_played_is_seen() -> None:
@@ -280,7 +299,7 @@ def test_a_truncation_that_is_15_ms_beside_what_was_played_is_seen() -> None:
 
 def test_what_should_have_been_measured_and_was_not_is_told() -> None:
     call = whole_call()
-    evidence = call.evidence([FIRST, SECOND, THIRD])
+    evidence = call.evidence(STARTS)
     undialed = [mark for mark in evidence.marks if mark.name != "call_dialed"]
     found = errors_of(replace(evidence, marks=undialed), call.heard(), PHRASE, BEHAVIOUR)
     assert found.metrics["answer_ms"] == []
@@ -291,7 +310,7 @@ def test_what_should_have_been_measured_and_was_not_is_told() -> None:
 def test_a_mouth_whose_samples_leave_before_they_are_said_is_seen(early_ms: int) -> None:
     """As when a frame counts as said from its packet's leaving on: no way takes less than none."""
     call = whole_call()
-    evidence = call.evidence([FIRST, SECOND, THIRD])
+    evidence = call.evidence(STARTS)
     mouth = np.roll(evidence.recording[:, 0], early_ms * RATE_HZ // 1000)
     marks = [
         replace_time(mark, early_ms) if "utterance" in mark.name else mark
@@ -311,7 +330,7 @@ def replace_time(mark: Mark, later_ms: int) -> Mark:
 def test_an_error_of_the_ears_would_be_seen() -> None:
     """The truth does not pass through the detector: a recording that is off shows as error."""
     call = whole_call()
-    evidence = call.evidence([FIRST, SECOND, THIRD])
+    evidence = call.evidence(STARTS)
     shifted = evidence.recording.copy()
     answer = call.machine.said[2].start + 2 * FRAME
     shifted[answer : answer + 800, 1] = 0
@@ -334,7 +353,7 @@ def test_hard_edges_are_loud() -> None:
 
 def test_what_the_machine_stood_still_in_is_told_of_no_error() -> None:
     call = whole_call()
-    evidence = call.evidence([FIRST, SECOND, THIRD])
+    evidence = call.evidence(STARTS)
     whole = errors_of(evidence, call.heard(), PHRASE, BEHAVIOUR)
     answered = next(mark for mark in evidence.marks if mark.name == "call_answered")
     stood = Mark(

@@ -1,0 +1,306 @@
+"""Control of a running server by a test: what its client sent, and what it gets next."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from callerside.fakes.recording.format import Entry, Header, Recording
+from callerside.fakes.script.model import Script
+from callerside.fakes.server import journal
+from callerside.fakes.server.control import Control, ControlError
+from callerside.fakes.server.journal import Journal, Search
+from callerside.fakes.server.server import FakeRealtime, ServerOptions
+
+QUICK = {"timing": {"think_ms": 10, "pace": 100}, "replies": [{"say": "One."}, {"say": "Two."}]}
+MANUAL = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+
+
+@asynccontextmanager
+async def serving(
+    script: Mapping[str, Any] | None = None, **how: Any
+) -> AsyncIterator[tuple[FakeRealtime, Control]]:
+    made = Script.model_validate(script if script is not None else QUICK)
+    async with FakeRealtime(made, options=ServerOptions(control=True), **how) as server:
+        assert server.control is not None
+        yield server, server.control
+
+
+async def send(socket: ClientConnection, event_type: str, **fields: Any) -> None:
+    await socket.send(json.dumps({"type": event_type, **fields}))
+
+
+async def until(socket: ClientConnection, event_type: str) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        while True:
+            event: dict[str, Any] = json.loads(await socket.recv())
+            if event["type"] == event_type:
+                return event
+
+
+async def ask(socket: ClientConnection, words: str = "Hello?") -> dict[str, Any]:
+    """A turn in writing; returns the response."""
+    content = [{"type": "input_text", "text": words}]
+    item = {"type": "message", "role": "user", "content": content}
+    await send(socket, "conversation.item.create", item=item)
+    await send(socket, "response.create")
+    done = await until(socket, "response.done")
+    response: dict[str, Any] = done["response"]
+    return response
+
+
+def words_of(response: Mapping[str, Any]) -> str:
+    return str(response["output"][0]["content"][0]["transcript"])
+
+
+def types(control: Control, **search: Any) -> list[str]:
+    return [entry.type for entry in control.journal.search(Search(**search))]
+
+
+async def test_what_a_client_sent_is_there_to_be_looked_at() -> None:
+    async with serving() as (server, control), connect(server.url) as socket:
+        await send(socket, "session.update", session=MANUAL)
+        await until(socket, "session.updated")
+        await ask(socket)
+        assert types(control, sender="client") == [
+            "session.update",
+            "conversation.item.create",
+            "response.create",
+        ]
+        (update,) = control.journal.search(Search(type="session.update"))
+        assert update.event["session"] == MANUAL
+        assert update.session == 1
+        sent = types(control, sender="server", type="response.*")
+        assert (sent[0], sent[-1]) == ("response.created", "response.done")
+        assert "session_opened" in types(control, sender="fake")
+
+
+async def test_sound_is_counted_and_not_kept() -> None:
+    async with serving() as (server, control), connect(server.url) as socket:
+        audio = base64.b64encode(bytes(960)).decode()
+        for _ in range(5):
+            await send(socket, "input_audio_buffer.append", audio=audio)
+        await send(socket, "input_audio_buffer.clear")
+        await until(socket, "input_audio_buffer.cleared")
+        await send(socket, "input_audio_buffer.append", audio=audio)
+        await send(socket, "input_audio_buffer.clear")
+        await until(socket, "input_audio_buffer.cleared")
+        runs = control.journal.search(Search(type="input_audio_buffer.append"))
+        assert [(run.event["events"], run.event["audio_bytes"]) for run in runs] == [
+            (5, 4800),
+            (1, 960),
+        ]
+        await ask(socket)
+        deltas = control.journal.search(Search(type="response.output_audio.delta"))
+        assert all(set(delta.event["delta"]) == {"bytes"} for delta in deltas)
+
+
+async def test_a_search_has_filters() -> None:
+    async with serving() as (server, control):
+        async with connect(server.url) as one, connect(server.url) as two:
+            await send(one, "session.update", session={**MANUAL, "instructions": "A."})
+            await until(one, "session.updated")
+            await send(two, "session.update", session={**MANUAL, "instructions": "B."})
+            await until(two, "session.updated")
+        update = "session.update"
+        assert len(control.journal.search(Search(type=update))) == 2
+        (second,) = control.journal.search(Search(type=update, session=2))
+        assert second.event["session"]["instructions"] == "B."
+        (found,) = control.journal.search(
+            Search(type=update, match={"session": {"instructions": "B."}})
+        )
+        assert found == second
+        assert control.journal.search(Search(type=update, after=second.number)) == []
+        assert not control.journal.search(Search(type=update, match={"session": {"voice": "x"}}))
+
+
+async def test_waiting_for_an_event_ends_with_it_or_says_what_there_is() -> None:
+    async with serving() as (server, control), connect(server.url) as socket:
+        wanted = Search(type="response.create", sender="client")
+        waiting = asyncio.create_task(control.wait(wanted, within_s=10))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await ask(socket)
+        ((entry),) = await waiting
+        assert entry["from"] == "client"
+        told = r"0 of 1 .* there: conversation\.item\.create"
+        with pytest.raises(ControlError, match=told) as why:
+            await control.wait(Search(type="response.cancel", sender="client"), within_s=0.05)
+        assert why.value.status == 408
+
+
+async def test_so_many_may_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "MOST_WAITING", 2)
+    async with serving() as (_, control):
+        never = Search(type="never")
+        waiting = [asyncio.create_task(control.wait(never, within_s=10)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(journal.TooManyWaitError):
+            await control.wait(never, within_s=10)
+        for one in waiting:
+            one.cancel()
+
+
+async def test_the_next_turns_are_answered_by_what_is_given() -> None:
+    async with serving() as (server, control), connect(server.url) as socket:
+        await control.change(replies=[{"say": "Three."}])
+        assert words_of(await ask(socket)) == "Three."
+        assert words_of(await ask(socket)) == "Two.", "the script goes on"
+
+
+async def test_the_next_session_gets_what_is_meant_for_it() -> None:
+    async with serving() as (server, control):
+        assert await control.change(replies=[{"say": "Three."}], session="next") is None
+        async with connect(server.url) as socket:
+            assert words_of(await ask(socket)) == "Three."
+        async with connect(server.url) as socket:
+            assert words_of(await ask(socket)) == "One."
+
+
+async def test_a_fault_strikes_now_or_at_the_next_reply() -> None:
+    async with serving() as (server, control), connect(server.url) as socket:
+        await ask(socket)
+        await control.change(faults=[{"fault": "error", "code": "overloaded"}])
+        error = await until(socket, "error")
+        assert error["error"]["code"] == "overloaded"
+        await control.change(faults=[{"fault": "fail", "code": "insufficient_quota"}])
+        response = await ask(socket)
+        assert response["status_details"]["error"]["code"] == "insufficient_quota"
+        await control.change(faults=[{"fault": "drop", "at": "next reply"}])
+        with pytest.raises(ConnectionClosed):
+            await ask(socket)
+        struck = control.journal.search(Search(type="fault_applied"))
+        assert [entry.event["fault"] for entry in struck] == ["error", "fail", "drop"]
+        assert struck[2].event["at"] == "reply 3"
+
+
+async def test_the_next_handshake_may_be_refused() -> None:
+    async with serving() as (server, control):
+        await control.change(faults=[{"fault": "refuse", "status": 429}], session="next")
+        with pytest.raises(Exception, match="429"):
+            await connect(server.url)
+        async with connect(server.url) as socket:
+            await until(socket, "session.created")
+
+
+@pytest.mark.parametrize(
+    ("change", "why", "status"),
+    [
+        ({"faults": [{"fault": "fly"}]}, r"faults\.0", 400),
+        ({"faults": [{"fault": "drop", "at": "the end"}]}, "no point of a conversation", 400),
+        ({"faults": [{}]}, r"faults\.0", 400),
+        ({"replies": [{"sya": "Hello."}]}, r"replies\.0", 400),
+        ({"replies": [{"wav": "x.wav"}]}, "files are not read for others", 400),
+        ({"replies": [{"say": "x"}] * 101}, "at most 100", 400),
+        ({"session": 7}, "no session 7 is open", 404),
+        ({}, "which session", 409),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_words(
+    change: dict[str, Any], why: str, status: int
+) -> None:
+    async with serving() as (server, control):
+        if "faults" in change or "replies" in change:
+            async with connect(server.url) as socket:
+                await until(socket, "session.created")
+                with pytest.raises(ControlError, match=why) as refused:
+                    await control.change(**change)
+        else:
+            with pytest.raises(ControlError, match=why) as refused:
+                await control.change(**change)
+        assert refused.value.status == status
+
+
+async def test_a_replay_is_not_changed() -> None:
+    entry = Entry(0.0, "server", {"type": "session.created", "event_id": "e", "session": {}})
+    recording = Recording(Header(), (entry,))
+    async with serving(recording=recording) as (server, control), connect(server.url) as socket:
+        await until(socket, "session.created")
+        with pytest.raises(ControlError, match="a replay does what was recorded"):
+            await control.change(replies=[{"say": "x"}])
+
+
+async def test_a_reset_ends_sessions_and_forgets() -> None:
+    async with serving() as (server, control):
+        async with connect(server.url) as socket:
+            await ask(socket)
+            await control.change(replies=[{"say": "Never."}], session="next")
+            await control.reset()
+            with pytest.raises(ConnectionClosed):
+                await until(socket, "never")
+        assert control.journal.sessions == []
+        assert control.journal.search(Search()) == []
+        async with connect(server.url) as socket:
+            assert words_of(await ask(socket)) == "One."
+            (record,) = control.journal.sessions
+            assert (record.number, record.name) == (1, "session-1")
+
+
+async def test_sessions_are_open_until_they_are_over() -> None:
+    async with serving() as (server, control):
+        async with connect(server.url) as socket:
+            await until(socket, "session.created")
+            (open_one,) = (record.as_json() for record in control.journal.sessions)
+            assert open_one["open"]
+            assert open_one["path"] == "/v1/realtime"
+        await control.wait(Search(type="session_closed"), within_s=10)
+        (record,) = (record.as_json() for record in control.journal.sessions)
+        assert not record["open"]
+        assert record["closed"]["code"] == 1000
+
+
+def test_the_journal_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "MOST_ENTRIES", 10)
+    monkeypatch.setattr(journal, "MOST_CHARS", 3000)
+    kept = Journal(0)
+    session = kept.open_session("x", "/v1/realtime", 0)
+    for number in range(30):
+        kept.note_event(session, "client", {"type": "a", "number": number}, number)
+    assert [entry.event["number"] for entry in kept.search(Search())] == list(range(20, 30))
+    assert kept.forgotten == 20
+    for _ in range(5):
+        kept.note_event(session, "client", {"type": "b", "text": "x" * 1000}, 0)
+    assert len(kept.search(Search(type="b"))) == 2
+    kept.note_event(session, "client", {"type": "c", "text": "x" * 4000}, 0)
+    (too_large,) = kept.search(Search(type="c"))
+    assert "text" not in too_large.event
+
+
+def test_what_is_nested_too_deeply_is_left_out() -> None:
+    kept = Journal(0)
+    session = kept.open_session("x", "/v1/realtime", 0)
+    deep: dict[str, Any] = {"type": "deep"}
+    for _ in range(5000):
+        deep = {"type": "deep", "inner": deep}
+    kept.note_event(session, "client", deep, 0)
+    (entry,) = kept.search(Search())
+    assert set(entry.event) == {"type", "left_out"}
+
+
+def test_one_session_with_very_quick_deltas_leaves_others_their_turn() -> None:
+    """A response gives up its turn after a while, however much is due."""
+    from in_memory import Client
+
+    from callerside.fakes.session.interface import SendEvent, TimerFired
+
+    hurried = {"timing": {"delta_ms": 10, "pace": 1000, "think_ms": 0, "delta_spread_ms": 0}}
+    client = Client({**hurried, "greeting": {"say": "Hello there. " * 60}})
+    client.send("response.create")
+    client.now_ns += 10**10  # it could not be made in time: all of it is due
+    (name,) = [name for name in client._timers if name.startswith("response:")]
+    client._timers.pop(name)
+    before = len(client.effects)
+    client.feed(TimerFired(name))
+    sent = [one for one in client.effects[before:] if isinstance(one, SendEvent)]
+    assert 0 < len(sent) <= 256
+    assert client._timers[name] <= client.now_ns, "the rest is due at once"
+    client.wait(0)
+    assert client.types[-1] != "response.done" or len(client.events) > 256
+    client.wait(1000)
+    assert client.types.count("response.done") == 1
