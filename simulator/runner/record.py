@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,8 +26,8 @@ from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.runner.run import RunError, begin_run, choose
 from callerside.simulator.runner.speech import SpeechError, prepare_all
-from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.suite import SUITE_FILE, load_suite
 
 SUFFIX = "-recorded"
 _KEYS_LINE_CHARS = 100
@@ -104,7 +105,6 @@ def record(options: RecordOptions, on_phase: Callable[[str, str], None]) -> Reco
     text = _scenario_text(scenario, now, raw)
     write_atomically(recording, raw.read_bytes())
     write_atomically(target, text.encode())
-    loader.load_file(target)
     changes = () if before is None else tuple(differences(before, now))
     return Recorded(
         recording=recording, scenario=target, detail="", sessions=sessions, changes=changes
@@ -187,7 +187,7 @@ async def _play(
 def _scenario_text(scenario: Scenario, recording: Recording, path: Path) -> str:
     """The scenario's file with another `realtime:`; all else stays as it is written."""
     said = yaml.safe_dump(
-        {"realtime": script_of(recording, path)},
+        {"realtime": _over_suite(script_of(recording, path), scenario)},
         allow_unicode=True,
         sort_keys=False,
         width=_KEYS_LINE_CHARS,
@@ -198,6 +198,18 @@ def _scenario_text(scenario: Scenario, recording: Recording, path: Path) -> str:
         f"# `callerside record {scenario.name} --upstream URL --refresh` writes this file anew.\n"
     )
     return replace_section(scenario.text, "realtime", note + said)
+
+
+def _over_suite(script: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
+    """The script with what takes back what the scenario's suite would mix into it."""
+    suite = (scenario.path or Path()).parent / SUITE_FILE
+    shared = load_suite(suite).data.get("realtime", {}) if suite.is_file() else {}
+    greeting = script.get("greeting")
+    if greeting is not None:
+        others = shared.get("greeting", {})
+        undone = {key: [] if isinstance(value, list) else None for key, value in others.items()}
+        script = {**script, "greeting": {**undone, **greeting}}
+    return {**script, "faults": []} if shared.get("faults") else script
 
 
 def replace_section(text: str, key: str, section: str) -> str:

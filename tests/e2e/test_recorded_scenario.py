@@ -32,6 +32,13 @@ steps:
   - hang_up
 """.replace("{agent_needs}", "{beep: {enabled: false}}")
 
+SUITE = """\
+version: 2
+realtime:
+  greeting: {say: "Nor must this.", pauses: [{at_ms: 0, for_ms: 100}], think_ms: 100}
+  faults: [{fault: drop, at: turn 1}]
+"""
+
 
 def server_says(answer: str) -> dict[str, Any]:
     return {
@@ -52,6 +59,7 @@ def test_a_call_is_recorded_played_without_a_server_and_recorded_anew(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     (tmp_path / "opening.yaml").write_text(SCENARIO)
+    (tmp_path / "suite.yaml").write_text(SUITE)
     server = fake_realtime(server_says("At nine."))
     assert main(["record", "opening.yaml", "--upstream", server.url]) == 0, capsys.readouterr().err
     recording = tmp_path / "opening.realtime"
@@ -74,6 +82,7 @@ def test_a_call_is_recorded_played_without_a_server_and_recorded_anew(
     timeline = tmp_path / "out" / "latest" / page["scenarios"][0]["artifacts"]["timeline"]
     told = timeline.read_text()
     assert "At nine." in told
+    assert "Nor must this." not in told
     assert "This must never be heard." not in told
     capsys.readouterr()
 
