@@ -207,7 +207,9 @@ def _over_suite(script: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     greeting = script.get("greeting")
     if greeting is not None:
         others = shared.get("greeting", {})
-        undone = {key: [] if isinstance(value, list) else None for key, value in others.items()}
+        undone: dict[str, Any] = {
+            key: [] if isinstance(value, list) else None for key, value in others.items()
+        }
         script = {**script, "greeting": {**undone, **greeting}}
     return {**script, "faults": []} if shared.get("faults") else script
 
