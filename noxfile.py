@@ -36,6 +36,8 @@ CLIENTS = {
     "pydantic_ai": ("pydantic-ai-slim[openai]", {"newest": "2.68.0", "oldest": "2.50.0"}),
 }
 """Of the Realtime API: the package of each, and its versions, of which docs/clients.md speaks."""
+SCORERS = ("hotato==1.20.0", "callback-voice==0.1.2")
+"""Of recordings, by others: the versions of which docs/metrics.md speaks."""
 SDKS = ("3.54.0", "3.57.0")
 """Of the official client: the oldest that pyproject.toml allows, and the newest that was tried."""
 HELD_TO_THE_SDK = (
@@ -275,6 +277,27 @@ def speech(session: nox.Session) -> None:
     _install(session, "sim,languages")
     command = ("callerside", "calibrate", "--speech", "--sample", "60")
     session.run(*(session.posargs or command))
+
+
+@nox.session
+def scorers(session: nox.Session) -> None:
+    """Other people's scorers on the calls of `speech`, beside ours: docs/metrics.md.
+
+    callback-voice needs Python 3.12. `nox -s scorers -- docs/scorers.json` keeps the result.
+    """
+    interpreter = _interpreter("3.12")
+    if interpreter is None:
+        session.skip("there is no Python 3.12 here, on PATH or in pyenv")
+    _install(session, "sim,languages")
+    folder = Path(session.create_tmp())
+    theirs = Path(session.cache_dir) / "scorers"
+    python = str(theirs / "bin" / "python")
+    if not Path(python).exists():
+        session.run(interpreter, "-m", "venv", str(theirs), external=True)
+    session.run(python, "-m", "pip", "install", "-q", *SCORERS, external=True)
+    session.run("python", "tests/scorers/make_calls.py", str(folder))
+    session.run(python, "tests/scorers/score_calls.py", str(folder), external=True)
+    session.run("python", "tools/scorers.py", str(folder), *session.posargs)
 
 
 @nox.session

@@ -46,6 +46,7 @@ PLACES = (
     Place(page="docs/metrics.md", block="tolerances", make=tables.tolerances),
     Place(page="docs/metrics.md", block="truths", make=tables.truths),
     Place(page="docs/metrics.md", block="errors on speech", make=tables.errors_on_speech),
+    Place(page="docs/metrics.md", block="scorers", make=tables.other_scorers),
     Place(page="README.md", block="errors on speech", make=tables.worst_errors_on_speech),
     Place(page="docs/operating.md", block="metrics", make=tables.prometheus),
     Place(page="docs/settings.md", make=settings_page.render),

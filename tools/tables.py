@@ -6,6 +6,8 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
+from scorers import as_markdown
+
 from callerside.agent.observe.metrics import AgentMetrics
 from callerside.agent.service.pages import own_registry
 from callerside.agent.service.supervisor import WorkerPool
@@ -222,6 +224,15 @@ def errors_on_speech() -> str:
     """How far off the ear is on speech, line by line."""
     data = json.loads(ERRORS_ON_SPEECH.read_bytes())
     return f"{data['calls']} calls.\n\n{speech_table.as_markdown(speech_table.from_data(data))}"
+
+
+SCORERS = Path(__file__).parent.parent / "docs" / "scorers.json"
+"""What `nox -s scorers -- docs/scorers.json` kept last."""
+
+
+def other_scorers() -> str:
+    """Other people's scorers beside ours, on the same calls."""
+    return as_markdown(json.loads(SCORERS.read_bytes()))
 
 
 def worst_errors_on_speech() -> str:

@@ -28,7 +28,7 @@ from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.marks import Mark
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence, Said
 from callerside.reports.hearing.keys import keys
-from callerside.reports.metrics.audible import Sound, spoken
+from callerside.reports.metrics.audible import Sound, overlaps, spoken
 from callerside.reports.metrics.metrics import Measured, measure
 from callerside.simulator.caller.audio.recordings import said_in
 from callerside.simulator.caller.audio.utterances import end_mid_frame
@@ -37,6 +37,7 @@ from callerside.simulator.caller.call_state import is_greeting
 from callerside.simulator.caller.listener import AgentUtterance, Listener
 from callerside.simulator.caller.performers import KEY_MS
 from callerside.simulator.caller.speaker import LEAD_FRAMES
+from callerside.simulator.runner.answers import unusable_answers
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import no_name
 from callerside.yaml.versions import NEWEST
@@ -342,6 +343,9 @@ class _CallToReplay:
     def _agent(self) -> list[str]:
         """The agent's settings, as the call's own scenario had them; else what is known of them."""
         if settings := self._own.get("agent"):
+            if not self._greets:
+                greeting = settings.get("greeting", {})
+                settings = {**settings, "greeting": {**greeting, "enabled": False}}
             return [f"agent: {_flow(settings)}"]
         lines = ["# agent: its settings for this call, if they were others than its defaults"]
         return lines if self._greets else [*lines, "agent: {greeting: {enabled: false}}"]
@@ -369,6 +373,8 @@ class _CallToReplay:
             steps.append("  - expect: beep")
         left = list(self.utterances)
         before: _Act | None = None
+        turns_ns = [act.start_ns for act in self.acts if act.takes_turn]
+        steps += self._meant(self._from_ns, min(turns_ns, default=self._evidence.end_ns))
         for number, act in enumerate(self.acts, start=1):
             begun = [u for u in left if u.start_ns < act.start_ns]
             when = self._when(begun, before, act, steps)
@@ -376,11 +382,25 @@ class _CallToReplay:
             if act.takes_turn:
                 left = [u for u in left if u.start_ns >= act.start_ns]
                 before = act
+                later_ns = (at_ns for at_ns in turns_ns if at_ns > act.start_ns)
+                steps += self._meant(act.start_ns, next(later_ns, self._evidence.end_ns))
             elif act.step:
                 before = act
             else:
                 left = left[len(begun) - 1 :] if begun else left
         self._write_end(left, before, steps)
+
+    def _meant(self, from_ns: int, until_ns: int) -> Iterator[str]:
+        """Answers of that time that a caller cannot use: meant, as the call passed with them.
+
+        Only where the server is to fail as it failed there. They keep no caller waiting.
+        """
+        info = self._evidence.info
+        if info.verdict != "passed" or not self._own_script():
+            return
+        for answer in unusable_answers(self._evidence.marks):
+            if from_ns <= answer.at_ns < until_ns:
+                yield f"  - expect: {{response: {answer.how}}}"
 
     def _when(
         self,
@@ -688,17 +708,48 @@ class _CallToReplay:
                 else "",
             )
 
+    def _measured_later(self) -> Iterator[tuple[str, float]]:
+        """Names and values of what was measured, as far as the scenario plays it again."""
+        if self._from_beginning:
+            yield from ((one.name, one.value) for one in self._measured.measurements)
+            return
+        began_ns = {turn.number: turn.start_ns for turn in self._measured.turns}
+        for one in self._measured.measurements:
+            at_ns = self._from_ns
+            if one.turn is not None:
+                at_ns = began_ns.get(one.turn, at_ns)
+            elif one.span_ns is not None:
+                at_ns = one.span_ns[0]
+            into_nothing = one.name == "barge_in_stop_ms" and not self._is_into_a_reply(at_ns)
+            if at_ns >= self._from_ns and not into_nothing:
+                is_sum = one.name == "talk_over_ms"
+                yield one.name, self._talk_over_later_ms() if is_sum else one.value
+
+    def _is_into_a_reply(self, at_ns: int) -> bool:
+        """Whether what the agent said at that time is in the scenario from its beginning."""
+        return any(one.start_ns < at_ns < (one.quiet_ns or at_ns + 1) for one in self.utterances)
+
+    def _talk_over_later_ms(self) -> float:
+        audible = self._measured.audible
+        agent = [one for one in spoken(audible.ear) if one.start_ns >= self._from_ns]
+        spans, _ = overlaps(spoken(audible.mouth), agent)
+        return sum(ns_to_ms(end_ns - start_ns) for start_ns, end_ns in spans)
+
     def _budget(self) -> list[str]:
         """Limits with some room above what was measured."""
         lines = []
+        kept = [*self._measured_later()]
         for name in LIMITED:
-            values = [one.value for one in self._measured.measurements if one.name == name]
+            values = [value for one, value in kept if one == name]
             if values:
                 limit = math.ceil((max(values) * _ROOM + _ROOM_MS) / 10) * 10
                 were = ", ".join(f"{value:.0f}" for value in values[:8])
                 lines.append(f"  {name}: {limit}  # measured: {were}")
         own = self._own.get("budget") or {}
-        lines += [f"  {name}: {_flow(own[name])}" for name in own if name not in LIMITED]
+        others = own.keys() - {*LIMITED}
+        if not self._from_beginning:  # what nothing is held to ends a run with 2
+            others &= {one for one, _ in kept}
+        lines += [f"  {name}: {_flow(own[name])}" for name in own if name in others]
         if not lines:
             return []
         return ["# Somewhat more than was measured; make it what it should be.", "budget:", *lines]

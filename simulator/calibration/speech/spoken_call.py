@@ -50,6 +50,8 @@ class SpokenCall:
     """Of the greeting and of the answer: the stretches that were heard."""
     sent: list[NDArray[np.int16]]
     """What the server sent of each, at its rate."""
+    mouth: NDArray[np.int16]
+    """What the caller said, at its place, before it met the line."""
     at: list[int] = field(default_factory=list)
     """Where each was put."""
     cut: int = 0
@@ -183,6 +185,7 @@ def make(
         said=said,
         heard=heard,
         sent=[_int16(greets), _int16(answers)],
+        mouth=_int16(mouth),
         at=[greets_at, answers_at],
         cut=cut,
     )

@@ -20,6 +20,7 @@ SCENARIOS = Path(__file__).parents[3] / "scenarios"
 CALLS = {
     **dict.fromkeys(["barge_in", "barge_in_early", "barge_in_twice", "backchannel"], ""),
     **dict.fromkeys(["function_call", "hold", "transfer", "first_call", "second_call"], ""),
+    "no_quota": "",
     "noise-10": "noise",  # cells of a matrix: their settings are in no file
     "turn_behind_a_slow_greeting": "found/turn_behind_a_slow_greeting",
 }
@@ -134,6 +135,23 @@ def test_a_call_is_taken_from_a_place_on(played: Path, tmp_path: Path) -> None:
     assert [step.action for step in scenario.steps][:1] == ["say"]
     assert sum(step.action == "say" for step in scenario.steps) == 1
     assert str(scenario.steps[0].when) == "answer + 500 ms"
+
+
+def test_limits_are_of_what_is_played_again_alone(played: Path, tmp_path: Path) -> None:
+    """A limit that nothing is held to ends a run with 2: the interruption lies before the place."""
+    call = played / "latest" / "calls" / "barge_in"
+    given = ["scenario", str(call), "--folder", str(tmp_path), "--name"]
+    assert main([*given, "whole"]) == main([*given, "late", "--from", "00:08"]) == 0
+    whole, late = loader.load([tmp_path / "whole.yaml", tmp_path / "late.yaml"])
+    assert {"barge_in_stop_ms", "talk_over_ms", "dead_air_ms"} <= whole.budget.keys()
+    assert "barge_in_stop_ms" not in late.budget
+    assert "# measured: 0\n" in (tmp_path / "late.yaml").read_text()  # talk-over: it lies before
+    arguments = [str(tmp_path / "late.yaml"), "--lane", "virtual", "--out", str(tmp_path / "out")]
+    assert main(["run", *arguments]) == 0
+
+
+def test_what_was_meant_to_fail_is_meant_again(again: Path) -> None:
+    assert results(again / "out")["no_quota"]["verdict"] == "passed"
 
 
 def test_keys_in_the_sound_are_pressed(played: Path, tmp_path: Path) -> None:
