@@ -18,6 +18,7 @@ from callerside.simulator.cli import (
     doctor,
     fuzz,
     migrate,
+    record,
     run,
 )
 from callerside.simulator.cli.common import Parser
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = callerside.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run.add_command(commands)
+    record.add_command(commands)
     authoring.add_commands(commands)
     migrate.add_command(commands)
     fuzz.add_command(commands)
