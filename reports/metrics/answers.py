@@ -52,6 +52,8 @@ class Answer:
     evidence: CallEvidence
     loud: NDArray[np.int64]
     """The samples sent that count as sound: places in `sent`, by the source at its own rate."""
+    played_ms: float | None = None
+    """How much of it had left where it was cut, as the agent counts it."""
 
     @cached_property
     def alignment(self) -> Alignment:
@@ -116,9 +118,37 @@ class Answer:
             found[-1] = replace(found[-1], end_bound=self.end_bound)
         return found
 
+    @property
+    def cut_as_counted(self) -> bool:
+        """Whether the agent's count says where it was cut: among places that sound alike."""
+        return self.found and self._end != self._place(self.alignment.spans[-1].end)
+
+    @cached_property
+    def _end(self) -> int:
+        """The place in `sent` after the last sample that was heard.
+
+        Where an answer is cut amid what is too faint to be told from the noise, all the places
+        between which that may be sound alike. If the agent says that it played up to one of them,
+        it is that one; how far off it may be is the sound's to say.
+        """
+        low, last, high = (
+            self._place(place)
+            for place in (
+                self.alignment.last_between[0],
+                self.alignment.spans[-1].end,
+                self.alignment.last_between[1],
+            )
+        )
+        if self.played_ms is None:
+            return last
+        counted = round((self.played_ms - self.lead_ms) * self.evidence.rate_hz / 1000)
+        return counted if low <= counted <= high else last
+
     def _audible(self) -> Iterator[tuple[int, int]]:
-        for span in self.alignment.spans:
-            start, end = self._place(span.start), self._place(span.end)
+        spans = self.alignment.spans
+        for number, span in enumerate(spans, start=1):
+            start = self._place(span.start)
+            end = self._end if number == len(spans) else self._place(span.end)
             later = self.first + round(span.lag * self.evidence.rate_hz / COMPARED_HZ)
             for first, past in self._voiced:
                 low, high = max(first, start), min(past, end)
@@ -152,7 +182,9 @@ class Answer:
 
     def _loud_before(self, place: int) -> int:
         """Just after the last of them before a place of the alignment."""
-        at = self._place(place)
+        return self._loud_until(self._place(place))
+
+    def _loud_until(self, at: int) -> int:
         before = self.loud[: np.searchsorted(self.loud, at)]
         return int(before[-1]) + 1 if before.size else 0
 
@@ -170,9 +202,16 @@ class Answer:
     @property
     def end_bound(self) -> ErrorBound:
         """How far `end_ns` may be from the truth."""
-        low, high = self.alignment.last_between
-        ends = [self._loud_before(place) for place in (low, self.alignment.spans[-1].end, high)]
-        return self._between(ends)
+        return self._end_bound(self._end)
+
+    @property
+    def heard_bound(self) -> ErrorBound:
+        """How far `heard_between_ms` may be from the truth."""
+        return self._end_bound(self._place(self.alignment.spans[-1].end))
+
+    def _end_bound(self, end: int) -> ErrorBound:
+        low, high = (self._place(place) for place in self.alignment.last_between)
+        return self._between([self._loud_until(place) for place in (low, end, high)])
 
     def _between(self, places: Sequence[int]) -> ErrorBound:
         """Of a place among three, of which the outer two are as far as it may be."""
@@ -223,6 +262,7 @@ class Answer:
     def heard_between_ms(self) -> tuple[float, float]:
         """How much of the answer was heard: from its last sample of sound to the next one.
 
+        By the sound alone: it is what the agent's own count is held against.
         The two differ where the answer was cut in a pause of its own: nobody can say how much of
         the pause was heard.
         """
@@ -260,13 +300,19 @@ def answers_of(evidence: CallEvidence) -> list[Answer]:
             if started is None:
                 continue
             started_ns = started.at_ns
+        cleared = evidence.find("agent", "playout_cleared", after_ns=first[1])
+        played_ms = next(
+            (float(m.fields["played_ms"]) for m in cleared if m.fields.get("item") == item), None
+        )
         sound = _sound_of(evidence, first[0], past)
         if sound is None:
             continue
         sent, lead_ms, loud = sound
         low, high = _where(evidence, sent, started_ns, playouts, item)
         if high > low:
-            found.append(Answer(response, item, sent, lead_ms, low, high, evidence, loud))
+            found.append(
+                Answer(response, item, sent, lead_ms, low, high, evidence, loud, played_ms)
+            )
     return found
 
 

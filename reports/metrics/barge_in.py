@@ -105,7 +105,8 @@ def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | No
     into = [one for one in call.answers if one.found and one.start_ns <= said.start_ns]
     if into and (last := max(into, key=lambda one: one.start_ns)).end_ns > said.start_ns:
         stopped = last.end_ns, last.end_bound
-        return stopped, f"from what was sent (a correlation of {last.likeness:.2f})"
+        counted = ", cut where the agent counts it" if last.cut_as_counted else ""
+        return stopped, f"from what was sent (a correlation of {last.likeness:.2f}){counted}"
     sound = _last_sound(call.evidence, call.audible, said)
     if sound is None:
         return None, "the caller spoke into no answer"
@@ -190,7 +191,7 @@ def _heard_errors(
         if answer is not None:
             cut_ns = max(cut_ns, answer.end_ns)
             low_ms, high_ms = answer.heard_between_ms()
-            bound = answer.end_bound
+            bound = answer.heard_bound
             how = "what was sent was found in what was heard"
         else:
             bounds_ms = _audible_ms(evidence, audible, truncate)

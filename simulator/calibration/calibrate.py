@@ -7,16 +7,13 @@ machine, and every later report shows it.
 """
 
 import asyncio
-import json
 import platform
-import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import psutil
 
@@ -27,24 +24,18 @@ from callerside.reports.metrics import measurement
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration import MOVED, Calibration, error_of
 from callerside.simulator.calibration.ground_truth import Errors, TruthError, errors_of
+from callerside.simulator.calibration.placing import CalibrateError, Calling, place
 from callerside.simulator.calibration.responder import Behaviour, hard_edged
 from callerside.simulator.calibration.responder_marks import load_heard
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.sip.child_process import ChildProcess
-from callerside.simulator.lanes.sip.order import Order
-from callerside.simulator.lanes.sip.process_pair import (
-    caller_process,
-    calls_a_pair,
-    calls_at_once,
-    child,
-)
+from callerside.simulator.lanes.sip.process_pair import calls_at_once, child
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import synthesise
 
 CALLS = 24
-CALL_LIMIT_S = 60.0
 
 PHRASE = "When do you open on Saturday?"
 REPLY = "On a Saturday morning we are here from nine o'clock."
@@ -80,17 +71,6 @@ class Calibrated:
         """Of all values."""
         untold = sum(self.untold.values())
         return untold / max(1, untold + sum(one.count for one in self.calibration.metrics))
-
-
-class CalibrateError(RuntimeError):
-    """The calibration could not be done."""
-
-
-class _Calling(NamedTuple):
-    """What an order says of each call alike: see `Order`."""
-
-    scenario: str
-    audio: dict[str, str]
 
 
 @dataclass
@@ -134,7 +114,9 @@ async def calibrate(
             for process in _burners(directory):
                 await process.start()
                 meanwhile.push_async_callback(process.stop)
-        pairs = await _place(directory, calling, names, concurrency, progress, stalls)
+        callings = dict.fromkeys(names, calling)
+        speaks = directory / "reply.wav"
+        pairs = await place(directory, callings, speaks, concurrency, progress, stalls)
     collected = _Collected(stalls, pairs)
     for name in names:
         await asyncio.to_thread(
@@ -158,7 +140,7 @@ def _burners(directory: Path) -> list[ChildProcess]:
     return [child(f"burner{number}", module, [str(number)], directory) for number in processors()]
 
 
-def _prepare(directory: Path) -> tuple[bytes, bytes, _Calling]:
+def _prepare(directory: Path) -> tuple[bytes, bytes, Calling]:
     """What caller and responder say, as files too, and what every caller does."""
     phrase = hard_edged(synthesise(PHRASE, rate_hz=CALLER_RATE_HZ))
     reply = hard_edged(synthesise(REPLY, rate_hz=CALLER_RATE_HZ))
@@ -166,94 +148,7 @@ def _prepare(directory: Path) -> tuple[bytes, bytes, _Calling]:
         audio_files.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
     scenario = Scenario.model_validate(_SCENARIO).named("calibration", directory / "of_no_file")
     speech = SpeechFiles(directory / "speech", CALLER_RATE_HZ)
-    return phrase, reply, _Calling(scenario.model_dump_json(), speech.of(scenario))
-
-
-async def _place(
-    directory: Path,
-    calling: _Calling,
-    names: list[str],
-    concurrency: int,
-    progress: Callable[[str], None],
-    stalls: StallWatch,
-) -> dict[str, int]:
-    """Returns in which pair of processes each call was."""
-    waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-
-    def take(line: str) -> None:
-        message = json.loads(line) if line.startswith("{") else {}
-        future = waiting.get(message.get("call", ""))
-        if "verdict" in message and future is not None and not future.done():
-            future.set_result(message)
-
-    pairs = [
-        _pair(directory, str(number), take)
-        for number in range(1, -(-concurrency // calls_a_pair("auto")) + 1)
-    ]
-    processes = [process for pair in pairs for process in pair]
-    try:
-        await asyncio.gather(*(process.start() for process in processes))
-        # The responder is in the agent's place: what it does itself is no wait of anybody's.
-        parties = (
-            (f"{who}{number}", process)
-            for number, pair in enumerate(pairs)
-            for who, process in (("caller", pair.caller), ("agent", pair.responder))
-        )
-        stalls.look_at({name: one.pid for name, one in parties if one.pid is not None})
-        places: asyncio.Queue[_Pair] = asyncio.Queue()
-        for number in range(concurrency):
-            places.put_nowait(pairs[number % len(pairs)])
-        rng, played_in = random.Random(0), dict[str, int]()
-
-        async def call(name: str) -> None:
-            pair = await places.get()
-            await asyncio.sleep(rng.uniform(0, 0.5))  # so that no two begin on the same tick
-            waiting[name] = asyncio.get_running_loop().create_future()
-            uri = pair.responder.ready_line.split()[-1]
-            played_in[name] = pairs.index(pair)
-            pair.caller.send_line(_order(name, calling, uri, directory / name).to_line())
-            try:
-                message = await asyncio.wait_for(waiting[name], CALL_LIMIT_S)
-            except TimeoutError:
-                raise CalibrateError(
-                    f"{name} was not over after {CALL_LIMIT_S:.0f} s; the caller's last words: "
-                    f"{pair.caller.last_words()}"
-                ) from None
-            progress(f"{name}: {message['verdict']}: {message['detail']}")
-            places.put_nowait(pair)
-
-        await asyncio.gather(*map(call, names))
-    finally:
-        await asyncio.gather(*(process.stop() for process in processes))
-    return played_in
-
-
-class _Pair(NamedTuple):
-    """A caller's process and a responder's: PJSUA2 carries four calls in each."""
-
-    caller: ChildProcess
-    responder: ChildProcess
-
-
-def _pair(directory: Path, name: str, take: Callable[[str], None]) -> _Pair:
-    speaks = [str(directory / "reply.wav"), str(directory)]
-    module = "callerside.simulator.calibration.responder_process"
-    return _Pair(
-        caller=caller_process(name, [], directory, take),
-        responder=child(f"responder{name}", module, speaks, directory),
-    )
-
-
-def _order(name: str, calling: _Calling, uri: str, directory: Path) -> Order:
-    directory.mkdir(parents=True, exist_ok=True)
-    return Order(
-        call=name,
-        scenario=calling.scenario,
-        audio=calling.audio,
-        uri=uri.replace("sip:", f"sip:{name}@"),
-        seed=0,
-        directory=str(directory),
-    )
+    return phrase, reply, Calling(scenario.model_dump_json(), speech.of(scenario))
 
 
 def _collect(

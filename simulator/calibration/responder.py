@@ -57,8 +57,11 @@ class Behaviour:
     delays_ms: tuple[float, ...] = (430, 1217, 538)
     """From the caller's last voiced sample to the answer's first, turn by turn; one of them is the
     longest silence of the call."""
+    heard_end_ms: int = HEARD_END_MS
+    """See there."""
     faulty: int = 1
-    """Which answer is not as its source: it has a hole, lacks a piece, and has another twice."""
+    """Which answer is not as its source: it has a hole, lacks a piece, and has another twice; 0:
+    none."""
     hole_at_ms: float = 700
     """In the source, as all of its places."""
     hole_ms: float = 60
@@ -141,7 +144,9 @@ class ResponderMachine:
     """When sample 0 of both streams was at the media clock: the earliest that any frame shows."""
 
     def __post_init__(self) -> None:
-        self._detector = SpeechAndToneDetector(self.rate_hz, hangover_ms=HEARD_END_MS)
+        self._detector = SpeechAndToneDetector(
+            self.rate_hz, hangover_ms=self.behaviour.heard_end_ms
+        )
         self._queue = bytearray()
         self._beep_is_due = False
         self._later: tuple[str, int] | None = None

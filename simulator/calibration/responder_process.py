@@ -1,8 +1,10 @@
 """The responder's process.
 
-`python -m callerside.simulator.calibration.responder_process SPEAKS.wav DIRECTORY`
+`python -m callerside.simulator.calibration.responder_process SPEAKS DIRECTORY`
 
-That takes up to four calls at once and answers each as `calibration.responder` says; what it said
+SPEAKS is a WAV file, or a folder with one of each called name: then what it answers has no faults,
+and it waits longer for the end of what it hears, for that is anybody's speech. It takes as many
+calls at once as its engine carries and answers each as `calibration.responder` says; what it said
 and heard of a call lies in DIRECTORY under the called name when the call is over. Prints `ready`
 and its address.
 """
@@ -36,10 +38,11 @@ from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 class _Call:
     """One call: the machine's effects, run against its leg."""
 
-    def __init__(self, leg: CallLeg, behaviour: Behaviour, directory: Path) -> None:
+    def __init__(self, leg: CallLeg, speaks: Path, directory: Path) -> None:
         self._leg = leg
+        self._speaks = speaks
         self._directory = directory
-        self._machine = ResponderMachine(behaviour, leg.sample_rate_hz)
+        self._machine: ResponderMachine | None = None
         self._name = "unnamed"
         self._answered_ns = 0
         leg.start(self._take)
@@ -47,7 +50,12 @@ class _Call:
     def _take(self, given: LegInput) -> None:
         if isinstance(given, CallReceived):
             self._name = given.called
-        for effect in self._machine.handle(given, time.monotonic_ns()):
+            behaviour = behaviour_of(self._speaks, given.called)
+            self._machine = ResponderMachine(behaviour, self._leg.sample_rate_hz)
+        machine = self._machine
+        if machine is None:
+            return  # nobody has called
+        for effect in machine.handle(given, time.monotonic_ns()):
             match effect:
                 case Answer(after_ms=after_ms):
                     asyncio.get_running_loop().call_later(after_ms / 1000, self._answer)
@@ -58,14 +66,13 @@ class _Call:
                 case unknown:
                     assert_never(unknown)
         if isinstance(given, HungUp):
-            self._keep()
+            self._keep(machine)
 
     def _answer(self) -> None:
         self._leg.answer()
         self._answered_ns = time.monotonic_ns()  # the 200 OK has left
 
-    def _keep(self) -> None:
-        machine = self._machine
+    def _keep(self, machine: ResponderMachine) -> None:
         audio_files.write_wav(
             self._directory / f"{self._name}.wav", streams(machine), machine.rate_hz
         )
@@ -79,7 +86,15 @@ class _Call:
         write_atomically(self._directory / f"{self._name}.json", json.dumps(facts).encode())
 
 
-async def serve(behaviour: Behaviour, directory: Path) -> None:
+def behaviour_of(speaks: Path, called: str) -> Behaviour:
+    """What is done in a call, by what is spoken: a file, or a folder with one of each call."""
+    if speaks.is_dir():
+        reply = audio_files.read_wav(speaks / f"{called}.wav", CALLER_RATE_HZ)
+        return Behaviour(reply=reply, faulty=0, heard_end_ms=700, delays_ms=(900, 900, 900))
+    return Behaviour(reply=audio_files.read_wav(speaks, CALLER_RATE_HZ))
+
+
+async def serve(speaks: Path, directory: Path) -> None:
     """Take calls until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,7 +105,7 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
             sample_rate_hz=CALLER_RATE_HZ,
             user_agent="callerside-responder",
         ),
-        on_call=lambda leg: calls.append(_Call(leg, behaviour, directory)),
+        on_call=lambda leg: calls.append(_Call(leg, speaks, directory)),
     )
     port = await endpoint.start()
     sys.stdout.write(f"ready sip:127.0.0.1:{port}\n")
@@ -103,8 +118,7 @@ def main() -> None:
     """The process."""
     end_with_parent()
     speaks, directory = map(Path, sys.argv[1:])
-    behaviour = Behaviour(reply=audio_files.read_wav(speaks, CALLER_RATE_HZ))
-    asyncio.run(serve(behaviour, directory))
+    asyncio.run(serve(speaks, directory))
 
 
 if __name__ == "__main__":

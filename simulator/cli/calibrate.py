@@ -12,9 +12,10 @@ from callerside import host
 from callerside.reports.verdict.calibration import Calibration, table, to_data
 from callerside.reports.verdict.calibration_file import default_path, kept, save
 from callerside.simulator.calibration.burner import BUSY_MS, OF_MS
-from callerside.simulator.calibration.calibrate import CALLS, Calibrated, CalibrateError, calibrate
+from callerside.simulator.calibration.calibrate import CALLS, Calibrated, calibrate
+from callerside.simulator.calibration.placing import CalibrateError
 from callerside.simulator.calibration.speech import calibrate as on_speech
-from callerside.simulator.calibration.speech import conditions, utterances
+from callerside.simulator.calibration.speech import conditions, over_sip, utterances
 from callerside.simulator.calibration.speech import table as speech_table
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.process_pair import MOST_CALLS_AT_ONCE, calls_at_once
@@ -72,10 +73,19 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--sample", type=int, metavar="N", help="with --speech: only N of its calls, by a seed"
     )
+    parser.add_argument(
+        "--sip",
+        action="store_true",
+        help="with --speech: calls over real SIP and RTP instead, on lines that differ in codec "
+        f"and level; --sample says how many (default: {over_sip.SAMPLE}, some three minutes)",
+    )
     parser.set_defaults(command=_calibrate)
 
 
 def _calibrate(given: argparse.Namespace) -> int:
+    if given.sip and not given.speech:
+        print("--sip goes with --speech: without it all calls are over SIP", file=sys.stderr)
+        return EXIT_COULD_NOT_RUN
     return _on_speech(given) if given.speech else _over_sip(given)
 
 
@@ -91,8 +101,15 @@ def _on_speech(given: argparse.Namespace) -> int:
         if done == of or not done % 100:
             print(f"{done} of {of} calls", file=sys.stderr)
 
-    jobs = len(host.processors())
-    errors = on_speech.calibrate_on_speech(sample=given.sample, jobs=jobs, progress=progress)
+    if given.sip:
+        try:
+            errors = _speech_over_sip(given)
+        except (CalibrateError, ProcessError) as error:
+            print(error, file=sys.stderr)
+            return EXIT_COULD_NOT_RUN
+    else:
+        jobs = len(host.processors())
+        errors = on_speech.calibrate_on_speech(sample=given.sample, jobs=jobs, progress=progress)
     rows = speech_table.rows(errors)
     if given.json:
         calls = len({one.call for one in errors})
@@ -106,6 +123,18 @@ def _on_speech(given: argparse.Namespace) -> int:
     if broken:
         print(f"off by more than docs/metrics.md says: {'; '.join(broken)}", file=sys.stderr)
     return EXIT_TOO_FAR_OFF if broken else EXIT_GOOD
+
+
+def _speech_over_sip(given: argparse.Namespace) -> list[on_speech.Error]:
+    with tempfile.TemporaryDirectory(prefix="callerside-calibrate-") as scratch:
+        return asyncio.run(
+            over_sip.calibrate_over_sip(
+                given.keep or Path(scratch),
+                sample=given.sample or over_sip.SAMPLE,
+                concurrency=given.jobs,
+                progress=lambda line: print(line, file=sys.stderr),
+            )
+        )
 
 
 def _over_sip(given: argparse.Namespace) -> int:

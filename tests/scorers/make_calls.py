@@ -52,8 +52,8 @@ def _ways(call: SpokenCall, folder: Path) -> dict[str, CallEvidence]:
     (sound,) = recordings_at([folder / "call.wav"])
     info = CallInfo(name="bare", lane="recording")
     return {
-        "our fake": call.evidence(known=True),
-        "any agent": call.evidence(known=False),
+        "our fake": call.evidence("known"),
+        "any agent": call.evidence("unknown"),
         "bare recording": evidence_of(read(sound), info, "left"),
     }
 

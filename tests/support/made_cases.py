@@ -729,6 +729,36 @@ def _(line: str) -> MadeCall:
     return call
 
 
+@_cases("cut in noise", "as counted, ms", [900, 960, 1010])
+def _(cut_ms: int) -> MadeCall:
+    """It stops amid what is far below the noise: only the agent's count says where."""
+    call = barge_in(cut_ms - 800, after_ms=800, answer=_faint_after(830), line="noise -25")
+    call.mark(
+        call.said[1][2] + cut_ms - 800,
+        "agent", "playout_cleared", item="item2", played_ms=cut_ms, dropped_ms=1.0,
+    )  # fmt: skip
+    call.expect("barge_in_stop_ms", cut_ms - 800, 2)
+    return call
+
+
+@_cases("cut in noise", "counted by a liar, ms", [-200, 200])
+def _(more_ms: int) -> MadeCall:
+    """What is said to have been played is not believed where what is heard speaks against it."""
+    call = barge_in(150, line="noise -25")
+    call.mark(
+        call.said[1][2] + 150,
+        "agent", "playout_cleared", item="item2", played_ms=1650 + more_ms, dropped_ms=1.0,
+    )  # fmt: skip
+    call.expect("barge_in_stop_ms", 150, 2)
+    return call
+
+
+def _faint_after(at_ms: int) -> Wave:
+    wave = steady(6000)
+    wave[MS * at_ms : MS * 1400] *= factor(-29)
+    return wave
+
+
 @_cases("echo of the caller", "into a barge-in, dB", [-20, -25, -30])
 def _(db: int) -> MadeCall:
     call = barge_in(150, line=f"echo {db}")

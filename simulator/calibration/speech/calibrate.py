@@ -5,28 +5,35 @@ its truth (`spoken_call`) and measured by the code that measures every call.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 
+from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.audible import NS_PER_MS, spoken
 from callerside.reports.metrics.metrics import Measured, measure
 from callerside.simulator.calibration.speech import conditions, utterances
 from callerside.simulator.calibration.speech.conditions import Condition
-from callerside.simulator.calibration.speech.spoken_call import SpokenCall, make
-from callerside.simulator.calibration.speech.utterances import RATE_HZ, Utterance
+from callerside.simulator.calibration.speech.spoken_call import Ear, SpokenCall, make
+from callerside.simulator.calibration.speech.utterances import RATE_HZ, Utterance, Wave
 from callerside.simulator.runner.process_pool import process_pool
 
-EARS: tuple["Ear", ...] = ("known", "unknown")
-Ear = Literal["known", "unknown"]
-"""An agent on our fake server, of which it is known what was sent; any other agent."""
+EARS: tuple["Ear", ...] = ("known", "sent", "unknown")
 SEED = 16
 _LINES_AN_UTTERANCE = 4
 _PAUSE_MS = 250
 _SHORTEST_ANSWER_S = 2.0
 _FAR_MS = 1500
+_OF_WHAT_WAS_SENT = ("gap_ms", "missing_ms", "repeated_ms")
+_OF_MARKS = ("heard_error_ms", "false_stops")
+_NOT_OF: dict[Ear, tuple[str, ...]] = {
+    "known": (),
+    "sent": _OF_MARKS,
+    "unknown": (*_OF_WHAT_WAS_SENT, *_OF_MARKS),
+}
+"""What nobody knows of such an agent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,9 +45,39 @@ class Error:
     condition: str
     held_out: bool
     error_ms: float | None
+    """In the metric's own unit, where that is another one; so is the bound."""
     bound_ms: float | None = None
     """How far off the value may be, by its own word."""
     call: str = ""
+
+
+class KnownCall(Protocol):
+    """What is true of a call, however it was made; samples are those of its recording."""
+
+    heard: list[list[tuple[int, int]]]
+    """Of the greeting and of the answer: the stretches that were heard."""
+
+    def at_ns(self, sample: int) -> int:
+        """When a sample of the recording was heard, on the clock of the marks."""
+
+    @property
+    def turn_ms(self) -> float:
+        """From when the packet with the end of the question leaves to its answer."""
+
+    @property
+    def stop_ms(self) -> float:
+        """From the onset of the interruption to the last that was heard of the answer."""
+
+    @property
+    def talk_over_ms(self) -> float:
+        """How long both spoke, pauses of an utterance included."""
+
+    @property
+    def others(self) -> Iterable[tuple[str, int | None, float]]:
+        """Every other metric that has a truth: its name, its turn, and what is true."""
+
+    def evidence(self, ear: Ear) -> CallEvidence:
+        """The call as a report reads it who knows so much of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,14 +95,20 @@ class Plan:
         return f"{self.utterance.name} | {self.condition.name}"
 
 
-def plans(*, sample: int | None = None, seed: int = SEED) -> list[Plan]:
+def plans(
+    *,
+    sample: int | None = None,
+    seed: int = SEED,
+    suits: Callable[[Condition], bool] = lambda _: True,
+) -> list[Plan]:
     """Which calls are made: each utterance on a plain line and on some others, drawn by the seed.
 
     Args:
         sample: only so many calls, drawn by the seed: of as many utterances as can be.
         seed: of all that is drawn.
+        suits: on which lines.
     """
-    lines, _ = conditions.available()
+    lines = [line for line in conditions.available()[0] if suits(line)]
     every = utterances.utterances()
     found: list[Plan] = []
     deck: list[Condition] = []
@@ -95,24 +138,33 @@ def call_of(plan: Plan) -> SpokenCall:
     rng = random.Random(plan.name)
     more, question, barge = (one.wave() for one in plan.others)
     wave = plan.utterance.wave()
-    answer = wave
-    if answer.size < _SHORTEST_ANSWER_S * RATE_HZ:
-        answer = np.concatenate([wave, np.zeros(_PAUSE_MS * RATE_HZ // 1000), more])
+    answer = answer_of(wave, more, _SHORTEST_ANSWER_S)
     longest = 4 * RATE_HZ
     cut_off = rng.random() < 0.25  # the greeting is cut off anywhere, too
     greeting = wave[: round(wave.size * rng.uniform(0.4, 0.95))] if cut_off else wave
     return make(plan.condition, greeting, question[-longest:], answer, barge[:longest], plan.name)
 
 
+def answer_of(wave: Wave, more: Wave, shortest_s: float) -> Wave:
+    """What is said, long enough to be talked over: if need be something else behind it."""
+    if wave.size >= shortest_s * RATE_HZ:
+        return wave
+    return np.concatenate([wave, np.zeros(_PAUSE_MS * RATE_HZ // 1000), more])
+
+
 def errors_of(plan: Plan) -> list[Error]:
     """What is measured in a call, less what is true, by both ears."""
-    call = call_of(plan)
+    return errors_in(plan, call_of(plan))
+
+
+def errors_in(plan: Plan, call: KnownCall) -> list[Error]:
+    """The same of a call that was made already."""
     return [error for ear in EARS for error in _errors(plan, call, ear)]
 
 
-def _errors(plan: Plan, call: SpokenCall, ear: Ear) -> Iterator[Error]:
-    measured = measure(call.evidence(known=ear == "known"))
-    for metric, error_ms, bound_ms in _compared(call, measured):
+def _errors(plan: Plan, call: KnownCall, ear: Ear) -> Iterator[Error]:
+    measured = measure(call.evidence(ear))
+    for metric, error_ms, bound_ms in _compared(call, measured, ear):
         yield Error(
             metric=metric,
             ear=ear,
@@ -125,7 +177,7 @@ def _errors(plan: Plan, call: SpokenCall, ear: Ear) -> Iterator[Error]:
 
 
 def _compared(
-    call: SpokenCall, measured: Measured
+    call: KnownCall, measured: Measured, ear: Ear
 ) -> Iterator[tuple[str, float | None, float | None]]:
     """(metric, measured less true, its own bound)."""
     yield from _edges(call, measured)
@@ -133,17 +185,18 @@ def _compared(
         ("turn_ms", 1, call.turn_ms),
         ("barge_in_stop_ms", 2, call.stop_ms),
         ("talk_over_ms", None, call.talk_over_ms),
+        *call.others,
     ):
         found = next((m for m in measured.measurements if (m.name, m.turn) == (name, turn)), None)
+        if name in _NOT_OF[ear]:
+            continue
         if found is None:
             yield name, None, None
         else:
             yield name, found.value - true, found.bound.size if found.bound else None
 
 
-def _edges(
-    call: SpokenCall, measured: Measured
-) -> Iterator[tuple[str, float | None, float | None]]:
+def _edges(call: KnownCall, measured: Measured) -> Iterator[tuple[str, float | None, float | None]]:
     """Onsets of greeting and answer, and the greeting's end: of what was heard nearest to each."""
     ear = measured.audible.ear
     known = [one for one in ear if one.source == "sent"]  # else, by energy, everything

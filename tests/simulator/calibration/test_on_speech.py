@@ -25,7 +25,7 @@ def call_on(condition: conditions.Condition) -> tuple[dict[str, float], dict[str
     greeting, question, barge = wave("Good morning."), wave("Until six?"), wave("Wait a moment.")
     answer = wave("On a Saturday morning we are here from nine o'clock until six in the evening.")
     call = make(condition, greeting, question, answer, barge, "seed")
-    found = measure(call.evidence(known=True)).measurements
+    found = measure(call.evidence("known")).measurements
     true = {"turn_ms": call.turn_ms, "barge_in_stop_ms": call.stop_ms}
     return {one.name: one.value for one in found if one.name in true}, true
 
