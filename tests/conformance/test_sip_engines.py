@@ -43,6 +43,10 @@ KEYS = "a=rtpmap:101 telephone-event/8000"
 PAUSE_S = 0.1
 """Between calls: PJSUA2 closes the sockets of each half a second late, and has places for few."""
 STALL_S = 0.5
+QUIET_S = 0.2
+"""Ten packets' time."""
+SETTLE_S = 0.1
+"""For the packet that was on its way."""
 STRANGER = "127.0.0.9"
 RATE_HZ = 8_000
 
@@ -288,34 +292,62 @@ def test_a_refusal_is_told_with_its_status(called: Line, status: str) -> None:
 # ---- new offers
 
 
-@pytest.mark.parametrize(
+HOLDS = pytest.mark.parametrize(
     ("attributes", "host"),
     [
         ("a=sendonly", ""),
         ("a=inactive", ""),
+        ("a=ptime:20", "0.0.0.0"),
         ("a=sendrecv", "0.0.0.0"),
         ("a=sendonly", "0.0.0.0"),
+        ("a=recvonly", "0.0.0.0"),
         ("a=inactive", "0.0.0.0"),
     ],
 )
-def test_a_hold_in_each_of_its_forms_is_one_and_ends(
-    line: Line, attributes: str, host: str
-) -> None:
-    """RFC 3264 §8.4: its answer names our address all the same, and sends nothing back."""
-    line.up()
-    offer = line.raw.sdp(attributes=attributes)
-    if host:
-        offer = offer.replace(f"c=IN IP4 {line.raw.host}", f"c=IN IP4 {host}")
-    answer = line.raw.ask("INVITE", offer)
+
+
+def holding(raw: RawPhone, attributes: str, host: str) -> str:
+    offer = raw.sdp(attributes=attributes)
+    return offer.replace(f"c=IN IP4 {raw.host}", f"c=IN IP4 {host}") if host else offer
+
+
+def is_quiet(answer: Response, raw: RawPhone) -> None:
+    """RFC 3264 §8.4: it names our address all the same, and nothing is sent back."""
     assert answer.status == 200
     assert "c=IN IP4 127.0.0.1" in answer.message
     assert "c=IN IP4 0.0.0.0" not in answer.message
-    if "0.0.0.0" not in host:
-        assert re.search(r"^a=(recvonly|inactive)\r?$", answer.message, re.MULTILINE)
+    assert re.search(r"^a=(recvonly|inactive)\r?$", answer.message, re.MULTILINE)
+    time.sleep(SETTLE_S)
+    assert raw.packets(QUIET_S) == 0
+
+
+@HOLDS
+def test_a_hold_in_each_of_its_forms_is_one_and_ends(
+    line: Line, attributes: str, host: str
+) -> None:
+    line.up()
+    assert line.raw.packets(QUIET_S) > 0
+    answer = line.raw.ask("INVITE", holding(line.raw, attributes, host))
     line.phone.wait_for(line.call, MediaHeld)
-    assert line.raw.request("INVITE", line.raw.sdp()) == 200
+    is_quiet(answer, line.raw)
+    answer = line.raw.ask("INVITE", line.raw.sdp())
+    assert answer.status == 200
+    assert not re.search(r"^a=(sendonly|recvonly|inactive)", answer.message, re.MULTILINE)
     line.phone.wait_for(line.call, MediaReady, count=2)
+    assert line.raw.packets(QUIET_S) > 0
     line.end()
+
+
+@HOLDS
+def test_a_call_that_begins_on_hold_is_sent_nothing_until_that_ends(
+    agent: Phone, caller: RawPhone, attributes: str, host: str
+) -> None:
+    call = agent.calls()
+    is_quiet(caller.call(holding(caller, attributes, host)), caller)
+    assert caller.request("INVITE", caller.sdp()) == 200
+    agent.wait_for(call, MediaReady)
+    assert caller.packets(QUIET_S) > 0
+    assert caller.request("BYE") == 200
 
 
 def test_who_holds_says_so_and_resumes(called: Line) -> None:

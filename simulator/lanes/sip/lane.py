@@ -26,6 +26,7 @@ from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import (
+    Upstream,
     agent_config,
     repeat_script,
     write_scripts,
@@ -68,6 +69,8 @@ class SipLane:
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
         account: as whom it is dialled; the first caller's process alone registers.
+        upstream: our agent talks to this server through a proxy that records it, instead of to a
+            fake of ours; for one call.
     """
 
     def __init__(
@@ -82,8 +85,10 @@ class SipLane:
         caller_engine: EngineChoice = "auto",
         agent_uri: str | None = None,
         account: SipAccount | None = None,
+        upstream: Upstream | None = None,
     ) -> None:
         self._planned_calls = planned_calls
+        self._upstream = upstream
         self._calls = directory / CALLS
         self._work = directory / "work"
         self._engine = engine
@@ -140,7 +145,15 @@ class SipLane:
         if self._agent_uri is not None:
             return None
         logs = self._work / "logs"
-        return agent_process(name, self._config(kind), logs, self._closed.take, workers=workers)
+        key = self._upstream.key if self._upstream else None
+        return agent_process(
+            name,
+            self._config(kind),
+            logs,
+            self._closed.take,
+            workers=workers,
+            more={"OPENAI_API_KEY": key} if key else {},
+        )
 
     def _config(self, kind: Kind) -> Path:
         return self._work / ("agent-relayed.yaml" if kind == "relayed" else "agent.yaml")
@@ -204,7 +217,13 @@ class SipLane:
             concerned = {one.name for one in (self._fake, *pair.processes) if one is not None}
             stalls = self._stall_marks(planned, started_ns, concerned)
             missing = await asyncio.to_thread(
-                collect, planned.address, directory, work, stalls, self._closed
+                collect,
+                planned.address,
+                directory,
+                work,
+                stalls,
+                self._closed,
+                upstream=self._upstream is not None,
             )
         finally:
             pair.busy -= 1
@@ -239,14 +258,21 @@ class SipLane:
     def _pids(self) -> dict[str, int]:
         return {one.name: one.pid for one in self.processes if one.pid is not None}
 
-    async def _start_fake(self) -> None:
+    def _fake_arguments(self) -> list[str]:
+        here = ["--host", "127.0.0.1", "--port", "0"]
+        if self._upstream is not None:
+            upstream, to = self._upstream.url, str(self._upstream.recording)
+            silent = [] if self._upstream.keep_audio else ["--no-caller-audio"]
+            return ["record", *here, "--upstream", upstream, "--to", to, *silent]
         scripts, timelines = self._work / "scripts", self._work / "realtime"
         write_scripts(self._planned_calls, scripts)
-        arguments = ["serve", "--host", "127.0.0.1", "--port", "0"]
-        arguments += ["--scripts", str(scripts), "--timelines", str(timelines), "--keep-audio"]
-        arguments.append("--announce")
+        said = ["--scripts", str(scripts), "--timelines", str(timelines)]
+        return ["serve", *here, *said, "--keep-audio", "--announce"]
+
+    async def _start_fake(self) -> None:
         logs = self._work / "logs"
         module = "callerside.fakes.cli"
+        arguments = self._fake_arguments()
         self._fake = child("fake-realtime", module, arguments, logs, self._closed.take)
         await self._fake.start()
         for pair in self._pairs:
