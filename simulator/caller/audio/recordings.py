@@ -119,4 +119,4 @@ def _why(path: Path, samples: NDArray[np.int16], rate_hz: int) -> str:
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) >= loudest // 10)
     if loud[-1] - loud[0] < _LEAST_VOICE_MS * rate_hz // 1000:
         return f"what sounds in it is shorter than {_LEAST_VOICE_MS} ms"
-    return "no voice stands out in it, only steady noise; for noise there is background"
+    return "no voice stands out in it, only steady noise; for noise there is caller.noise"
