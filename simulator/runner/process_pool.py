@@ -52,8 +52,9 @@ def _working_directory_last() -> Iterator[None]:
     here = Path.cwd()
     os.environ[_SAFE_PATH] = "1"
     # The last one of them is the first that is asked.
-    own = [before[_WARNINGS]] if before[_WARNINGS] else []
-    os.environ[_WARNINGS] = ",".join([*own, "ignore:resource_tracker"])
+    own = before[_WARNINGS]
+    quiet = "ignore:resource_tracker"
+    os.environ[_WARNINGS] = f"{own},{quiet}" if own else quiet
     sys.path = sorted(path, key=lambda entry: Path(entry).resolve() == here)
     try:
         yield
