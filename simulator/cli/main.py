@@ -5,8 +5,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 
+from callerside.agent.telephony.engines import TellVersion
 from callerside.files import begin_in_utf8
 from callerside.reports import cli as reports_cli
 from callerside.reports.verdict.budget import BudgetError
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         "130 interrupted.",
     )
     callerside.add_argument(
-        "--version", action="version", version=f"%(prog)s {version('callerside')}"
+        "--version", action=TellVersion, nargs=0, help="and the SIP engines here"
     )
     commands = callerside.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run.add_command(commands)

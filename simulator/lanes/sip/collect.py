@@ -76,11 +76,7 @@ def collect(
             lambda: [_server_timeline(work, call)],
             lambda name: name == _server_timeline(work, call).name,
             "session_closed",
-            0.0
-            if upstream or not tried
-            else EVIDENCE_TIMEOUT_S
-            if connected
-            else UNCONNECTED_TIMEOUT_S,
+            EVIDENCE_TIMEOUT_S if connected else UNCONNECTED_TIMEOUT_S if tried else 0.0,
         )
         timelines = [agent, server, caller]
         needed += [("agent", agent, "call_ended")] if answered or vanished else []

@@ -127,6 +127,6 @@ async def test_what_the_machine_did_before_a_call_had_a_place_is_nothing_to_it(
     monkeypatch.setattr(pair, "play", play)
     monkeypatch.setattr(pair.places, "acquire", place)
     monkeypatch.setattr(lane, "_stall_marks", stalls)
-    monkeypatch.setattr("callerside.simulator.lanes.sip.lane.collect", lambda *_: [])
+    monkeypatch.setattr("callerside.simulator.lanes.sip.lane.collect", lambda *_, **__: [])
     await lane.play(planned)
     assert asked_ns[0] >= placed_ns[0]
