@@ -17,6 +17,7 @@ from pathlib import Path
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 _OF_A_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WARNINGS = "PYTHONWARNINGS"
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
@@ -58,16 +59,24 @@ def _signals_left_to_the_run() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _working_directory_last() -> Iterator[None]:
-    """Last, and not left out: what is to be computed may be defined there."""
-    path, safe = sys.path, os.environ.get(_SAFE_PATH)
+    """Last, and not left out: what is to be computed may be defined there.
+
+    Whoever cleans up behind us when a second Ctrl-C ends us at once does so without a word.
+    """
+    path, before = sys.path, {name: os.environ.get(name) for name in (_SAFE_PATH, _WARNINGS)}
     here = Path.cwd()
     os.environ[_SAFE_PATH] = "1"
+    # The last one of them is the first that is asked.
+    own = before[_WARNINGS]
+    quiet = "ignore:resource_tracker"
+    os.environ[_WARNINGS] = f"{own},{quiet}" if own else quiet
     sys.path = sorted(path, key=lambda entry: Path(entry).resolve() == here)
     try:
         yield
     finally:
         sys.path = path
-        if safe is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = safe
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -128,7 +128,10 @@ def choose(
         wanted = [f"that the {lane} lane plays"] if lane else []
         if expression:
             words = [word for one in loaded for word in (one.name, *one.tags)]
-            wanted += [f"that fits -k {expression!r}{nearest(expression, words)}"]
+            whole = loader.scenario_of_call(expression)
+            is_call = whole != expression and whole in words
+            near = f"; {whole} plays all of its calls: -k {whole}" if is_call else None
+            wanted += [f"that fits -k {expression!r}{near or nearest(expression, words)}"]
         raise RunError(f"{where}: no scenario {' and '.join(wanted)} (of {len(loaded)})")
     return chosen
 

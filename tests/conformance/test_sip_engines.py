@@ -7,6 +7,8 @@ which calls. What one cannot do is a named capability: it is then refused under 
 import random
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from itertools import accumulate, product
 from typing import Any
 
 import pytest
-from raw_sip import RawPhone, Response
+from raw_sip import Flood, RawPhone, Response
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
 from callerside.agent.telephony.engine import PROFILES, Capability, CapabilityError, EngineName
@@ -224,6 +226,42 @@ def test_it_rings_before_anybody_has_said_anything(agent: Phone, caller: RawPhon
     agent.do(call, "hang_up", 480)
     assert caller.final().status == 480
     caller.acknowledge()
+
+
+STARTING = """
+import asyncio, sys
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.options import SipOptions
+
+async def main():
+    options = SipOptions(port=int(sys.argv[2]))
+    endpoint = choose(sys.argv[1]).answering(options, lambda leg: leg.hang_up(486))
+    print("starts", flush=True)
+    await endpoint.start()
+    await asyncio.to_thread(sys.stdin.read)
+    await endpoint.stop()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+def test_nobody_is_told_while_it_starts_that_there_is_no_such_user(engine: EngineName) -> None:
+    """A proxy would believe it; 503 has it try another, or later (RFC 3261 §21.5.4)."""
+    with RawPhone(0) as raw:
+        port, body = raw.sip_port, raw.sdp()
+    flood = Flood(port, "127.0.0.1", bodies=[body])
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTING, engine, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as starting:
+        assert starting.stdout is not None
+        assert starting.stdout.readline() == b"starts\n"
+        flood.run(600, per_s=600)
+    flood.close()
+    assert flood.answers[486]  # it has started
+    assert set(flood.answers) <= {486, 503}
 
 
 def test_a_call_is_cancelled_before_its_answer(agent: Phone, caller: RawPhone) -> None:

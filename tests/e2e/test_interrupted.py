@@ -131,6 +131,7 @@ def test_a_second_one_leaves_at_once_and_leaves_nobody_behind(tmp_path: Path, la
         assert "once more" in run.stderr.readline()
         os.killpg(run.pid, signal.SIGINT)
         assert run.wait(WAIT_S) == 130
+        assert not run.stderr.read(), "until the last of its processes has gone"
         assert not (tmp_path / "out/latest").exists()
         deadline = time.monotonic() + WAIT_S
         while any(Path(f"/proc/{child}").exists() for child in children):

@@ -125,14 +125,18 @@ class Stack:
         host = self.options.listen_host
         self.port = self.options.port or _free_port(host)
         _check(host, self.options.port or self.port)
+        bound = _Bound(self._stand_before)
+        self.runtime._ready = bound  # noqa: SLF001 - nothing else comes before the first message
         try:
             await self.runtime.start(self._config(host))
         except BaresipError as error:
             raise SipError(f"baresip did not start: {error}") from None
+        if bound.error is not None:
+            await self.runtime.close()
+            raise bound.error
         set_sink: Any = _events.set_sink  # it has no types
         self._forward = set_sink(None)
         set_sink(self._on_native)
-        await self.ask(self._stand_before)
         self.pacer = Pacer(threading.RLock(), lambda: None)
         return self.port
 
@@ -299,6 +303,9 @@ class Stack:
             self._forward(kind, handle, payload)
 
     def _stand_before(self) -> None:
+        """Whoever calls before that is told by the stack that there is nobody."""
+        if self.runtime._init_err:  # noqa: SLF001 - there is no stack to stand before
+            return
         self.library.listen(self._requests, requests=True)
         self.library.listen(self._requests, requests=False)
         self.library.sip_set_trace_handler(self.library.uag_sip(), self._trace)
@@ -381,6 +388,23 @@ class Stack:
         if status:
             self.library.refuse(message, status, reason, headers)
         return True
+
+
+class _Bound(threading.Event):
+    """The bindings' sign, on the stack's thread, that it has bound its port, and reads next."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        super().__init__()
+        self.error: Exception | None = None
+        self._before = before
+
+    def set(self) -> None:
+        """Do first what comes before the first message; what it raised is in `error`."""
+        try:
+            self._before()
+        except Exception as error:  # what is raised here would be lost in the stack's thread
+            self.error = error
+        super().set()
 
 
 def _note(notes: dict[str, int], call_id: str, number: int) -> None:

@@ -447,6 +447,40 @@ def test_a_name_that_is_nowhere_says_where_it_was_looked_for(
     )
 
 
+@pytest.mark.parametrize("name", ["frist_call", "frist_call.yaml", "scenarios/frist_call.yaml"])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_name_with_a_slip_proposes_the_nearest(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    Path("scenarios/first_call.yaml").write_text(GOOD + STEPS)
+    assert callerside(command, name) == 2
+    told = capsys.readouterr().err
+    assert 'did you mean "first_call"?' in told
+    assert "frist_call.yaml and frist_call.yaml" not in told
+    assert told.count(f"{Path.cwd()}/scenarios") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "does"),
+    [
+        ("codecs-PCMA", "callerside run codecs -k codecs-PCMA"),
+        ("codecs-PCMA-r2", "callerside run codecs -k codecs-PCMA"),
+        ("four-c2", "callerside run four\n"),
+    ],
+)
+def test_the_name_of_a_call_says_what_plays_it(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], name: str, does: str
+) -> None:
+    matrix = "matrix: {caller.codec: [PCMA, PCMU]}\n"
+    Path("scenarios/codecs.yaml").write_text(GOOD + matrix + STEPS)
+    Path("scenarios/four.yaml").write_text(GOOD + "callers: {count: 4}\n" + STEPS)
+    assert callerside("run", name) == 2
+    assert does in capsys.readouterr().err
+    assert callerside("list", "-k", "codecs-PCMA") == 0
+    assert callerside("run", "--lane", "virtual", "-k", "four-c2") == 2
+    assert "four plays all of its calls: -k four" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["", "scenarios/", ".yaml", "a b", "x\x1b[2J"])
 def test_what_is_no_name_is_refused(
     callerside: Callerside, capsys: pytest.CaptureFixture[str], name: str
