@@ -346,23 +346,22 @@ def _head(message: SipMessage) -> list[str]:
 
 
 def _connection(sdp: str) -> str:
-    """Of the audio line, or else of the session."""
-    session, _, audio = sdp.partition("m=audio")
-    for part in (audio.partition("\nm=")[0], session):
-        found = re.search(r"^c=IN IP4 ([^\s/]+)", part, re.MULTILINE)
-        if found:
-            return found[1]
-    return ""
+    """Where the audio is to be sent; empty: it does not say."""
+    return _of_audio(sdp, r"^c=IN IP4 ([^\s/]+)")
 
 
 def _direction(sdp: str) -> str:
-    """Of the audio, as the other side has it (RFC 4566 §6): its line, or else the session's."""
+    """Of the audio, as the other side has it (RFC 4566 §6)."""
+    return _of_audio(sdp, r"^a=(sendrecv|sendonly|recvonly|inactive)\s*$") or "sendrecv"
+
+
+def _of_audio(sdp: str, pattern: str) -> str:
+    """What the audio's lines say, or else the session's; empty: neither does."""
     session, _, audio = sdp.partition("m=audio")
     for part in (audio.partition("\nm=")[0], session):
-        found = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)\s*$", part, re.MULTILINE)
-        if found:
+        if found := re.search(pattern, part, re.MULTILINE):
             return found[1]
-    return "sendrecv"
+    return ""
 
 
 def _leads_nowhere(host: str, there: str) -> str:

@@ -11,6 +11,7 @@ from mcp_shop import serving
 from shop_server import JSON, Shop
 
 from callerside.agent.config.settings import Settings
+from callerside.agent.tools import mcp_server
 from callerside.agent.tools.interface import Cancellation, CancelledError, Tool
 from callerside.agent.tools.loader import PythonTool
 from callerside.agent.tools.toolboxes import Toolboxes
@@ -66,8 +67,8 @@ def test_a_coroutine_function_is_stopped() -> None:
     assert STOPPED
 
 
-def box(tools: dict[str, object]) -> dict[str, Tool]:
-    settings = Settings.model_validate({"tools": tools})
+def box(tools: dict[str, object], **limits: int) -> dict[str, Tool]:
+    settings = Settings.model_validate({"tools": tools, "limits": limits})
     return dict(Toolboxes(settings, env={}).for_call(settings))  # type: ignore[arg-type]
 
 
@@ -96,6 +97,20 @@ def test_the_call_of_an_mcp_server_is_stopped_there_too() -> None:
         assert not ok
         assert "nobody waits" in output
         until(lambda: shop.cancelled == ["slow"])
+
+
+def test_the_wait_before_another_call_of_an_mcp_server_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mcp_server, "_RETRY_DELAY_MS", FAR_S * 1000)
+    with serving(McpShop()) as port:
+        server = {"url": f"http://127.0.0.1:{port}/mcp", "allow_private": True, "retries": 1}
+        tool = box({"mcp": {"shop": server}}, tool_ms=4 * FAR_S * 1000)["free"]
+    drops: list[None] = []
+    monkeypatch.setattr(mcp_server.McpServer, "_drop", lambda _: drops.append(None))
+    ok, output = cancelled_amid(tool, lambda: bool(drops), {"table": 1})
+    assert not ok
+    assert "nobody waits" in output
 
 
 def test_what_is_cancelled_before_it_has_begun_does_not_begin() -> None:
