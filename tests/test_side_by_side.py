@@ -35,7 +35,7 @@ def test_noted(number):
     Path(f"{name}-{{number}}.told").write_text(f"{{began_ns}} {{time.monotonic_ns()}} {{who}}")
 """
 FILES = {
-    "test_crash.py": "import os\ndef test_crash(): os.abort()\ndef test_behind(): pass\n",
+    "test_z_crash.py": "import os\ndef test_crash(): os.abort()\ndef test_behind(): pass\n",
     "test_skip.py": "import pytest\ndef test_skip(): pytest.skip('why')\n",
     "test_others.py": NOTES.format(name="others", mark=""),
     "test_lonely.py": NOTES.format(name="lonely", mark="pytestmark = pytest.mark.alone"),
@@ -68,7 +68,7 @@ def test_what_is_red_is_red_all_is_reported_and_who_is_to_be_alone_is(tmp_path: 
     )
     told = done.stdout + done.stderr
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, told
-    assert "crashed while running 'test_crash.py::test_crash'" in told
+    assert "crashed while running 'test_z_crash.py::test_crash'" in told
     assert "skipped where no test may be" in told
     assert "slowest durations" in told
     assert "2 failed, 61 passed" in told  # of the file that crashed the rest, too

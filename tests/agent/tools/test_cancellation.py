@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from agent_rig import until
 from mcp_shop import Shop as McpShop
 from mcp_shop import serving
 from shop_server import JSON, Shop
@@ -20,14 +21,6 @@ FAR_S = 15
 """So long would each of them take."""
 
 
-def until(holds: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if holds():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never came")
-
-
 def cancelled_amid(
     tool: Tool, begun: Callable[[], bool], arguments: dict[str, object] | None = None
 ) -> tuple[bool, str]:
@@ -38,7 +31,7 @@ def cancelled_amid(
         target=lambda: results.append(tool.run(arguments or {}, "", cancellation))
     )
     running.start()
-    until(begun)
+    until(begun, "it has begun")
     cancelled_s = time.monotonic()
     cancellation.cancel()
     running.join(FAR_S)
@@ -96,7 +89,7 @@ def test_the_call_of_an_mcp_server_is_stopped_there_too() -> None:
         ok, output = cancelled_amid(tool, lambda: bool(shop.asked), {"seconds": FAR_S})
         assert not ok
         assert "nobody waits" in output
-        until(lambda: shop.cancelled == ["slow"])
+        until(lambda: shop.cancelled == ["slow"], "the server stopped it")
 
 
 def test_the_wait_before_another_call_of_an_mcp_server_is_stopped(

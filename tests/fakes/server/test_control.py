@@ -98,6 +98,7 @@ async def test_sound_is_counted_and_not_kept() -> None:
         ]
         await ask(socket)
         deltas = control.journal.search(Search(type="response.output_audio.delta"))
+        assert deltas
         assert all(set(delta.event["delta"]) == {"bytes"} for delta in deltas)
 
 
@@ -300,7 +301,5 @@ def test_one_session_with_very_quick_deltas_leaves_others_their_turn() -> None:
     sent = [one for one in client.effects[before:] if isinstance(one, SendEvent)]
     assert 0 < len(sent) <= 256
     assert client._timers[name] <= client.now_ns, "the rest is due at once"
-    client.wait(0)
-    assert client.types[-1] != "response.done" or len(client.events) > 256
     client.wait(1000)
     assert client.types.count("response.done") == 1
