@@ -46,9 +46,6 @@ from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.steps import Vanish
 
-FIRST = "1"
-"""Of several caller's processes; it registers for all."""
-
 UNANSWERED_S = 66.0
 """How long PJSUA2 keeps the place of a call that nobody answers any more: 32 s for a missing ACK,
 and 32 s more for the BYE (RFC 3261: timers H and F)."""
@@ -106,10 +103,10 @@ class SipLane:
         needed = _places_of_kinds(planned_calls, calls_at_once)
         count = -(-needed.pop("", 0) // self._places)
         shared = self._agent("", "", count) if calls_a_worker and count else None
-        self._pairs = [
-            self._pair(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
-            for number in range(count)
-        ]
+        self._pairs: list[ProcessPair] = []
+        for number in range(count):
+            name = str(number + 1) if count > 1 else ""
+            self._pairs.append(self._pair(name, on_phase, agent=shared, worker=number))
         for kind, places in sorted(needed.items()):
             for number in range(-(-places // self._places)):
                 name = f"-{kind}{number + 1}" if number else f"-{kind}"
@@ -125,8 +122,8 @@ class SipLane:
         worker: int = 0,
     ) -> ProcessPair:
         account = self._account
-        if account is not None and name:
-            account = replace(account, registers=name == FIRST)
+        if account is not None and self._pairs:  # the first, of whatever kind, registers for all
+            account = replace(account, registers=False)
         return ProcessPair(
             name,
             self._work / "logs",
