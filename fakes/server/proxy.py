@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ _MAX_MESSAGE_BYTES = 2**26
 _CONNECT_LIMIT_S = 20
 _PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-Safety-Identifier")
 _WHOSE = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
+_WHOSE_PROTOCOLS = ("openai-insecure-api-key", "openai-organization", "openai-project")
 _BETA = "OpenAI-Beta"
 _KEY = "OPENAI_API_KEY"
 _MAX_QUOTED_CHARS = 200  # of what a stranger wrote
@@ -342,12 +344,13 @@ def _secrets_of(upstream: ClientConnection) -> list[str]:
     said = [value for given in headers for name in _WHOSE for value in given.get_all(name)]
     # A browser's: `openai-insecure-api-key.KEY`, `openai-project.ID`.
     said += [
-        part.strip().partition(".")[2]
+        whose
         for given in headers
         for value in given.get_all("Sec-WebSocket-Protocol")
-        for part in value.split(",")
+        for kind, _, whose in (part.strip().partition(".") for part in value.split(","))
+        if kind in _WHOSE_PROTOCOLS
     ]
-    return [text.removeprefix("Bearer ").strip() for text in said]
+    return [re.sub(r"^bearer\s+", "", text, flags=re.IGNORECASE).strip() for text in said]
 
 
 class _ConnectThereOnly(connect):

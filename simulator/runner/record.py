@@ -24,7 +24,7 @@ from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.config import Upstream
 from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.runner.plan import plan
-from callerside.simulator.runner.run import RunError, begin_run, choose
+from callerside.simulator.runner.run import RunError, begin_run, choose, see_that_engines_can
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.suite import SUITE_FILE, load_suite
@@ -77,6 +77,8 @@ def record(options: RecordOptions, on_phase: Callable[[str, str], None]) -> Reco
     recording, target = beside(scenario)
     before = _before(options, recording, target)
     _see_that_it_can_be_reached(options)
+    see_that_engines_can(options.engine, None, [scenario])
+    _with_realtime(scenario, "")  # whatever is in the way of that is in the way of a call
     planned = plan([scenario], repeat=1, seed=0)
     directory = begin_run(options.out).directory
     try:
@@ -101,8 +103,11 @@ def record(options: RecordOptions, on_phase: Callable[[str, str], None]) -> Reco
             sessions=sessions,
             changes=(),
         )
-    now = read_recording(raw)
-    text = _scenario_text(scenario, now, raw)
+    try:
+        now = read_recording(raw)
+        text = _scenario_text(scenario, now, raw)
+    except RecordingError as error:
+        raise RunError(str(error)) from None
     write_atomically(recording, raw.read_bytes())
     write_atomically(target, text.encode())
     changes = () if before is None else tuple(differences(before, now))
@@ -197,7 +202,11 @@ def _scenario_text(scenario: Scenario, recording: Recording, path: Path) -> str:
         f"# As {source} said it at {recording.header.recorded_at};\n"
         f"# `callerside record {scenario.name} --upstream URL --refresh` writes this file anew.\n"
     )
-    return replace_section(scenario.text, "realtime", note + said)
+    return _with_realtime(scenario, note + said)
+
+
+def _with_realtime(scenario: Scenario, section: str) -> str:
+    return replace_section(scenario.text, "realtime", section)
 
 
 def _over_suite(script: dict[str, Any], scenario: Scenario) -> dict[str, Any]:

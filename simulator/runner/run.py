@@ -157,7 +157,7 @@ async def run(options: RunOptions, console: Console) -> Run:
     except PlanError as error:
         raise RunError(str(error)) from None
     if options.lane == "sip":
-        _see_that_engines_can(options, chosen)
+        see_that_engines_can(options.engine, options.caller_engine, chosen)
     if options.agent_uri is not None:
         _see_that_it_can_be_dialled(options.agent_uri, options.account, chosen)
     done = begin_run(options.out)
@@ -172,9 +172,16 @@ async def run(options: RunOptions, console: Console) -> Run:
     return done
 
 
-def _see_that_engines_can(options: RunOptions, chosen: Sequence[Scenario]) -> None:
+def see_that_engines_can(
+    engine: EngineChoice, caller_engine: EngineChoice | None, chosen: Sequence[Scenario]
+) -> None:
+    """Look before anything is played; `caller_engine`: None: the agent's.
+
+    Raises:
+        RunError: an engine is not here, or cannot do what a scenario asks of it.
+    """
     try:
-        agent, caller = resolve(options.engine), resolve(options.caller_engine or options.engine)
+        agent, caller = resolve(engine), resolve(caller_engine or engine)
     except EngineUnavailableError as error:
         raise RunError(str(error)) from None
     problems = list(missing(chosen, agent=agent, caller=caller))
