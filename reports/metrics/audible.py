@@ -1,7 +1,7 @@
 """What was audible when: a call's recording as sounds on the timeline's clock."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
@@ -76,6 +76,8 @@ class AudibleSegments:
     beep: Sound | None
     """The connection beep: the first tone, if nothing was said before it."""
     said: list[Utterance]
+    detected: Mapping[int, list[Sound]] = field(default_factory=dict)
+    """What the detector hears in a channel, whatever else is known of it; where it has listened."""
 
 
 def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegments:
@@ -86,17 +88,18 @@ def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegm
         answers: what is known of the agent's answers from what the server sent of them, in order;
             what is heard as energy counts beside them, where it is not they, nor the caller's echo.
     """
-    known = _known_mouth(evidence)
-    mouth = detected(evidence, MOUTH) if known is None else known
-    if evidence.info.lane == "recording":  # whose caller may hear the agent by a loudspeaker
-        agent = detected(evidence, EAR)
-        mouth = [one for one in mouth if not _is_echo(evidence, one, agent, of=EAR)]
     heard = detected(evidence, EAR)
+    listened = {EAR: heard}
+    mouth = _known_mouth(evidence)
+    if mouth is None:
+        mouth = listened[MOUTH] = detected(evidence, MOUTH)
+    if evidence.info.lane == "recording":  # whose caller may hear the agent by a loudspeaker
+        mouth = [one for one in mouth if not _is_echo(evidence, one, heard, of=EAR)]
     beep = _beep(heard)
     ear = sorted(
         [*answers, *_beside(evidence, heard, answers, mouth)], key=lambda sound: sound.start_ns
     )
-    return AudibleSegments(mouth, ear, beep, _turns(_said(evidence, mouth)))
+    return AudibleSegments(mouth, ear, beep, _turns(_said(evidence, mouth)), listened)
 
 
 def _beep(heard: list[Sound]) -> Sound | None:
