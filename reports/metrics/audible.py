@@ -280,8 +280,11 @@ def detected(evidence: CallEvidence, channel: int) -> list[Sound]:
     if not evidence.recorded:
         return []
     here, there = evidence.channel(channel), evidence.channel(EAR if channel == MOUTH else MOUTH)
-    heard = without_echo(here, there, evidence.rate_hz)
-    return [_by_energy(evidence, one) for one in segments(heard, evidence.rate_hz)]
+    alone = without_echo(here, there, evidence.rate_hz)
+    heard = evidence.heard.get(channel) if alone is here else None
+    if heard is None:
+        heard = segments(alone, evidence.rate_hz)
+    return [_by_energy(evidence, one) for one in heard]
 
 
 def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from synthetic_call import RATE_HZ, SyntheticCall, TurnTruth
 
 from callerside.reports.evidence import CallEvidence, RecordingInfo
+from callerside.reports.hearing import retrospect
 from callerside.simulator.cli.main import main
 
 Sound = NDArray[Any]
@@ -95,6 +96,20 @@ def test_the_callers_channel_is_guessed_told_or_said(tmp_path: Path) -> None:
     _, wrong = report(tmp_path, swapped, "--caller", "left")
     assert told(tmp_path, "a").told[0] == "the caller is left, as was said"
     assert values(wrong, "turn_ms") != values(guessed, "turn_ms")
+
+
+def test_each_channel_is_listened_to_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is most of what an hour takes, and was done up to four times."""
+    listened: list[int] = []
+    spoken = retrospect.spoken
+
+    def counted(samples: NDArray[np.int16], rate_hz: int, **how: Any) -> Any:
+        listened.append(samples.size)
+        return spoken(samples, rate_hz, **how)
+
+    monkeypatch.setattr(retrospect, "spoken", counted)
+    report(tmp_path, write(tmp_path / "call.wav", made().recording))
+    assert len(listened) == 2
 
 
 def test_where_nothing_tells_who_calls_nothing_that_hangs_on_it_is_measured(tmp_path: Path) -> None:
