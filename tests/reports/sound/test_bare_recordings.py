@@ -112,7 +112,9 @@ def test_each_channel_is_listened_to_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(listened) == 2
 
 
-def test_where_nothing_tells_who_calls_nothing_that_hangs_on_it_is_measured(tmp_path: Path) -> None:
+def test_where_nothing_tells_who_calls_nothing_that_hangs_on_it_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two who speak alike, at the same time."""
     evidence = made()
     one = evidence.recording[:, 0]
@@ -124,6 +126,7 @@ def test_where_nothing_tells_who_calls_nothing_that_hangs_on_it_is_measured(tmp_
     assert code == 0
     assert values(data, "turn_ms") == []
     assert "say which with --caller left" in told(tmp_path, "a").told[0]
+    assert "say which with --caller left" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("channels", [1, 2])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from synthetic_call import speech
 
 from callerside.audio import to_samples
 from callerside.reports.evidence import load_evidence
@@ -180,6 +181,7 @@ def test_keys_in_the_sound_are_pressed(played: Path, tmp_path: Path) -> None:
         (["silent.wav", "--caller", "left"], "nobody speaks in it"),
         (["there.wav", "--caller", "left"], "there is one already"),
         (["there.wav", "--name", "a/b"], "is no name"),
+        (["silent.wav", "--caller", "left", "--from", "00:30"], "it ends after 1.0 s"),
     ],
 )
 def test_what_no_scenario_can_be_made_of_is_said(
@@ -196,6 +198,21 @@ def test_what_no_scenario_can_be_made_of_is_said(
     assert code == 2
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "there").exists()
+
+
+def test_a_scenario_of_a_caller_who_is_guessed_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = speech(1500, 3)
+    silence = np.zeros(said.size, np.int16)
+    both = np.stack([np.tile(said, 3), np.tile(said[::-1], 3)], axis=1)
+    both[: said.size, 1] = both[-said.size :, 0] = silence
+    soundfile.write(tmp_path / "call.wav", both, 8000)
+    given = ["scenario", str(tmp_path / "call.wav"), "--folder", str(tmp_path)]
+    assert main([*given, "--name", "guessed"]) == 0
+    assert "say which with --caller left or --caller right" in capsys.readouterr().err
+    assert main([*given, "--name", "said", "--caller", "left"]) == 0
+    assert "--caller" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["soon", "-1", "1:xx", "25:00:00"])
