@@ -203,10 +203,7 @@ def test_what_no_scenario_can_be_made_of_is_said(
 def test_a_scenario_of_a_caller_who_is_guessed_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = speech(1500, 3)
-    silence = np.zeros(said.size, np.int16)
-    both = np.stack([np.tile(said, 3), np.tile(said[::-1], 3)], axis=1)
-    both[: said.size, 1] = both[-said.size :, 0] = silence
+    both = np.pad(np.stack([speech(1500, 3), speech(1500, 4)], axis=1), ((8000, 8000), (0, 0)))
     soundfile.write(tmp_path / "call.wav", both, 8000)
     given = ["scenario", str(tmp_path / "call.wav"), "--folder", str(tmp_path)]
     assert main([*given, "--name", "guessed"]) == 0
