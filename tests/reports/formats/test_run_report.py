@@ -366,6 +366,21 @@ def test_a_call_of_which_no_limit_came_to_be_measured_has_kept_none(
     assert (case.find("skipped") is not None) == (behaviour == "failed")
 
 
+def test_a_call_of_which_no_limit_came_to_be_measured_is_not_measured(tmp_path: Path) -> None:
+    """Right as it was, it has kept no budget: who leaves before the answer is held to none."""
+    call = SyntheticCall(name="left").build()
+    calls = write_run(tmp_path, INFO, [CallEvidence(info=call.info, marks=call.marks[:1])])
+    (row,) = json.loads((tmp_path / "results.json").read_text())["scenarios"]
+    why = "nothing that has a limit came to be measured"
+    assert (row["behaviour"]["verdict"], row["verdict"]) == ("passed", "not measured")
+    assert row["timing"] == {"verdict": "not measured", "detail": f"not measured: {why}"}
+    assert INFO.outcome(calls).exit_code == 2
+    assert INFO.outcome(calls).why[0].endswith(f"75% must be: left ({why})")
+    fine = [judge_call(SyntheticCall(name=name).build()) for name in "abc"]
+    assert INFO.outcome([*calls, *fine]).exit_code == 0
+    assert replace(INFO, strict=True).outcome([*calls, *fine]).exit_code == 2
+
+
 def test_one_call_that_nothing_was_held_to_is_told_once(tmp_path: Path) -> None:
     info = {"limits": {"barge_in_stop_ms": 300}, "own_limits": ["barge_in_stop_ms"]}
     info["should_yield"] = ["barge_in_stop_ms"]
