@@ -10,6 +10,7 @@ from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import TIMELINE, CallEvidence, load_evidence, save_evidence
 from callerside.reports.formats.junit import junit
 from callerside.reports.formats.markdown import markdown
+from callerside.reports.metrics.answers import answers_of
 from callerside.reports.pages import html
 from callerside.reports.verdict.baselines import load_results, previous_run
 from callerside.reports.verdict.call_result import CallResult, judge_call, judge_together
@@ -93,7 +94,9 @@ def write_page(directory: Path, info: RunInfo, call: CallResult, *, counts: bool
     `counts`: whether it is the call's last attempt, whose directory is the call's own.
     """
     if call.evidence.outlined:
-        call = replace(call, evidence=load_evidence(directory))
+        evidence = load_evidence(directory)
+        measured = replace(call.measured, answers=answers_of(evidence))
+        call = replace(call, evidence=evidence, measured=measured)
     write_atomically(directory / "call.html", html.call_page(info, call, counts=counts).encode())
 
 

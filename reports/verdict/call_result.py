@@ -66,6 +66,14 @@ class CallResult:
     earlier: tuple["CallResult", ...] = ()
     """The attempts before this one, the first one first."""
 
+    def outline(self) -> "CallResult":
+        """What a run still has to know of it: no sound, neither heard nor sent, and few marks."""
+        return replace(
+            self,
+            evidence=self.evidence.outline(),
+            measured=replace(self.measured, answers=[]),
+        )
+
     @property
     def slug(self) -> str:
         """The name of the call's directory."""
