@@ -6,9 +6,11 @@ says holds for them, too.
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import resource_tracker
@@ -24,7 +26,7 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that import nothing from the working directory that is somewhere else as well."""
     with _working_directory_last(), _signals_left_to_the_run():
         resource_tracker.ensure_running()  # a process, too, that would be started by the way
-    return ProcessPoolExecutor(workers, mp_context=_Context())
+    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_end_with_parent)
 
 
 def copies(workers: int) -> ProcessPoolExecutor:
@@ -35,13 +37,25 @@ def copies(workers: int) -> ProcessPoolExecutor:
     """
     if len([*Path("/proc/self/task").iterdir()]) > 1:
         return process_pool(workers)
-    pool = ProcessPoolExecutor(workers, mp_context=_CopyingContext())
+    pool = ProcessPoolExecutor(workers, mp_context=_CopyingContext(), initializer=_end_with_parent)
     pool.submit(_nothing)  # all of them are copied with the first work, before the pool's thread is
     return pool
 
 
 def _nothing() -> None:
     pass
+
+
+def _end_with_parent() -> None:
+    """Not to wait for ever for work of a process that was killed."""
+    threading.Thread(target=_end_when_it_has, name="parent", daemon=True).start()
+
+
+def _end_when_it_has() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 class _Copy(ForkProcess):
