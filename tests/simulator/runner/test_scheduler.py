@@ -86,7 +86,8 @@ class Machine:
                 margin=-50.0,
             )
         ]
-        scripted, beyond = ("passed", late) if verdict == "late" else (verdict, [])
+        within = [replace(late[0], verdict="passed", reason=None, margin=50.0)]
+        scripted, judged = ("passed", late) if verdict == "late" else (verdict, within)
         detail = "step 1: expected reply within 50 ms, but nothing"
         info = CallInfo(name=played.planned.name, verdict=cast("Verdict", scripted), detail=detail)
         marks = [
@@ -94,7 +95,7 @@ class Machine:
             caller_mark(100, "step_ended", step=0, ok=False),
             caller_mark(100, "machine_stalled", late_ms=stalled_ms, cpu=0, process=""),
         ]
-        result = replace(judge_call(CallEvidence(info=info, marks=marks)), judged=beyond)
+        result = replace(judge_call(CallEvidence(info=info, marks=marks)), judged=judged)
         return Evaluated(planned=played.planned, sentence="over budget", took_s=1.0, result=result)
 
 
