@@ -10,7 +10,6 @@ from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import TIMELINE, CallEvidence, load_evidence, save_evidence
 from callerside.reports.formats.junit import junit
 from callerside.reports.formats.markdown import markdown
-from callerside.reports.metrics.answers import answers_of
 from callerside.reports.pages import html
 from callerside.reports.verdict.baselines import load_results, previous_run
 from callerside.reports.verdict.call_result import CallResult, judge_call, judge_together
@@ -95,8 +94,7 @@ def write_page(directory: Path, info: RunInfo, call: CallResult, *, counts: bool
     """
     if call.evidence.outlined:
         evidence = load_evidence(directory)
-        measured = replace(call.measured, answers=answers_of(evidence))
-        call = replace(call, evidence=evidence, measured=measured)
+        call = replace(call, evidence=evidence, measured=call.measured.whole(evidence))
     write_atomically(directory / "call.html", html.call_page(info, call, counts=counts).encode())
 
 

@@ -68,11 +68,7 @@ class CallResult:
 
     def outline(self) -> "CallResult":
         """What a run still has to know of it: no sound, neither heard nor sent, and few marks."""
-        return replace(
-            self,
-            evidence=self.evidence.outline(),
-            measured=replace(self.measured, answers=[]),
-        )
+        return replace(self, evidence=self.evidence.outline(), measured=self.measured.outline())
 
     @property
     def slug(self) -> str:
