@@ -16,11 +16,18 @@ from baresip import Event as Told
 
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
-from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
+from callerside.agent.telephony.engine import (
+    Capability,
+    CapabilityError,
+    OnArrival,
+    OnHeard,
+    OnLeft,
+)
 from callerside.agent.telephony.in_dialog import answer_to
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     CallAnswered,
+    CallLeg,
     CallReceived,
     MediaHeld,
     MediaReady,
@@ -119,7 +126,11 @@ class BaresipLeg(Leg):
     def _measured(self) -> RtpMeasured:
         return self._media.measured()
 
-    def transfer(self, uri: str) -> None:
+    def consult(self, uri: str) -> CallLeg:
+        """See `CallLeg.consult`: there is no capability `consults`."""
+        raise CapabilityError("baresip", Capability.CONSULTS, f"a call to {uri}")
+
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:  # noqa: ARG002
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
         if self._is_over:
             return
