@@ -23,7 +23,7 @@ def declarations(settings: ToolSettings) -> list[Declaration]:
     if settings.transfer:
         properties: dict[str, Any] = {"uri": {"type": "string", "enum": list(settings.transfer)}}
         if settings.transfer_kind == "attended":
-            told = "Who calls, and why: whoever answers is told so before the caller is put through."
+            told = "Who calls, and why: whoever answers is told so first."
             properties["reason"] = {"type": "string", "description": told}
         allowed.append(_declare(TRANSFER, "Transfer the caller to somebody else.", properties))
     if settings.send_dtmf:

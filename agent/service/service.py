@@ -319,5 +319,4 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         allowed_peers=tuple(sip.allowed_peers),
         registration=registration,
         outbound_proxy=sip.outbound_proxy or "",
-        consults=any(route.tools.transfer_kind == "attended" for route in settings.routes),
     )

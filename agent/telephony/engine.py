@@ -38,7 +38,6 @@ class Capability(StrEnum):
     REFUSES_WITH_STATUS = "refuses_with_status"
     VANISHES = "vanishes"
     IS_TRANSFERRED = "is_transferred"
-    CONSULTS = "consults"
     DTMF_BY_INFO = "dtmf_by_info"
 
 
@@ -59,7 +58,6 @@ MEANING: Mapping[Capability, str] = {
     Capability.REFUSES_WITH_STATUS: "refusing a call with any status",
     Capability.VANISHES: "leaving a call without a word",
     Capability.IS_TRANSFERRED: "accepting a transfer without a second call",
-    Capability.CONSULTS: "calling somebody on a caller's behalf, for an attended transfer",
     Capability.DTMF_BY_INFO: "key presses by SIP INFO",
 }
 """In words that complete "cannot do: ..."."""
@@ -112,12 +110,15 @@ PROFILES: Mapping[EngineName, Profile] = {
             Capability.NAT_CONTACT,
             Capability.RTCP_REPORTS,
             Capability.SESSION_TIMERS,
-            Capability.CONSULTS,
         },
     ),
 }
 """The better ones first: the order of `auto`."""
 
+
+CALLED_HEADER = "X-Called"
+"""Of the INVITE of a call that is placed on a caller's behalf: the number that the caller called,
+for whoever it is that answers, or passes it on."""
 
 REGISTER_S = 10.0
 """For how long whoever is to place calls waits for the registrar."""
@@ -147,11 +148,8 @@ class CapabilityError(SipError):
 _NEEDED_FOR = {
     "conceal_loss": Capability.CONCEALMENT,
     "public_host": Capability.PUBLIC_CONTACT,
-    "consults": Capability.CONSULTS,
 }
 """What options ask of an engine."""
-_ASKED_BY = {"consults": "tools.transfer_kind: attended"}
-"""Settings, where they have another name."""
 
 
 def check_options(engine: EngineName, options: SipOptions) -> None:
@@ -164,8 +162,7 @@ def check_options(engine: EngineName, options: SipOptions) -> None:
     profile = PROFILES[engine]
     for option, capability in _NEEDED_FOR.items():
         if getattr(options, option) and capability not in profile.capabilities:
-            asked = _ASKED_BY.get(option, f"sip.{option}")
-            raise CapabilityError(engine, capability, asked)
+            raise CapabilityError(engine, capability, f"sip.{option}")
     if options.max_calls > profile.calls_a_process:
         raise SipError(
             f"sip.max_calls: a process of {engine} holds {profile.calls_a_process} calls, not "

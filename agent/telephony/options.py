@@ -124,8 +124,6 @@ class SipOptions:
     """Of who takes calls."""
     outbound_proxy: str = ""
     """`host:port` through which calls go that are placed on a caller's behalf; empty: straight."""
-    consults: bool = False
-    """Whether there may be such calls."""
     account: SipAccount | None = None
     """Of who places calls; None: they are anybody's."""
     user_agent: str = "callerside"

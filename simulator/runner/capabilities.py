@@ -28,8 +28,6 @@ def _needs(
     if scenario.caller.codec == "G722":
         for engine in dict.fromkeys((agent, caller)):
             yield ("caller", "codec"), engine, Capability.G722
-    if scenario.consults:
-        yield ("agent",), agent, Capability.CONSULTS
     if scenario.expects_transfer:
         yield ("steps",), caller, Capability.IS_TRANSFERRED
     for where, step in placed(scenario):

@@ -180,10 +180,6 @@ class SipEndpoint:
             raise SipError("the endpoint is not started")
         return InputQueue(self._loop)
 
-    def consult(self, uri: str, rate_hz: int, user: str) -> SipLeg:
-        """See `LegHost`."""
-        raise SipError("only who takes calls places more on their behalf")
-
     def lets_offer_in(self, sdp: str) -> bool:  # noqa: ARG002 - it was our call
         """See `LegHost`."""
         return True
@@ -385,12 +381,12 @@ class AnsweringEndpoint(SipEndpoint):
                     f"{error.reason}"
                 ) from None
 
-    def consult(self, uri: str, rate_hz: int, user: str) -> SipLeg:
+    def consult(self, uri: str, rate_hz: int, called: str) -> SipLeg:
         """See `LegHost`. It takes one of the places of calls, and waits for none."""
         if self._caller is None:
             self._caller = self._open_account(self.stack.consulting_config(), is_default=False)
         has_room = self.places_taken < self.options.max_calls
-        leg = SipConsultLeg(self, self._caller if has_room else None, uri, rate_hz, user)
+        leg = SipConsultLeg(self, self._caller if has_room else None, uri, rate_hz, called)
         self.legs.append(leg)
         self._lines[leg] = 1
         return leg

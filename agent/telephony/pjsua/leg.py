@@ -12,7 +12,7 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony import dtmf
-from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
+from callerside.agent.telephony.engine import CALLED_HEADER, OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     CallAnswered,
@@ -73,9 +73,6 @@ class LegHost(Protocol):
     def new_input_queue(self) -> InputQueue:
         """A queue of inputs into the endpoint's loop."""
 
-    def consult(self, uri: str, rate_hz: int, user: str) -> "SipLeg":
-        """A second call, from `user`; see `CallLeg.consult`."""
-
     def due_sooner(self) -> None:
         """Something of a leg has come to be due before what was (`SipLeg.due_ns`)."""
 
@@ -116,8 +113,6 @@ class SipLeg(Leg):
             on_missing=host.due_sooner,
         )
         super().__init__(inputs, self._media, rate_hz)
-        self.called = ""
-        """Which of our numbers the call came for."""
         self._call: Call | None = None
         self._rtp = RtpCounter()
         self._stream: Stream | None = None
@@ -145,10 +140,6 @@ class SipLeg(Leg):
         sent = self._attempt("send DTMF", lambda call: call.sendDtmf(parameters))
         if sent and method == "rfc4733":
             self._media.press(len(digits))
-
-    def consult(self, uri: str) -> "SipLeg":
-        """See `CallLeg.consult`."""
-        return self._host.consult(uri, self.sample_rate_hz, self.called)
 
     def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
@@ -324,12 +315,19 @@ class SipLeg(Leg):
         self._host.forget(self)
 
 
+class AnsweringHost(LegHost, Protocol):
+    """What the leg of an incoming call needs of its endpoint besides."""
+
+    def consult(self, uri: str, rate_hz: int, called: str) -> SipLeg:
+        """A second call; see `CallLeg.consult`."""
+
+
 class SipCallLeg(SipLeg):
     """An incoming call: `agent.telephony.interface.CallLeg`. Its first input is `CallReceived`."""
 
     def __init__(
         self,
-        host: LegHost,
+        host: AnsweringHost,
         account: Any,
         call_id: int,
         *,
@@ -338,7 +336,8 @@ class SipCallLeg(SipLeg):
         rate_hz: int,
     ) -> None:
         super().__init__(host, rate_hz)
-        self.called = called
+        self._answering = host
+        self._called = called
         self._call = Call(self, account, call_id)
         self.sip_call_id = str(self._call.getInfo().callIdString)
         self._inputs.post(
@@ -346,6 +345,10 @@ class SipCallLeg(SipLeg):
         )
         self._is_answered = False
         self._is_acknowledged = False
+
+    def consult(self, uri: str) -> CallLeg:
+        """See `CallLeg.consult`."""
+        return self._answering.consult(uri, self.sample_rate_hz, self._called)
 
     def ring(self) -> None:
         """Tell the caller that it rings: trunks watch for that (RFC 6076 §4.3)."""
@@ -382,12 +385,12 @@ class SipConsultLeg(SipLeg):
 
     them: Party = "network"
 
-    def __init__(self, host: LegHost, account: Any, uri: str, rate_hz: int, user: str) -> None:
+    def __init__(self, host: LegHost, account: Any, uri: str, rate_hz: int, called: str) -> None:
         """`account`: None where there is no place for one more call."""
         super().__init__(host, rate_hz)
         self._account = account
         self._uri = uri
-        self._from_user = user
+        self._for_number = called
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.consult`. A URI that cannot be dialled ends the call with status 400."""
@@ -399,7 +402,9 @@ class SipConsultLeg(SipLeg):
             return
         self._call = Call(self, self._account)
         parameters = response(0)
-        parameters.txOption.localUri = own_uri(self._host.options, self._host.stack, self._from_user)
+        header = pjsua2.SipHeader()
+        header.hName, header.hValue = CALLED_HEADER, self._for_number
+        parameters.txOption.headers.append(header)
         try:
             with self._host.operating():
                 self._call.makeCall(self._uri, parameters)
@@ -418,12 +423,6 @@ class SipConsultLeg(SipLeg):
             self._inputs.post(CallProgressed(status=info.lastStatusCode))
         elif info.state == pjsua2.PJSIP_INV_STATE_CONNECTING:
             self._inputs.post(CallAnswered(status=info.lastStatusCode))
-
-
-def own_uri(options: SipOptions, stack: Stack, user: str) -> str:
-    """Who we are, as others may answer to it."""
-    host = options.public_host or options.listen_host
-    return f"sip:{user or 'callerside'}@{host}:{stack.port}"
 
 
 def _audio_in_use(media: Any) -> Any | None:

@@ -1,7 +1,7 @@
 """Whoever the agent calls to hand a caller over: a small SIP telephone of our own, on UDP.
 
 It rings, answers or refuses, and hangs up, as the call's scenario says, and takes whatever RTP
-comes. It knows whose call it is by the user part of From: the number that the caller had called.
+comes. It knows whose call it is by the number that the caller had called, which its INVITE tells.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
+from callerside.agent.telephony.engine import CALLED_HEADER
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.simulator.scenario.model import Target
 
 _HOST = "127.0.0.1"
-_USER = re.compile(r"sips?:([^@;>\s]+)@")
 _CONTACT = re.compile(r"<?(sips?:[^>\s]+)>?")
 _PAYLOADS = re.compile(r"^m=audio \d+ RTP/AVP ([\d ]+)", re.MULTILINE)
 _KNOWN = {"0": "PCMU/8000", "8": "PCMA/8000", "9": "G722/8000"}
@@ -46,6 +46,7 @@ class Targets(asyncio.DatagramProtocol):
     """All of a run's."""
 
     def __init__(self) -> None:
+        """`listening` makes them."""
         self.address = ""
         """`host:port`."""
         self.heard_bytes: dict[str, int] = {}
@@ -62,11 +63,14 @@ class Targets(asyncio.DatagramProtocol):
     async def listening(cls) -> Self:
         """On a free port of loopback."""
         loop = asyncio.get_running_loop()
-        transport, targets = await loop.create_datagram_endpoint(cls, (_HOST, 0))
-        targets._transport = transport
-        host, port = transport.get_extra_info("sockname")
-        targets.address = f"{host}:{port}"
+        _, targets = await loop.create_datagram_endpoint(cls, (_HOST, 0))
         return targets
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        """It is bound."""
+        self._transport = transport
+        host, port = transport.get_extra_info("sockname")
+        self.address = f"{host}:{port}"
 
     def close(self) -> None:
         """Take no more, and leave who is still there."""
@@ -87,12 +91,15 @@ class Targets(asyncio.DatagramProtocol):
         if len(self.messages) < _MOST_CALLS:
             self.messages.append(message)
         call = self._calls.get(message.call_id)
-        if message.begins_call and call is None:
+        if call is not None:
+            self._on_request(call, message, addr)
+        elif message.begins_call:
             self._ring(message, addr)
-        elif call is None:
-            if message.method != "ACK":
-                self._answer(message, addr, 481)
-        elif message.method == "ACK":
+        elif message.method != "ACK":
+            self._answer(message, addr, 481)
+
+    def _on_request(self, call: _Call, message: SipMessage, addr: tuple[str, int]) -> None:
+        if message.method == "ACK":
             self._quiet(call)
             if call.is_up and call.target.hangs_up_after is not None and not call.is_over:
                 self._later(call, call.target.hangs_up_after, lambda: self._hang_up(call))
@@ -108,8 +115,7 @@ class Targets(asyncio.DatagramProtocol):
             self._answer(message, addr, 481)
 
     def _ring(self, invite: SipMessage, peer: tuple[str, int]) -> None:
-        found = _USER.search(invite.header("from"))
-        whose = found[1] if found else ""
+        whose = invite.header(CALLED_HEADER.lower())
         target = self._expected.get(whose)
         if target is None or len(self._calls) >= _MOST_CALLS:
             self._answer(invite, peer, 480, "nobody")

@@ -38,8 +38,8 @@ from callerside.simulator.lanes.virtual.realtime import (
     VirtualRealtimeConnection,
     VirtualRealtimeServer,
 )
-from callerside.simulator.lanes.virtual.trace import Step, TracedMachine
 from callerside.simulator.lanes.virtual.target import answer_as
+from callerside.simulator.lanes.virtual.trace import Step, TracedMachine
 from callerside.simulator.scenario.model import Scenario
 
 _AFTERWARDS_MS = 120_000

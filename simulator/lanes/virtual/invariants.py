@@ -176,19 +176,19 @@ def nothing_after_the_end(traced: TracedCall) -> Iterator[str]:
             ended |= isinstance(effect, events.EmitMark) and effect.fields.get("to") == "ENDED"
 
 
-def _is_aside(response: Any) -> bool:
-    """One that is not the caller's: it is out of band, and runs beside others."""
-    return bool(response) and (response.get("metadata") or {}).get("purpose") == PURPOSE
+def _is_of_briefing(step: Step) -> bool:
+    """Of a response that is not the caller's: it is out of band, and runs beside others."""
+    responses = [event.get("response") for event in (_server_event(step), *_client_events(step))]
+    return any((one.get("metadata") or {}).get("purpose") == PURPOSE for one in responses if one)
 
 
 def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
     """No `response.create` while one runs or is asked for, as far as the agent can know."""
     asked: str | None = None
     running: str | None = None
-    for step in traced.turning_points:
+    steps = (step for step in traced.turning_points if not _is_of_briefing(step))
+    for step in steps:
         event = _server_event(step)
-        if _is_aside(event.get("response")):
-            continue
         if isinstance(step.given, RealtimeConnected):
             asked = running = None
         elif event.get("type") == "response.created":
@@ -202,7 +202,7 @@ def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
             asked = None if step.given.timer == "response" else asked
             running = None if step.given.timer == "response_end" else running
         for sent in _client_events(step):
-            if sent["type"] == "response.create" and not _is_aside(sent["response"]):
+            if sent["type"] == "response.create":
                 if running or asked:
                     what = f"{running} runs" if running else f"{asked} is not answered"
                     yield f"response.create while {what}, at {_ms(step.at_ns)}"

@@ -207,7 +207,8 @@ class VirtualLeg:
     def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         """See `CallLeg.transfer`."""
         if self._state == "up":
-            target = uri if consulted is None else f"{uri}?Replaces=virtual"
+            replaces = "?Replaces=virtual%3Bto-tag%3Dtarget%3Bfrom-tag%3Dagent"
+            target = uri if consulted is None else uri + replaces
             self._send(partial(self._peer.take_transfer, target))
 
     # What arrives from the other end
