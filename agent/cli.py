@@ -9,7 +9,6 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -36,7 +35,8 @@ from callerside.agent.service.run import (
     worker_settings,
 )
 from callerside.agent.service.worker import run_worker
-from callerside.agent.telephony.engines import resolve, sentence
+from callerside.agent.telephony.engine import PROFILES
+from callerside.agent.telephony.engines import TellVersion, resolve, sentence
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.interface import ToolError
 from callerside.announcements import Announcements
@@ -47,16 +47,18 @@ _log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 
-_SERVE_HELP = """\
+_CALLS = " or ".join(f"{one.calls_a_process} with {one.name}" for one in PROFILES.values())
+_SERVE_HELP = f"""\
 Answer calls until SIGTERM or Ctrl-C: then no new calls are taken, and those that are up may finish
 (a second signal ends them at once). SIGHUP reads the settings of calls again.
 
 Prints one line, `ready sip:HOST:PORT`, once calls are answered; logs go to standard error. With
 `--announce` it prints `closed FILE`, too, when the timeline of a call is complete.
 
-A process holds four calls. More of them (`--workers`, or `workers` in the file) take more, each on
-the SIP port after the one before it; `callerside-agent kamailio` makes a proxy's configuration that
-puts one address before them.
+A process holds as many calls as its SIP engine can: {_CALLS}.
+More of them (`--workers`, or `workers` in the file) take more, each on the SIP port after the one
+before it; `callerside-agent kamailio` makes a proxy's configuration that puts one address before
+them.
 
 Settings come from the file and from the environment: CALLERSIDE_SIP__PORT=5070 overrides
 `sip.port`. The API key is OPENAI_API_KEY in the environment, and nowhere else.
@@ -99,19 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OK
 
 
-class _Version(argparse.Action):
-    """Which version this is, and in one sentence which SIP engines it has."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"{parser.prog} {version('callerside')}\n{sentence()}")
-        parser.exit()
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="callerside-agent", description="A telephone voice agent on the OpenAI Realtime API."
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="and the SIP engines here")
+    parser.add_argument("--version", action=TellVersion, nargs=0, help="and the SIP engines here")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",

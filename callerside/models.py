@@ -57,14 +57,14 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
         return {}
     found = {}
     for field, text in pairwise(getattr(definition, "body", ())):
-        match field, text:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(said))),
-            ):
-                found[name] = inspect.cleandoc(said)
-            case _:
-                pass
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        ):
+            found[field.target.id] = inspect.cleandoc(text.value.value)
     return found
 
 

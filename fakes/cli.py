@@ -289,6 +289,11 @@ def _add_record(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--audio-files", action="store_true", help="keep audio in WAV files beside it"
     )
     record.add_argument(
+        "--no-caller-audio",
+        action="store_true",
+        help="leave out the sound that clients send, and keep when they sent it",
+    )
+    record.add_argument(
         "--lend-key",
         action="store_true",
         help="clients that send no key use OPENAI_API_KEY (on loopback only)",
@@ -405,6 +410,7 @@ def _record(arguments: argparse.Namespace) -> int:
             host=arguments.host,
             port=arguments.port,
             audio_files=arguments.audio_files,
+            caller_audio=not arguments.no_caller_audio,
             lend_key=arguments.lend_key,
             origins=arguments.allow_origin,
         )

@@ -209,7 +209,8 @@ def _serve(directory: Path, port: int | None) -> int:
     Raises:
         KeyboardInterrupt: at its end.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT, too: a shell has what it starts in the background ignore it
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         server = PageServer(directory, port or 0)

@@ -12,6 +12,7 @@ page of another site that has found out the port (its `Host` would be that site'
 
 import mimetypes
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -84,7 +85,9 @@ class PageServer(ThreadingHTTPServer):
             self._left.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle of an answer is nothing to speak of."""
+        """A browser that goes away in the middle of an answer is nothing to speak of; else is."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
 
     def server_close(self) -> None:
         """Listen no more; a page that is being written is written to its end."""
@@ -134,15 +137,20 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             self._make(path)
-            if path.name == INDEX:
-                self._send_text(path.read_bytes().replace(UNSERVED, SERVED, 1), with_body=with_body)
-                return
-            with path.open("rb") as file:
-                self._send_file(path, file, with_body=with_body)
-        except FileNotFoundError:
+            file = path.open("rb")
+        except (FileNotFoundError, NotADirectoryError):
             self._say(HTTPStatus.NOT_FOUND, "there is no such file in this report")
         except (StoredError, EvidenceError, TimelineError, BudgetError) as error:
             self._say(HTTPStatus.INTERNAL_SERVER_ERROR, f"this page cannot be made: {error}")
+        except OSError as error:
+            self._say(HTTPStatus.INTERNAL_SERVER_ERROR, f"this file cannot be read: {error}")
+        else:
+            with file:
+                if path.name == INDEX:
+                    page = file.read().replace(UNSERVED, SERVED, 1)
+                    self._send_text(page, with_body=with_body)
+                else:
+                    self._send_file(path, file, with_body=with_body)
 
     def _is_asked_by_its_name(self) -> bool:
         host = self.headers.get("Host", HOST)

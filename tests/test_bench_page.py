@@ -152,6 +152,8 @@ def test_each_benchmark_stands_beside_reference_work(tmp_path: Path) -> None:
             "--benchmark-max-time=0.1", "--benchmark-min-rounds=2", f"--benchmark-json={out}",
         ],
         cwd=Path(__file__).parents[1], check=True, capture_output=True,
+        # of several processes of pytest none measures
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
     )  # fmt: skip
     (one,) = json.loads(out.read_text())["benchmarks"]
     figures = one["extra_info"]

@@ -78,7 +78,8 @@ def _differing(told: Any) -> Iterator[dict[str, Any]]:
                 if here is None or there is None:
                     continue
                 off = [abs(value - truth[metric]) for value in (here, there)]
-                counts["nearer: we" if off[0] < off[1] else "nearer: they"] += 1
+                if off[0] != off[1]:
+                    counts["nearer: we" if off[0] < off[1] else "nearer: they"] += 1
                 if (here <= limit) != (there <= limit):
                     right = (here <= limit) == (truth[metric] <= limit)
                     counts["we right" if right else "they right"] += 1

@@ -355,8 +355,9 @@ class AgentMetrics:
             "callerside_calls_refused",
             "Calls turned away before they had a timeline: 403 `not_allowed`; 420 `replaces` "
             "(nobody takes the place of another call); 486 `full`; 488 `lines` (more than 4 of "
-            "audio, or 15 of media); 503 `draining`, or `closing`: more than about 45 calls a "
-            "second, whose sockets are not closed that fast; 500 `failed` is a fault of ours.",
+            "audio, or 15 of media); 503 `starting`, `draining`, or `closing`: more than about 45 "
+            "calls a second, whose sockets are not closed that fast; 500 `failed` is a fault of "
+            "ours.",
             ["status", "reason"],
             registry=self.registry,
         )

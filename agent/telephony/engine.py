@@ -70,6 +70,8 @@ class Profile:
     name: EngineName
     package: str
     """On PyPI."""
+    works: str
+    """The version of it that this was written for, and is tested with."""
     calls_a_process: int
     """More need more processes."""
     licence: str
@@ -84,6 +86,7 @@ PROFILES: Mapping[EngineName, Profile] = {
     "pjsua2": Profile(
         name="pjsua2",
         package="pjsua2-python",
+        works="2.15.1.post1",
         calls_a_process=4,  # `PJSUA_MAX_CALLS`, as the wheel was compiled
         licence="GPL 2 or later, or a commercial one",
         platforms="Linux x86-64, macOS arm64",
@@ -93,6 +96,7 @@ PROFILES: Mapping[EngineName, Profile] = {
     "baresip": Profile(
         name="baresip",
         package="baresip-python",
+        works="0.5.2a3",
         calls_a_process=12,
         licence="BSD",
         platforms="Linux x86-64 and aarch64",

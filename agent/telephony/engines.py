@@ -3,6 +3,7 @@
 An engine that cannot be used is *unavailable*, for a reason that says what to do about it.
 """
 
+import argparse
 import importlib
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,20 @@ def sentence() -> str:
     return "; ".join([told, *(one.problem for one in found if one.problem)])
 
 
+class TellVersion(argparse.Action):
+    """`--version`: which version a program has, and in one sentence which SIP engines are here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it, and end."""
+        sys.stdout.write(f"{told_version(parser.prog)}\n")
+        parser.exit()
+
+
+def told_version(program: str) -> str:
+    """What a program that carries calls says to `--version`."""
+    return f"{program} {version('callerside')}\n{sentence()}"
+
+
 def resolve(choice: EngineChoice) -> EngineName:
     """The engine of that name; `auto`: the best that can be used.
 
@@ -83,6 +98,12 @@ def _how_to_get(name: EngineName) -> str:
     return f"{name} is not installed (pip install 'callerside[{name}]')"
 
 
+def _said(error: Exception) -> str:
+    if isinstance(error, (ImportError, SipError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
 @cache
 def _look(name: EngineName) -> Found:
     package = PROFILES[name].package
@@ -92,7 +113,8 @@ def _look(name: EngineName) -> Found:
         return Found(name=name, problem=_how_to_get(name))
     try:
         _load(name)
-    except (ImportError, SipError) as error:
-        problem = f"{name} cannot be used: {package} {installed}: {error}"
+    except Exception as error:  # another layout of the package: it fails in a way of its own
+        problem = f"{name} cannot be used: {package} {installed}: {_said(error)}"
+        problem += f"; {package} {PROFILES[name].works} works"
         return Found(name=name, version=installed, problem=problem)
     return Found(name=name, version=installed)

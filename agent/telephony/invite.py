@@ -155,6 +155,16 @@ def held_somewhere(offer: str) -> str:
     )
 
 
+_QUIET = {"sendrecv": "recvonly", "sendonly": "inactive"}
+
+
+def quiet(answer: str) -> str:
+    """An answer of the same length that says that its writer sends nothing (RFC 3264 §8.4)."""
+    return _DIRECTION.sub(
+        lambda said: said[0].replace(said[1], _QUIET.get(said[1], said[1])), answer
+    )
+
+
 def _on_hold(line: str, session: str, somewhere: str) -> str:
     place = line if _SOMEWHERE.search(line) else session
     if _NOWHERE.search(place) is None:
@@ -244,10 +254,19 @@ class Described:
     """As the one who wrote it sees it: sendrecv, sendonly, recvonly, inactive."""
 
     @property
+    def is_nowhere(self) -> bool:
+        """Whether its writer can be sent nothing: a hold, as RFC 2543 §B.5 has it."""
+        return self.host == "0.0.0.0"  # noqa: S104 - that is how it is said
+
+    @property
     def holds(self) -> bool:
         """Whether its writer puts the other side on hold (RFC 3264 §8.4, and RFC 2543's way)."""
-        nowhere = self.host == "0.0.0.0"  # noqa: S104 - that is how it is said
-        return nowhere or self.direction in ("sendonly", "inactive")
+        return self.is_nowhere or self.direction in ("sendonly", "inactive")
+
+    @property
+    def listens(self) -> bool:
+        """Whether its writer wants to be sent audio."""
+        return self.port != 0 and not self.is_nowhere and self.direction in ("sendrecv", "recvonly")
 
 
 def described(description: str, codecs: Sequence[str]) -> Described | None:

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 from callerside.agent.call.builtin_tools import Declaration
 from callerside.agent.config.json_schema import problem_with
 from callerside.agent.config.settings import HttpToolSettings
+from callerside.agent.tools.environment import FromEnvironment
 from callerside.agent.tools.http_client import (
     Request,
     RequestError,
@@ -21,7 +22,7 @@ from callerside.agent.tools.http_client import (
     UnansweredError,
     send,
 )
-from callerside.agent.tools.interface import Cancellation, CancelledError, ToolError
+from callerside.agent.tools.interface import Cancellation, CancelledError, failed
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -72,9 +73,11 @@ class HttpTool:
         self._settings = settings
         self._limit_ms = limit_ms
         self._send = send
-        names = sorted(settings.from_environment)
-        self._secrets = {} if env is None else {one: _secret(name, one, env) for one in names}
-        self._headers = {} if env is None else settings.headers_with(self._secrets)
+        self._secrets, self._headers = FromEnvironment(), {}
+        if env is not None:
+            names = settings.from_environment
+            self._secrets = FromEnvironment.read(f"tools.http.{name}", names, env)
+            self._headers = settings.headers_with(self._secrets)
 
     def run(
         self,
@@ -85,16 +88,16 @@ class HttpTool:
         """See `Tool.run`. The output is the body of an answer with 2xx."""
         problem = problem_with(arguments, self.declaration["parameters"])
         if problem is not None:
-            return _failed(f"wrong arguments: {problem}")
+            return failed(f"wrong arguments: {problem}")
         try:
             request = self._request(arguments, cancellation or Cancellation())
         except ValueError as error:
-            return _failed(f"wrong arguments: {error}")
+            return failed(f"wrong arguments: {error}")
         try:
             ok, output = _told(self._answer(request))
         except (RequestError, CancelledError) as error:
-            ok, output = _failed(str(error))
-        return ok, self._without_secrets(output)
+            ok, output = failed(str(error))
+        return ok, self._secrets.taken_out(output)
 
     def _request(self, arguments: Mapping[str, Any], cancellation: Cancellation) -> Request:
         """The request for a call.
@@ -179,20 +182,6 @@ class HttpTool:
             request = replace(request, url=_redirected(request.url, answer.headers["location"]))
         raise RequestError(f"more than {_MOST_REDIRECTS} redirects")
 
-    def _without_secrets(self, text: str) -> str:
-        for name, value in self._secrets.items():
-            text = text.replace(value, f"[{name}]")
-        return text
-
-
-def _secret(tool: str, name: str, env: Mapping[str, str]) -> str:
-    value = env.get(name, "")
-    if not value:
-        raise ToolError(f"tools.http.{tool}: {name} is not set in the environment")
-    if not (value.isascii() and value.isprintable()) or value != value.strip():
-        raise ToolError(f"tools.http.{tool}: {name} of the environment is no line of ASCII")
-    return value
-
 
 def _redirected(url: str, location: str) -> str:
     try:
@@ -227,12 +216,8 @@ def _told(answer: Response) -> tuple[bool, str]:
         error = f"the server answered {answer.status}"
         return False, json.dumps({"error": error, "body": text[:_MOST_OF_A_REFUSAL]})
     if answer.body and not readable:
-        return _failed(f"the server answered with {content[:100]}: expected text or JSON")
+        return failed(f"the server answered with {content[:100]}: expected text or JSON")
     return True, text or json.dumps({"status": answer.status})
-
-
-def _failed(reason: str) -> tuple[bool, str]:
-    return False, json.dumps({"error": reason})
 
 
 def _as_text(value: Any) -> str:

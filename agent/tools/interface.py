@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,11 @@ Result = TypeVar("Result")
 
 class ToolError(Exception):
     """A function that cannot be offered to a model, or a module without one; says which and why."""
+
+
+def failed(reason: str) -> tuple[bool, str]:
+    """What a run that did not work returns (`Tool.run`)."""
+    return False, json.dumps({"error": reason})
 
 
 class CancelledError(Exception):

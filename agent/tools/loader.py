@@ -23,7 +23,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
 from callerside.agent.call.builtin_tools import HANG_UP, SEND_DTMF, TRANSFER, Declaration
-from callerside.agent.tools.interface import Cancellation, ToolError
+from callerside.agent.tools.interface import Cancellation, ToolError, failed
 
 
 class KeysPressed(str):
@@ -71,7 +71,7 @@ class PythonTool:
         try:
             checked = self._model.model_validate(arguments)
         except ValidationError as error:
-            return False, json.dumps({"error": f"wrong arguments: {_first_problem(error)}"})
+            return failed(f"wrong arguments: {_first_problem(error)}")
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
         values |= {name: KeysPressed(keys) for name in self._for_keys}
         try:
@@ -80,7 +80,7 @@ class PythonTool:
                 result = (cancellation or Cancellation()).run(result)
             return True, result if isinstance(result, str) else json.dumps(result, default=str)
         except (Exception, SystemExit) as error:
-            return False, json.dumps({"error": f"{type(error).__name__}: {error}"})
+            return failed(f"{type(error).__name__}: {error}")
 
 
 def load_tools(module_name: str | None) -> dict[str, PythonTool]:

@@ -22,7 +22,8 @@ import structlog
 from callerside.agent.call.builtin_tools import Declaration
 from callerside.agent.config.json_schema import problem_with
 from callerside.agent.config.settings import McpServerSettings
-from callerside.agent.tools.interface import Cancellation, CancelledError, ToolError
+from callerside.agent.tools.environment import FromEnvironment
+from callerside.agent.tools.interface import Cancellation, CancelledError, ToolError, failed
 
 if TYPE_CHECKING:  # an extra: most agents have none
     from mcp import Client
@@ -59,7 +60,7 @@ class McpServer:
         _needs_package()
         self.name = name
         self._settings = settings
-        self._secrets = {one: _secret(name, one, env) for one in sorted(settings.from_environment)}
+        self._secrets = FromEnvironment.read(f"tools.mcp.{name}", settings.from_environment, env)
         self._loop = _loop()
         self._connecting = asyncio.Lock()
         self._connection: _Connection | None = None
@@ -97,6 +98,9 @@ class McpServer:
         """Call a function, within so long; returns whether it worked, and what the model is told.
 
         One that is not answered is called again, as often as the settings say, if that is harmless.
+
+        Raises:
+            CancelledError: nobody waits for it any more.
         """
         until_s = time.monotonic() + limit_ms / 1000
         left = self._settings.retries if repeatable else 0
@@ -105,17 +109,13 @@ class McpServer:
             try:
                 ok, output = self._attempt(tool, arguments, until_s, cancellation)
                 break
-            except CancelledError as error:
-                return _failed(str(error))
             except _LostError as error:
                 if not left or time.monotonic() + delay_ms / 1000 >= until_s:
-                    ok, output = _failed(f"{self.name}: {error}")
+                    ok, output = failed(f"{self.name}: {error}")
                     break
-                time.sleep(delay_ms / 1000)  # an attempt that is cancelled ends at once
+                cancellation.sleep(delay_ms / 1000)
                 left, delay_ms = left - 1, delay_ms * 2
-        for name, value in self._secrets.items():
-            output = output.replace(value, f"[{name}]")
-        return ok, output
+        return ok, self._secrets.taken_out(output)
 
     def _attempt(
         self, tool: str, arguments: Mapping[str, Any], until_s: float, cancellation: Cancellation
@@ -138,7 +138,7 @@ class McpServer:
             raise _LostError(f"no answer within {limit_s:.3g} s") from None
         except MCPError as error:
             if error.code in (INVALID_PARAMS, METHOD_NOT_FOUND):
-                return _failed(f"{self.name}: {error.message[:_MOST_OF_A_REFUSAL]}")
+                return failed(f"{self.name}: {error.message[:_MOST_OF_A_REFUSAL]}")
             self._drop()
             raise _LostError(error.message[:_MOST_OF_A_REFUSAL]) from None
         except Exception as error:  # the transport's, the system's, or a result that is none
@@ -235,14 +235,17 @@ class McpTool:
         """See `Tool.run`. The output is the text of the result, or what it has as JSON."""
         problem = problem_with(arguments, self.declaration["parameters"])
         if problem is not None:
-            return _failed(f"wrong arguments: {problem}")
-        return self._server.call(
-            self._name,
-            arguments,
-            self._limit_ms,
-            cancellation or Cancellation(),
-            repeatable=self._repeatable,
-        )
+            return failed(f"wrong arguments: {problem}")
+        try:
+            return self._server.call(
+                self._name,
+                arguments,
+                self._limit_ms,
+                cancellation or Cancellation(),
+                repeatable=self._repeatable,
+            )
+        except CancelledError as error:
+            return failed(str(error))
 
 
 class _LostError(Exception):
@@ -355,35 +358,22 @@ def _declaration(server: str, offered: "Offered") -> Declaration:
     }
 
 
-def _secret(server: str, name: str, env: Mapping[str, str]) -> str:
-    value = env.get(name, "")
-    if not value:
-        raise ToolError(f"tools.mcp.{server}: {name} is not set in the environment")
-    if not (value.isascii() and value.isprintable()) or value != value.strip():
-        raise ToolError(f"tools.mcp.{server}: {name} of the environment is no line of ASCII")
-    return value
-
-
 def _told(result: "CallToolResult", most_bytes: int) -> tuple[bool, str]:
     """Whether it is a result, and what the model is told of it."""
     text = "\n".join(_texts(result.content))
     if not text and result.structured_content is not None:
         text = json.dumps(result.structured_content)
     if len(text.encode()) > most_bytes:
-        return _failed(f"an answer of more than {most_bytes} bytes")
+        return failed(f"an answer of more than {most_bytes} bytes")
     if result.is_error:
-        return _failed(text[:_MOST_OF_A_REFUSAL] or "it failed")
+        return failed(text[:_MOST_OF_A_REFUSAL] or "it failed")
     if result.content and not text:
-        return _failed("the answer is no text")
+        return failed("the answer is no text")
     return True, text
 
 
 def _texts(content: Iterable[Any]) -> list[str]:
     return [block.text for block in content if block.type == "text"]
-
-
-def _failed(reason: str) -> tuple[bool, str]:
-    return False, json.dumps({"error": reason})
 
 
 def _why(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import base64
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -32,13 +32,25 @@ AUDIO_FIELDS = {
     "response.output_audio.delta": "delta",
     "response.audio.delta": "delta",
 }
-_SECRET_KEYS = {"authorization", "api_key", "client_secret", "headers"}
-# Keys of the API, and what else stands where a request has its key: it is long, or no mere word.
+_SECRET_KEYS = {
+    "authorization",
+    "api_key",
+    "client_secret",
+    "headers",
+    "openai-organization",
+    "openai-project",
+}
+# Keys of the API, ids of organisations and projects (errors name them), and what else stands where
+# a request has its key: it is long, or no mere word.
 _SECRET_TEXT = re.compile(
     r"\b(?:sk-|ek_)[\w-]{8,}"
+    r"|\b(?:org-|proj_)(?=[A-Za-z]*\d|\w{16})\w{6,}"
     r"|\bBearer\s+(?=[\w.~+/=-]{16}|[^\W\d_]*[\d._~+/=-]\w)[\w.~+/=-]+"
 )
 _REMOVED = "[removed]"
+_SHORTEST_SECRET = 8
+"""Characters of what is removed because a client has sent it as its key: a client of a server that
+needs none may call its key `none`, which is a word of the protocol."""
 _LATEST_S = 1e6
 _KINDS = {str: "a text", bool: "true or false"}
 
@@ -91,12 +103,33 @@ class RecordingWriter:
     only once the writer has been closed.
     """
 
-    def __init__(self, path: Path, header: Header, *, audio_files: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: Header,
+        *,
+        audio_files: bool = False,
+        caller_audio: bool = True,
+        secrets: Collection[str] = (),
+    ) -> None:
         """Begin a recording, in place of any that was there.
+
+        Args:
+            path: the recording.
+            header: its first line.
+            audio_files: keep audio in WAV files.
+            caller_audio: keep what the client's side said; without it only that it did is kept.
+            secrets: texts that are removed wherever they stand, as keys are; of 8 characters at
+                least.
 
         Raises:
             OSError: the file cannot be written.
         """
+        known = [re.escape(one) for one in secrets if len(one) >= _SHORTEST_SECRET]
+        self._secrets = (
+            re.compile("|".join(sorted(known, key=len, reverse=True))) if known else None
+        )
+        self._keeps_caller = caller_audio
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._sounds = SoundWriter(path) if audio_files else None
@@ -123,7 +156,9 @@ class RecordingWriter:
         """Add an event; secrets in it are removed. Nothing happens after `close`."""
         if self._file is None:
             return
-        event = _without_secrets(event)
+        event = _without_secrets(event, self._secrets)
+        if not self._keeps_caller:
+            event = _without_caller(event)
         if self._sounds is not None:
             self._sounds.follow(event)
         name = AUDIO_FIELDS.get(event["type"])
@@ -284,12 +319,28 @@ def _in_line(audio: bytes) -> str:
     return base64.b64encode(audio).decode("ascii")
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(value: Any, known: re.Pattern[str] | None) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: _REMOVED if str(key).lower() in _SECRET_KEYS and part else _without_secrets(part)
+            key: _REMOVED
+            if str(key).lower() in _SECRET_KEYS and part
+            else _without_secrets(part, known)
             for key, part in value.items()
         }
     if isinstance(value, list):
-        return [_without_secrets(part) for part in value]
-    return _SECRET_TEXT.sub(_REMOVED, value) if isinstance(value, str) else value
+        return [_without_secrets(part, known) for part in value]
+    if not isinstance(value, str):
+        return value
+    return _SECRET_TEXT.sub(_REMOVED, value if known is None else known.sub(_REMOVED, value))
+
+
+def _without_caller(value: Any) -> Any:
+    """Without the caller's sound: of appends, and of the items that repeat it."""
+    if isinstance(value, list):
+        return [_without_caller(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: _without_caller(part) for key, part in value.items()}
+    if kept.get("type") in ("input_audio_buffer.append", "input_audio") and "audio" in kept:
+        kept["audio"] = b"" if isinstance(kept["audio"], bytes) else ""
+    return kept

@@ -10,7 +10,14 @@ from websockets.http11 import Request
 
 from callerside.fakes.server.calls import Calls
 from callerside.fakes.server.client_secrets import PREFIX, ClientSecrets, Fields
-from callerside.fakes.server.http import HttpError, HttpRequest, HttpResponse, Routes, json_response
+from callerside.fakes.server.http import (
+    HttpError,
+    HttpRequest,
+    HttpResponse,
+    Routes,
+    check_local,
+    json_response,
+)
 from callerside.fakes.session.refusals import RequestError
 
 _BASE = r"/(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99}/)?v1/realtime"
@@ -24,8 +31,14 @@ Asked = Mapping[str, Any]
 class RealtimeApi:
     """The secrets and calls of one server."""
 
-    def __init__(self, routes: Routes, on_call_over: Callable[[str], None]) -> None:
-        """`on_call_over` is called with the id of a call that has ended."""
+    def __init__(self, routes: Routes, on_call_over: Callable[[str], None], *, rings: bool) -> None:
+        """Serve them.
+
+        Args:
+            routes: where.
+            on_call_over: called with the id of a call that has ended.
+            rings: whether tests on this machine may let calls ring.
+        """
         self.secrets = ClientSecrets(random.Random())  # keys: not from anybody's seed
         self.calls = Calls(random.Random(), on_call_over)
         calls = self.calls
@@ -44,10 +57,15 @@ class RealtimeApi:
                 f"{_BASE}/calls/(?P<id>[^/]+)/hangup",
                 lambda _, match: calls.hang_up(match["id"]),
             ),
+        ):
+            routes.add(method, path, _served(work, self._check_key))
+        if not rings:
+            return
+        for method, path, work in (
             ("POST", "/control/calls", lambda asked, _: calls.ring(asked, int(time.time()))),
             ("GET", "/control/calls/(?P<id>[^/]+)", lambda _, match: calls.state(match["id"])),
         ):
-            routes.add(method, path, _served(work, self._check_key))
+            routes.add(method, path, _served(work, check_local))
 
     def session_of(self, request: Request, call_id: str | None) -> Fields | None:
         """The session that a handshake's key or call opens; None if any.

@@ -65,7 +65,7 @@ class Control:
     """What is known of a server's sessions, and what is to become of them."""
 
     def __init__(
-        self, new_journal: Callable[[], Journal], reset: Callable[[], Awaitable[None]]
+        self, new_journal: Callable[[], Journal], reset: Callable[[], Awaitable[object]]
     ) -> None:
         """`reset` ends every session, and has the server count them from 1 again."""
         self._new_journal = new_journal
@@ -145,10 +145,12 @@ class Control:
 
     async def reset(self) -> None:
         """End every session, and forget what has happened and what was to come."""
-        await self._reset()
+        # Before anybody is waited for: who connects again meanwhile is a new first session.
+        ended = self._reset()
         self._open.clear()
         self._for_next.clear()
         self.journal = self._new_journal()
+        await ended
 
     def _chosen(self, number: int | None) -> OpenSession:
         if number is None:

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from callerside.fakes.script.model import Script
-from callerside.fakes.server.addresses import is_loopback, parts_of
 from callerside.fakes.server.control import LONGEST_WAIT_S, Control, ControlError
 from callerside.fakes.server.http import (
     HttpError,
     HttpRequest,
     HttpResponse,
     Routes,
+    check_local,
     json_response,
 )
 from callerside.fakes.server.journal import Search, Sender, TooManyWaitError
@@ -140,9 +140,7 @@ def _check(request: HttpRequest, known: tuple[str, ...]) -> Mapping[str, str]:
         HttpError: it comes by a name that is not this machine's (DNS rebinding), or asks for what
             is not known.
     """
-    host = request.headers.get("Host", "")
-    if not is_loopback(parts_of(f"//{host}").hostname or ""):
-        raise HttpError(403, f"control is for this machine alone, not for {host[:100]!a}")
+    check_local(request)
     for name in request.query:
         if name not in known:
             expected = f"; expected {', '.join(known)}" if known else ""

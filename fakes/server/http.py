@@ -16,10 +16,12 @@ from http.client import HTTPException, HTTPMessage, parse_headers
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from callerside.fakes.server.addresses import parts_of
+from callerside.fakes.server.addresses import is_loopback, parts_of
 
 MOST_HEAD_BYTES = 2**16
 MOST_BODY_BYTES = 2**20
+_READ_LIMIT_S = 10.0
+"""For who has asked to take the answer."""
 _END_OF_HEAD = b"\r\n\r\n"
 
 log = logging.getLogger("callerside.fakes.server.server")
@@ -123,7 +125,8 @@ class Routes:
             self._check_origin(request)
             return await self._handle(request)
         except HttpError as error:
-            log.warning("refused %s %s: %s", request.method, request.path, error)
+            asked = ascii(f"{request.method} {request.path}"[:200])
+            log.warning("refused %s: %s", asked, error)
             return error.response
         except Exception:
             log.exception("a request has failed: please report it")
@@ -203,6 +206,17 @@ class Exchange:
         self.request = HttpRequest(words[0], unquote(parts.path), headers, query)
 
 
+def check_local(request: HttpRequest) -> None:
+    """Let nobody control a server on this machine by another name: DNS may lead pages here.
+
+    Raises:
+        HttpError: it comes by a name that is not this machine's.
+    """
+    host = request.headers.get("Host", "")
+    if not is_loopback(parts_of(f"//{host}").hostname or ""):
+        raise HttpError(403, f"control is for this machine alone, not for {host[:100]!a}")
+
+
 def _length(headers: HTTPMessage) -> int:
     if headers.get("Transfer-Encoding"):
         raise HttpError(411, "Send the body with a Content-Length.")
@@ -225,3 +239,5 @@ async def exchange(request: HttpRequest, routes: Routes, transport: asyncio.Tran
     if not transport.is_closing():
         transport.write(response.encode())
         transport.close()
+        # What nobody reads is not kept for ever.
+        asyncio.get_running_loop().call_later(_READ_LIMIT_S, transport.abort)

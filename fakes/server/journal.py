@@ -6,7 +6,7 @@ is not kept, only how much of it there was; appends one after another are one en
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -260,14 +260,15 @@ def _without_sound(value: Any) -> Any:
 
 def _chars(value: Any) -> int:
     """About how much memory something takes; anything takes a little."""
-    if isinstance(value, str):
-        return 8 + len(value)
-    inner: Iterable[Any] = ()
-    if isinstance(value, Mapping):
-        inner = (*value, *value.values())
-    elif isinstance(value, list | tuple):
-        inner = value
-    return 8 + sum(map(_chars, inner))
+    match value:
+        case str():
+            return 8 + len(value)
+        case Mapping():
+            return 8 + sum(map(_chars, (*value, *value.values())))
+        case list() | tuple():
+            return 8 + sum(map(_chars, value))
+        case _:
+            return 8
 
 
 def _holds(value: Any, wanted: Any) -> bool:

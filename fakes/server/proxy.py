@@ -15,11 +15,11 @@ import contextlib
 import json
 import logging
 import os
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,13 +34,15 @@ from websockets.typing import Subprotocol
 
 from callerside.fakes.recording.audio_files import Sender
 from callerside.fakes.recording.format import Header, RecordingWriter
-from callerside.fakes.server.addresses import in_url, parts_of
+from callerside.fakes.server.addresses import in_url, is_loopback, parts_of
 from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.codec import audio_as_bytes
 
 _MAX_MESSAGE_BYTES = 2**26
 _CONNECT_LIMIT_S = 20
 _PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-Safety-Identifier")
+_WHOSE = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
+_WHOSE_PROTOCOLS = ("openai-insecure-api-key", "openai-organization", "openai-project")
 _BETA = "OpenAI-Beta"
 _KEY = "OPENAI_API_KEY"
 _MAX_QUOTED_CHARS = 200  # of what a stranger wrote
@@ -64,6 +66,7 @@ class RecordingProxy:
         host: str = "127.0.0.1",
         port: int = 0,
         audio_files: bool = False,
+        caller_audio: bool = True,
         lend_key: bool = False,
         origins: Sequence[str] = (),
     ) -> None:
@@ -75,13 +78,14 @@ class RecordingProxy:
             host: address to listen on.
             port: 0 is any that is free.
             audio_files: keep audio in WAV files beside the recording.
+            caller_audio: keep the sound that clients send; without it only when they sent some.
             lend_key: a client without a key of its own uses `OPENAI_API_KEY` of the environment.
             origins: web pages that may connect, as a browser names them: `http://localhost:3000`.
 
         Raises:
             ValueError: a key would be lent to whoever reaches this host.
         """
-        if lend_key and not _is_loopback(host):
+        if lend_key and not is_loopback(host):
             raise ValueError(
                 f"a key is lent on loopback only: whoever reaches {host} could use it; listen on "
                 "127.0.0.1, or let clients send keys of their own"
@@ -91,6 +95,7 @@ class RecordingProxy:
         self._host = host
         self._port = port
         self._audio_files = audio_files
+        self._caller_audio = caller_audio
         self._lends_key = lend_key
         self._origins = frozenset(origins)
         self._server: Server | None = None
@@ -229,7 +234,13 @@ class RecordingProxy:
             source=urlsplit(self._upstream).hostname or "",
         )
         path = self._next_path()
-        recorder = SessionRecorder(path, header, audio_files=self._audio_files)
+        recorder = SessionRecorder(
+            path,
+            header,
+            audio_files=self._audio_files,
+            caller_audio=self._caller_audio,
+            secrets=_secrets_of(upstream),
+        )
         try:
             await asyncio.gather(
                 _pump(client, upstream, lambda message: recorder.add("client", message)),
@@ -251,12 +262,22 @@ class RecordingProxy:
 class SessionRecorder:
     """One session's recording; a disk that fails ends it, and never the session."""
 
-    def __init__(self, path: Path, header: Header, *, audio_files: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: Header,
+        *,
+        audio_files: bool,
+        caller_audio: bool = True,
+        secrets: Collection[str] = (),
+    ) -> None:
         self._path = path
         self._began_s = time.monotonic()
         self._writer: RecordingWriter | None = None
         try:
-            self._writer = RecordingWriter(path, header, audio_files=audio_files)
+            self._writer = RecordingWriter(
+                path, header, audio_files=audio_files, caller_audio=caller_audio, secrets=secrets
+            )
         except OSError as error:
             self._give_up(error)
 
@@ -317,6 +338,21 @@ def _offered(given: Headers) -> list[Subprotocol] | None:
     return [Subprotocol(part.strip()) for value in values for part in value.split(",")] or None
 
 
+def _secrets_of(upstream: ClientConnection) -> list[str]:
+    """By what the client has shown who it is, and what the server calls it by."""
+    headers = [one.headers for one in (upstream.request, upstream.response) if one is not None]
+    said = [value for given in headers for name in _WHOSE for value in given.get_all(name)]
+    # A browser's: `openai-insecure-api-key.KEY`, `openai-project.ID`.
+    said += [
+        whose
+        for given in headers
+        for value in given.get_all("Sec-WebSocket-Protocol")
+        for kind, _, whose in (part.strip().partition(".") for part in value.split(","))
+        if kind in _WHOSE_PROTOCOLS
+    ]
+    return [re.sub(r"^bearer\s+", "", text, flags=re.IGNORECASE).strip() for text in said]
+
+
 class _ConnectThereOnly(connect):
     """Connects upstream, and to no other host that it points to.
 
@@ -336,13 +372,6 @@ def _not_followed(response: Response) -> str:
     )
     log.warning("%s", shown)
     return shown + "\n"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _model(request: Request | None) -> str:

@@ -15,7 +15,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -163,7 +163,9 @@ class FakeRealtime:
         self._on_closed = on_closed or (lambda _path: None)
         self._server: Server | None = None
         self._routes = Routes(self._why_no_page)
-        self._api = RealtimeApi(self._routes, self._on_call_over)
+        self._api = RealtimeApi(
+            self._routes, self._on_call_over, rings=is_loopback(self._options.host)
+        )
         self._of_calls: dict[ServerConnection, str] = {}
         self._arrivals = Arrivals(routes=self._routes)
         self._stopping = False
@@ -176,7 +178,9 @@ class FakeRealtime:
             Control(_new_journal, self._forget_sessions) if self._options.control else None
         )
         """What tests may look at and change; None: not asked for."""
-        if self.control is not None:
+        if self.control is not None and is_loopback(
+            self._options.host
+        ):  # others have no HTTP of it
             add_control(self._routes, self.control)
             if self._options.page:
                 add_page(self._routes, self._default.script)
@@ -409,14 +413,18 @@ class FakeRealtime:
             return prepared
         return replace(prepared, script=prepared.script.model_copy(update=update))
 
-    async def _forget_sessions(self) -> None:
-        """End every session with 1001, and count from 1 again; bounded in time."""
+    def _forget_sessions(self) -> Awaitable[object]:
+        """End every session with 1001, and count from 1 again.
+
+        Returns:
+            What waits until their connections have ended; bounded in time.
+        """
         for connection in list(self._connections.values()):
             connection.stop()
-        if self._endings:
-            await asyncio.wait(list(self._endings), timeout=_STOP_LIMIT_S)
         self._sessions.clear()
         self._all_files.clear()
+        endings = list(self._endings)
+        return asyncio.wait(endings, timeout=_STOP_LIMIT_S) if endings else asyncio.sleep(0)
 
     def _files(self, call: str) -> SessionFiles:
         """All sessions of a path share a timeline; what an earlier server has left stays alone."""

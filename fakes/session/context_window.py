@@ -6,6 +6,7 @@ wrote is cached in whole blocks of 64.
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,10 +42,15 @@ class ContextWindow:
         self._seen: set[str] = set()
         self._fixed = ""
 
-    def read_instead(self, items: Sequence[Item], instructions: str | None) -> Reads:
+    def read_instead(
+        self,
+        items: Sequence[Item],
+        instructions: str | None,
+        tools: Sequence[Mapping[str, Any]] | None,
+    ) -> Reads:
         """What a response reads that has its own `input`."""
         text, audio = tokens(items)
-        return Reads(text + text_tokens(self._fixed_text(instructions, None)), audio)
+        return Reads(text + text_tokens(self._fixed_text(instructions, tools)), audio)
 
     def read(self, instructions: str | None, tools: Sequence[Mapping[str, Any]] | None) -> Reads:
         """What a response of the conversation reads; what is too much is forgotten.
@@ -54,7 +60,9 @@ class ContextWindow:
         """
         fixed = self._fixed_text(instructions, tools)
         fixed_tokens = text_tokens(fixed)
-        items = [item for item in self._state.conversation if item.id not in self._forgotten]
+        there = list(self._state.conversation)
+        self._forgotten &= {item.id for item in there}
+        items = [item for item in there if item.id not in self._forgotten]
         is_shortened = self._shorten(items, fixed_tokens)
         text, audio = tokens(items)
         known = fixed == self._fixed
@@ -83,10 +91,13 @@ class ContextWindow:
             return False
         if rule == "disabled":
             raise TooLongError
-        count = 0
-        while len(items) > 1 and sum(tokens(items)) > most * ratio:
-            self._forgotten.add(items.pop(0).id)
-            count += 1
+        # Each count is of all that is left: a conversation may hold thousands of items.
+        most_left = most * ratio
+        count = bisect_left(
+            range(len(items) - 1), True, key=lambda number: sum(tokens(items[number:])) <= most_left
+        )
+        self._forgotten.update(item.id for item in items[:count])
+        del items[:count]
         self._state.out.mark(
             "context_truncated", items=count, before_tokens=before, left_tokens=sum(tokens(items))
         )

@@ -19,6 +19,7 @@ from callerside.fakes.session.conversation import Item
 from callerside.fakes.session.refusals import RequestError
 
 _MOST_SERVERS = 100
+"""That are asked in a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class McpServers:
         self._state = state
         self._asked: dict[str, Mapping[str, Any]] = {}
         """Each server's tool of the session, by its label."""
+        self._of_response: dict[str, Mapping[str, Any]] | None = None
+        """Those that the last response has in place of the session's; None: it has none."""
+        self._known: set[str] = set()
+        """Servers that have been asked for their tools, however that went."""
         self._lists: dict[str, Item] = {}
         self._listed: dict[str, list[dict[str, Any]]] = {}
         self._requests: dict[str, McpCall] = {}
@@ -47,18 +52,14 @@ class McpServers:
         self._running: dict[str, _Running] = {}
 
     def follow(self, tools: Iterable[Mapping[str, Any]]) -> None:
-        """The session, or a response, has these tools: servers that are new are asked for theirs.
+        """The session has these tools, and no others: new servers are asked for theirs."""
+        self._asked = _by_label(tools)
+        self._list_new(self._asked)
 
-        Those that it has not any more are forgotten by the session: `only` those count.
-        """
-        for tool in tools:
-            if tool["type"] != "mcp" or len(self._asked) >= _MOST_SERVERS:
-                continue
-            label = tool["server_label"]
-            is_new = label not in self._asked
-            self._asked[label] = tool
-            if is_new:
-                self._list(label)
+    def follow_response(self, tools: Iterable[Mapping[str, Any]] | None) -> None:
+        """A response begins, with tools in place of the session's; None: with the session's."""
+        self._of_response = None if tools is None else _by_label(tools)
+        self._list_new(self._of_response or {})
 
     def finish_listing(self, label: str) -> None:
         """The timer `mcp_list` of a server is due."""
@@ -70,7 +71,7 @@ class McpServers:
             why = "it fails" if server else "the script's mcp has no such server"
             out.mark("mcp_listed", server=label, status="failed", detail=why)
             return
-        allowed = self._asked[label].get("allowed_tools")
+        allowed = self._tools().get(label, {}).get("allowed_tools")
         item.data["tools"] = self._listed[label] = [
             {
                 "name": tool.name,
@@ -89,7 +90,7 @@ class McpServers:
 
     def why_undeclared(self, call: McpCall) -> str | None:
         """Why no model would make this call; None if one could."""
-        if call.server not in self._asked:
+        if call.server not in self._tools():
             return "no tool of the session is an MCP server with this label"
         if call.name not in [tool["name"] for tool in self._listed.get(call.server, ())]:
             return "the server has listed no such tool"
@@ -102,7 +103,7 @@ class McpServers:
 
     def needs_approval(self, call: McpCall) -> bool:
         """Whether the client is asked first: always, unless the session says otherwise."""
-        rule = self._asked.get(call.server, {}).get("require_approval", "always")
+        rule = self._tools().get(call.server, {}).get("require_approval", "always")
         if self.approval_of(call) is not None or rule == "never":
             return False
         if isinstance(rule, Mapping):
@@ -115,18 +116,21 @@ class McpServers:
         self._requests[request_id] = call
         self._mark(call, "approval_requested")
 
-    def answer(self, request_id: str, *, approve: bool) -> None:
-        """The client has answered: what it approves is called in the next response.
+    def check_asked(self, request_id: str) -> None:
+        """A client is about to answer this.
 
         Raises:
             RequestError: no such request waits.
         """
-        call = self._requests.get(request_id)
-        if call is None:
+        if request_id not in self._requests:
             error = RequestError("approval_unknown", "item.approval_request_id", value=request_id)
             self._state.refuse(error)
+
+    def answer(self, request_id: str, *, approve: bool) -> None:
+        """The client has answered: what it approves is called in the next response."""
+        call = self._requests.pop(request_id, None)
+        if call is None:  # told already, and served all the same
             return
-        del self._requests[request_id]
         if approve:
             self._approved.append((call, request_id))
         else:
@@ -138,11 +142,17 @@ class McpServers:
         return None if self._by_approval is None else self._by_approval[0]
 
     def begin(self, item: Item, call: McpCall, output_index: int, *, in_conversation: bool) -> None:
-        """A response has said all of a call: it is made."""
+        """A response has said all of a call: it is made when the response is done."""
         out = self._state.out
         out.send("response.mcp_call.in_progress", item_id=item.id, output_index=output_index)
         self._running[item.id] = _Running(item, call, output_index, in_conversation)
-        out.set_timer(f"mcp_call:{item.id}", self._state.in_ms(call.takes_ms))
+
+    def responded(self, item_ids: Iterable[str]) -> None:
+        """A response with these items is done."""
+        for item_id in item_ids:
+            if (running := self._running.get(item_id)) is not None:
+                due_ns = self._state.in_ms(running.call.takes_ms)
+                self._state.out.set_timer(f"mcp_call:{item_id}", due_ns)
 
     def finish_call(self, item_id: str) -> None:
         """The timer `mcp_call` of an item is due."""
@@ -163,6 +173,15 @@ class McpServers:
                 item=item.snapshot(),
             )
         self._mark(call, status)
+
+    def _tools(self) -> Mapping[str, Mapping[str, Any]]:
+        return self._asked if self._of_response is None else self._of_response
+
+    def _list_new(self, asked: Iterable[str]) -> None:
+        for label in asked:
+            if label not in self._known and len(self._known) < _MOST_SERVERS:
+                self._known.add(label)
+                self._list(label)
 
     def _list(self, label: str) -> None:
         out, conversation = self._state.out, self._state.conversation
@@ -197,3 +216,7 @@ class McpServers:
             arguments=marked_arguments(call.arguments_text),
             status=status,
         )
+
+
+def _by_label(tools: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {tool["server_label"]: tool for tool in tools if tool["type"] == "mcp"}

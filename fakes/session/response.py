@@ -398,6 +398,7 @@ class Response:
             {} if details is None else {"reason": details.get("reason") or details["error"]["code"]}
         )
         self._out.mark("response_done", response=self.id, status=status, **reason)
+        self._mcp.responded(item.id for item in self._items)
 
     @property
     def _current(self) -> Item:

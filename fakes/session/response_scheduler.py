@@ -140,8 +140,8 @@ class ResponseScheduler:
         state = self._state
         config = ResponseConfig(state.config, fields)
         reads, is_too_long = self._read(fields)
-        if fields is not None and fields.tools is not None:
-            self.mcp.follow(dumped(fields.tools))
+        own = None if fields is None or fields.tools is None else dumped(fields.tools)
+        self.mcp.follow_response(own)
         prepared, name = self._choose(in_conversation=config.in_conversation)
         spec = specify(prepared, name, state.timing, state.rng)
         spec = self._fault_injector.distort(spec)
@@ -178,10 +178,10 @@ class ResponseScheduler:
         """What a response reads, and whether that is too much."""
         state = self._state
         given = fields or ResponseFields()
+        tools = None if given.tools is None else dumped(given.tools)
         if given.input is not None:
             items = read_input(given.input, state)
-            return self._window.read_instead(items, given.instructions), False
-        tools = None if given.tools is None else dumped(given.tools)
+            return self._window.read_instead(items, given.instructions, tools), False
         try:
             return self._window.read(given.instructions, tools), False
         except TooLongError:
@@ -195,7 +195,8 @@ class ResponseScheduler:
         if approved is not None:  # what the reply before has asked about
             reply = Reply(mcp_call=approved)
             items = tuple(PreparedItem(item, b"", "") for item in reply.parts)
-            return PreparedReply(reply, items), f"reply {self._answered_turns}"
+            number = self._answered_turns
+            return PreparedReply(reply, items), f"reply {number}" if number else "greeting"
         if not self._state.conversation.has_user_item:
             return prepared.greeting, "greeting"
         self._answered_turns += 1

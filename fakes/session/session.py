@@ -432,10 +432,13 @@ class RealtimeSession:
             call_id = item.data["call_id"]
             if not self._state.conversation.has_call(call_id):
                 self._state.refuse(RequestError("tool_call_unknown", "item.call_id", value=call_id))
-        if item.data["type"] == "mcp_approval_response":
+        is_answer = item.data["type"] == "mcp_approval_response"
+        if is_answer:
+            self._scheduler.mcp.check_asked(item.data["approval_request_id"])
+        self._state.add_item(item, request.previous_item_id)
+        if is_answer:  # taken only now: an item that is refused has answered nothing
             answer = item.data
             self._scheduler.mcp.answer(answer["approval_request_id"], approve=answer["approve"])
-        self._state.add_item(item, request.previous_item_id)
 
     def _truncate(self, request: Truncate) -> None:
         self._state.conversation.truncate(

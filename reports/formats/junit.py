@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET  # only written, never parsed
 
 from callerside.reports.verdict.call_result import CallResult
+from callerside.reports.verdict.outcome import called
 from callerside.reports.verdict.results import RunInfo
 
 _LAST_LINES = 20
@@ -62,7 +63,7 @@ def _case(call: CallResult) -> ET.Element:
     )
     properties = ET.SubElement(case, "properties")
     parts = {"behaviour": call.behaviour.verdict, "timing": call.timing.verdict}
-    for name, value in {**parts, "verdict": call.verdict, "attempts": len(call.attempts)}.items():
+    for name, value in {**parts, "verdict": called(call), "attempts": len(call.attempts)}.items():
         ET.SubElement(properties, "property", name=name, value=str(value))
     for one in call.judged:
         suffix = f".turn{one.turn}" if one.turn is not None else ""

@@ -22,7 +22,8 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
         "",
     ]
     if outcome.verdict == "not measured":
-        lines += [*(f"**Too little was measured**: {_cell(why)}" for why in outcome.why), ""]
+        for why in outcome.why:  # a paragraph each
+            lines += [f"**Too little was measured**: {_cell(why)}", ""]
     if info.failure:
         lines += [f"**The run could not go on**: {_cell(info.failure)}", ""]
     lines += [

@@ -13,6 +13,7 @@ meanwhile (`simulator/lanes/sip/cpu_wait.py`). Nothing is sure that was told wit
 its own.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,21 @@ class _Told:
         return max(0, min(self.length_ns, within_ns))
 
 
+class _InTime:
+    """What was told, by when it lay: a busy machine tells thousands, and each packet asks."""
+
+    def __init__(self, told: Iterable[_Told]) -> None:
+        self._told = sorted(told, key=lambda one: one.end_ns)
+        self._ends_ns = [one.end_ns for one in self._told]
+        self._longest_ns = max((one.end_ns - one.start_ns for one in self._told), default=0)
+
+    def within(self, start_ns: int, end_ns: int) -> list[_Told]:
+        """Those that lay in a time, or partly in it: no other can have taken any of it."""
+        first = bisect_right(self._ends_ns, start_ns)
+        past = bisect_left(self._ends_ns, end_ns + self._longest_ns, first)
+        return [one for one in self._told[first:past] if one.start_ns < end_ns]
+
+
 class MachineTime:
     """What the machine took in a call.
 
@@ -82,9 +98,11 @@ class MachineTime:
     def __init__(self, marks: Iterable[Mark]) -> None:
         stalls = [mark for mark in marks if mark.name == "machine_stalled"]
         told = [(_told(mark), mark) for mark in stalls]
-        self._waits = [one for one, _ in told if one.process]
-        self._stalls = [one for one, _ in told if not one.process]
-        self._of_all = _of_all_processors([(one, mark) for one, mark in told if not one.process])
+        self._waits = _InTime([one for one, _ in told if one.process])
+        self._stalls = _InTime([one for one, _ in told if not one.process])
+        self._of_all = _InTime(
+            _of_all_processors([(one, mark) for one, mark in told if not one.process])
+        )
 
     def of_hop(self, hop: Hop) -> Taken:
         """What was taken of one part of a turn's way."""
@@ -144,12 +162,13 @@ class MachineTime:
         if part.aside or end_ns <= start_ns:
             return NOTHING_TAKEN
         last_ns = end_ns - ms_to_ns(RESUMED_MS)
-        waits = [one for one in self._waits if _is_of(one.process, part.owner)]
-        possible = [
-            one for one in (*waits, *self._stalls) if not part.paced or one.end_ns >= last_ns
-        ]
+        within = self._waits.within(start_ns, end_ns)
+        waits = [one for one in within if _is_of(one.process, part.owner)]
+        stalls = self._stalls.within(start_ns, end_ns)
+        possible = [one for one in (*waits, *stalls) if not part.paced or one.end_ns >= last_ns]
         most_ns = sum(one.most_ns(start_ns, end_ns) for one in possible)
-        sure = [one for one in (*waits, *self._of_all) if one.sure]
+        of_all = self._of_all.within(start_ns, end_ns)
+        sure = [one for one in (*waits, *of_all) if one.sure]
         least_ns = 0
         if part.owner is not None:
             ends_it = [one.least_ns(start_ns, end_ns) for one in sure if one.end_ns >= last_ns]

@@ -93,6 +93,11 @@ class CallResult:
             return Part("failed", "over budget: " + "; ".join(map(describe, over)))
         if why := self.not_measured:
             return Part("not measured", "not measured: " + "; ".join(why))
+        held = any(one.verdict != "unlimited" for one in self.judged)
+        if not held and self.behaviour.verdict != "passed":
+            return Part(
+                "not measured", "not measured: nothing that has a limit came to be measured"
+            )
         return Part("passed", "")
 
     @property
@@ -147,7 +152,8 @@ class CallResult:
         if known is None or outcome.verdict == "error":
             return outcome
         if outcome.verdict == "passed":
-            return Part("failed", f"it passes: take its known_failure out ({known.reason})")
+            over = f"; its day, {known.until}, is over, too" if known.over else ""
+            return Part("failed", f"it passes: take its known_failure out ({known.reason}){over}")
         if outcome.verdict == "failed":
             until = f"until {known.until}, which is over" if known.over else f"until {known.until}"
             return Part("failed", f"known {until} ({known.reason}): {outcome.detail}")

@@ -11,7 +11,8 @@ Satterthwaite).
 
 How long an answer waited for the next packet is chance, and the same for nearly all calls of a run:
 one thread paces those of a process. So what `reports.metrics.turn_path.packet_wait_ms` tells of
-that is off the values that are compared.
+that is off the values that are compared: of a metric of which both runs tell it for all values, as
+an older run tells it of none.
 
 Runs of the same agent differ, too, and of twenty metrics one does surely enough. So what stops a
 release must be worse surely among all that are compared (Holm), by more than is tolerated, and by
@@ -19,7 +20,7 @@ more than the harness may err.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal, NamedTuple
@@ -98,7 +99,8 @@ def compare(
         tolerances: for single metrics, instead of what the registry says.
     """
     errors = _errors(before), _errors(after)
-    earlier, later = _values(before), _values(after)
+    paced = _paced(before) & _paced(after)
+    earlier, later = _values(before, paced), _values(after, paced)
     changes = []
     for name in METRICS:
         cells = sorted(
@@ -133,6 +135,14 @@ def notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What the numbers do not show: other lanes, scenarios of one run alone, calls that failed."""
     lanes = [run["run"].get("lane", "") for run in (before, after)]
     noted = [f"the lanes differ: {lanes[0]}, then {lanes[1]}"] if lanes[0] != lanes[1] else []
+    told = {name for run in (before, after) for name, metric in _measured(run) if _tells(metric)}
+    both = {name for name, _ in _measured(before)} & {name for name, _ in _measured(after)}
+    unlike = told & both - (_paced(before) & _paced(after))
+    if unlike:
+        noted.append(
+            "not both runs tell for each value how long it waited for a packet, so that is left in "
+            f"{', '.join(name for name in METRICS if name in unlike)}"
+        )
     earlier, later = _fates(before), _fates(after)
     for names, what in (
         (earlier.keys() - later.keys(), "only in the earlier run, and not compared"),
@@ -153,20 +163,44 @@ def _fates(results: Mapping[str, Any]) -> dict[str, bool]:
     fates: dict[str, bool] = {}
     for scenario in results["scenarios"]:
         name = scenario["name"]
-        went_wrong = scenario.get("verdict") in ("failed", "error")
+        went_wrong = scenario.get("verdict") in ("failed", "known failure", "error")
         fates[name] = fates.get(name, True) and not went_wrong
     return fates
 
 
-def _values(results: Mapping[str, Any]) -> dict[str, Values]:
+def _values(results: Mapping[str, Any], paced: Collection[str]) -> dict[str, Values]:
+    """What was measured, by metric; of those that are `paced` without the wait for a packet."""
     found: dict[str, Values] = defaultdict(lambda: defaultdict(dict))
     for call, scenario in enumerate(results["scenarios"]):
-        for metric in scenario["metrics"]:
-            if "statistic" not in metric and metric.get("reason") != "machine":
-                cell = scenario["name"], metric["turn"]
-                packet_ms = float(metric.get("packet_ms", 0.0))
-                found[metric["name"]][cell][call] = float(metric["value"]) - packet_ms
+        for name, metric in _measured_in(scenario):
+            packet_ms = float(metric["packet_ms"]) if name in paced else 0.0
+            cell = scenario["name"], metric["turn"]
+            found[name][cell][call] = float(metric["value"]) - packet_ms
     return found
+
+
+def _paced(results: Mapping[str, Any]) -> set[str]:
+    """Metrics of which every value tells how long it waited for a packet."""
+    told: dict[str, bool] = {}
+    for name, metric in _measured(results):
+        told[name] = told.get(name, True) and _tells(metric)
+    return {name for name, all_told in told.items() if all_told}
+
+
+def _tells(metric: Mapping[str, Any]) -> bool:
+    return metric.get("packet_ms") is not None
+
+
+def _measured(results: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What can be compared, each with its metric's name."""
+    for scenario in results["scenarios"]:
+        yield from _measured_in(scenario)
+
+
+def _measured_in(scenario: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for metric in scenario["metrics"]:
+        if "statistic" not in metric and metric.get("reason") != "machine":
+            yield metric["name"], metric
 
 
 def _errors(results: Mapping[str, Any]) -> dict[str, float]:

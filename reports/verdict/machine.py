@@ -103,7 +103,8 @@ def _doubt_ms(one: Judged, by: Disturbance) -> float:
     if one.taken is None:
         return by.explains_ms(one.span_ns)
     lag_ms = by.lag_ms + JITTER_FRAMES_MS if by.lag_ms else 0.0
-    return one.taken.doubt_ms + lag_ms
+    # The lag may be the very wait that is told already: what is off the value is not doubted again.
+    return max(one.taken.doubt_ms, lag_ms - one.taken.least_ms)
 
 
 def _is_explained(one: Judged, by: Disturbance) -> bool:

@@ -78,29 +78,43 @@ def _told(calls: Sequence[CallResult]) -> Iterator[str]:
 
 
 def _too_little(calls: Sequence[CallResult], *, strict: bool) -> Iterator[str]:
-    unmeasured = [call for call in calls if call.timing.verdict == "not measured"]
+    unmeasured = [call for call in calls if call.not_measured and call.timing.verdict != "failed"]
+    told: list[CallResult] = []
     if len(calls) - len(unmeasured) < LEAST_MEASURED * len(calls) or (strict and unmeasured):
         least = "all" if strict else f"{LEAST_MEASURED:.0%}"
+        told = unmeasured
         yield (
             f"{len(unmeasured)} of {len(calls)} calls are not measured, and {least} must be: "
-            f"{', '.join(call.slug for call in unmeasured)}"
+            f"{', '.join(map(_with_what_nothing_held, told))}"
         )
     measured = {name for call in calls for name in _measured(call)}
     wanted = {name for call in calls for name in _should_yield(call)}
-    for name in sorted(wanted - measured):
+    own = _own_limits(calls)
+    # The same cause is told once.
+    known = {name for call in [*told, *(call for call, _ in own)] for name in call.unheld}
+    for name in sorted(wanted - measured - known):
         yield f"{name} is measured in no call, and these calls should yield it"
-    yield from _own_limits(calls)
+    named = {call.slug for call in told}
+    for call, missing in own:
+        if call.slug not in named:
+            yield f"{call.slug}: {', '.join(missing)}: {NOTHING}"
 
 
-def _own_limits(calls: Sequence[CallResult]) -> Iterator[str]:
-    """What a scenario limits itself must have been held to it in one of the scenario's calls."""
+def _with_what_nothing_held(call: CallResult) -> str:
+    return f"{call.slug} ({', '.join(call.unheld)}: {NOTHING})" if call.unheld else call.slug
+
+
+def _own_limits(calls: Sequence[CallResult]) -> list[tuple[CallResult, list[str]]]:
+    """The calls with limits of their scenario's own that were held to in none of its calls."""
     held: dict[str, set[str]] = {}
     for call in calls:
         own = set(call.evidence.info.own_limits)
         held.setdefault(call.evidence.name, set()).update(own - set(call.unheld))
-    for call in calls:
-        if missing := sorted(set(call.unheld) - held[call.evidence.name]):
-            yield f"{call.slug}: {', '.join(missing)}: {NOTHING}"
+    return [
+        (call, missing)
+        for call in calls
+        if (missing := sorted(set(call.unheld) - held[call.evidence.name]))
+    ]
 
 
 def _measured(call: CallResult) -> set[str]:

@@ -11,7 +11,7 @@ from callerside.reports.metrics.turn_path import Hop
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.calibration import Calibration, to_data
 from callerside.reports.verdict.call_result import CallResult, Part
-from callerside.reports.verdict.outcome import Outcome, outcome_of
+from callerside.reports.verdict.outcome import Outcome, called, outcome_of
 from callerside.reports.verdict.summary import Summary, summary_of
 
 RESULTS = "results.json"
@@ -120,7 +120,7 @@ def _scenario(call: CallResult, pages: Container[str] | None) -> dict[str, Any]:
         "name": info.name,
         "repeat": info.repeat,
         "lane": info.lane,
-        "verdict": call.verdict,
+        "verdict": called(call),
         "detail": call.detail,
         "behaviour": _part(call.behaviour),
         "timing": _part(call.timing),

@@ -103,7 +103,7 @@ async def place(
 
 
 class _Pair(NamedTuple):
-    """A caller's process and a responder's: PJSUA2 carries four calls in each."""
+    """A caller's process and a responder's: each carries as many calls as its engine takes."""
 
     caller: ChildProcess
     responder: ChildProcess

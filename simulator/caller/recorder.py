@@ -67,7 +67,8 @@ class CallRecorder:
         begins_ns = said_ns - round(self.samples * NS_PER_S / self.rate_hz)
         self.started_at_ns = min(self.started_at_ns or begins_ns, begins_ns)
         self._append(pcm)
-        self._departures.append((self.samples, at_ns))
+        if not self.truncated:  # no end of it in the recording: nobody asks when it left
+            self._departures.append((self.samples, at_ns))
 
     @property
     def late_departures(self) -> dict[int, int]:

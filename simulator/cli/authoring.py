@@ -5,7 +5,8 @@ import re
 import sys
 from pathlib import Path
 
-from callerside.agent.telephony.engine import PROFILES
+from callerside.agent.telephony.engine import CHOICES
+from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.audio_files import AudioFileError
 from callerside.reports.evidence import EvidenceError
 from callerside.reports.formats.rebuild import call_at, evidence_name
@@ -60,8 +61,14 @@ def add_commands(commands: Commands) -> None:
     add_choice(check)
     check.add_argument(
         "--engine",
-        choices=PROFILES,
-        help="say as well what this SIP engine cannot do, whether it is installed or not",
+        choices=CHOICES,
+        help="say as well what this SIP engine cannot do, whether it is installed or not; auto: "
+        "the one that `run` takes here",
+    )
+    check.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 2 also where there is nothing but warnings",
     )
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="the scenarios, and what each is about")
@@ -158,11 +165,18 @@ def _check(given: argparse.Namespace) -> int:
         print(f"{old[0]}{more}; `callerside migrate` rewrites the files", file=sys.stderr)
     problems = all_problems(scenarios)
     if given.engine:
-        problems += missing(scenarios, agent=given.engine, caller=given.engine)
+        try:
+            engine = resolve("auto") if given.engine == "auto" else given.engine
+        except EngineUnavailableError as error:
+            return _bad_input(error)
+        problems += missing(scenarios, agent=engine, caller=engine)
     if problems:
         return _bad_input("\n".join(problems))
-    for line in dict.fromkeys(line for scenario in scenarios for line in warnings(scenario)):
+    warned = list(dict.fromkeys(line for scenario in scenarios for line in warnings(scenario)))
+    for line in warned:
         print(f"{line} (a warning)", file=sys.stderr)
+    if given.strict and warned:
+        return EXIT_BAD_INPUT
     print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")
     return EXIT_FINE
 

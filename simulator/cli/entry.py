@@ -5,6 +5,7 @@ import sys
 
 from callerside.child_processes import ONE_THREAD
 
+EXIT_FINE = 0
 EXIT_COULD_NOT_RUN = 2
 
 
@@ -16,9 +17,14 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "callerside":
             raise
+        from callerside.agent.telephony.engines import sentence, told_version
+
+        if sys.argv[1:] == ["--version"]:
+            print(told_version("callerside"))
+            return EXIT_FINE
         print(
             f"{error.name} is not installed: the agent and the fake server run without it, and "
-            "the harness does not: pip install 'callerside[sim]'",
+            f"the harness does not: pip install 'callerside[sim]'\n{sentence()}",
             file=sys.stderr,
         )
         return EXIT_COULD_NOT_RUN

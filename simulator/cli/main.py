@@ -5,8 +5,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 
+from callerside.agent.telephony.engines import TellVersion
 from callerside.files import begin_in_utf8
 from callerside.reports import cli as reports_cli
 from callerside.reports.verdict.budget import BudgetError
@@ -18,6 +18,7 @@ from callerside.simulator.cli import (
     doctor,
     fuzz,
     migrate,
+    record,
     run,
 )
 from callerside.simulator.cli.common import Parser
@@ -73,10 +74,11 @@ def parser() -> argparse.ArgumentParser:
         "130 interrupted.",
     )
     callerside.add_argument(
-        "--version", action="version", version=f"%(prog)s {version('callerside')}"
+        "--version", action=TellVersion, nargs=0, help="and the SIP engines here"
     )
     commands = callerside.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run.add_command(commands)
+    record.add_command(commands)
     authoring.add_commands(commands)
     migrate.add_command(commands)
     fuzz.add_command(commands)

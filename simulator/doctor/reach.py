@@ -13,6 +13,7 @@ from callerside.agent.telephony.sip_message import SipMessage
 from callerside.audio import AudioFormat, level_dbfs, to_samples
 from callerside.simulator.doctor.findings import Finding, State
 from callerside.simulator.doctor.sip_wire import Arrivals, Dialog, Wire
+from callerside.simulator.lanes.sip.account import PASSWORD
 
 STAGES = ("name", "transport", "answer", "codec", "address", "sound")
 ASK_S = 4.0
@@ -25,7 +26,18 @@ _HIGHEST_PORT = 65_535
 _CODECS = {0: "PCMU", 8: "PCMA", 9: "G722"}
 _G711 = {0: AudioFormat("pcmu"), 8: AudioFormat("pcma")}
 """By payload type (RFC 3551)."""
-_OK, _REFUSAL = 200, 300
+_OK, _REFUSAL, _FAILURE = 200, 300, 400
+
+_ONE_WAY = {
+    "sendonly": "it does not listen",
+    "recvonly": "it sends no sound",
+    "inactive": "it neither sends sound nor listens",
+}
+_DOCUMENTATION = [
+    ipaddress.ip_network(one) for one in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
+]
+_ALIKE_BITS = 16
+"""Of two addresses of one site; no house has 65536 telephones on one wire, and most have fewer."""
 
 _MEANING = {
     401: "it asks who you are: give an account (--account, docs/your-agent.md)",
@@ -55,6 +67,8 @@ class _Reach:
         self._listen_s = listen_s
         self._found: list[Finding] = []
         self._wire: Wire | None = None
+        self._cause = ""
+        """What its SDP says that makes sound fail, as far as that is known."""
 
     def findings(self) -> list[Finding]:
         there = self._name()
@@ -103,10 +117,12 @@ class _Reach:
                 here = str(probe.getsockname()[0])
             self._wire = Wire(here, there, over, ASK_S)
         except OSError as error:
+            nobody = isinstance(error, ConnectionRefusedError)
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
-                "is it the right port, and does a firewall let it through? "
-                "Try the other transport: ;transport=tcp or ;transport=udp",
+                ("nobody listens at that port: the host itself says so (RST). "
+                if nobody else "is it the right port, and does a firewall let it through? ")
+                + "Try the other transport: ;transport=tcp or ;transport=udp",
                 *([f"-> SYN to {where}"] if over == "tcp" else []), _refusal(error),
             )  # fmt: skip
             return
@@ -171,18 +187,32 @@ class _Reach:
             return None
         told = f"{answer.status} {answer.reason}{before}"
         if answer.status >= _REFUSAL:
-            advice = _MEANING.get(answer.status, "see to its own log for this Call-ID")
-            if answer.status in (401, 407) and self._account is not None:
-                advice = "the account's user, auth_user, realm or password is not what it expects"
-            self._add("answer", State.BAD, told, advice, *_head(answer))
+            self._add("answer", State.BAD, told, self._meaning(answer), *_head(answer))
             return answer
         self._add("answer", State.FINE, told)
         return answer
 
+    def _meaning(self, answer: SipMessage) -> str:
+        if answer.status < _FAILURE:
+            to = answer.header("contact") or "nobody: it has no Contact"
+            return f"redirects are not followed: it names {to}; call that"
+        if answer.status in (401, 407) and self._account is not None:
+            if not self._account.password:
+                return f"the account has no password: set {PASSWORD} in the environment"
+            return "the account's user, auth_user, realm or password is not what it expects"
+        return _MEANING.get(answer.status, "see to its own log for this Call-ID")
+
     def _codec(self, answer: SipMessage) -> tuple[str, int, list[int]] | None:
         sdp = answer.description
         audio = re.search(r"^m=audio (\d+) (\S+) ([\d ]+)", sdp, re.MULTILINE)
-        if audio is None or audio[1] == "0":
+        if audio is not None and audio[1] == "0":
+            self._add(
+                "codec", State.BAD, "it refuses the audio: m=audio 0, a port of 0 (RFC 3264 §6)",
+                "it takes none of PCMU, PCMA and G.722 without encryption, or no audio at all",
+                *sdp.splitlines(),
+            )  # fmt: skip
+            return None
+        if audio is None:
             self._add(
                 "codec", State.BAD, "the answer has no audio",
                 "it takes none of PCMU, PCMA and G.722, or sends no SDP with its 200 OK",
@@ -205,7 +235,17 @@ class _Reach:
                 f"expected c=IN IP4 ADDRESS and a port of 1 to {_HIGHEST_PORT}", *sdp.splitlines(),
             )  # fmt: skip
             return None
-        self._add("codec", State.FINE, f"{known[0]}, by {audio[2]} to {host}:{port}")
+        told = f"{known[0]}, by {audio[2]} to {host}:{port}"
+        way = _direction(sdp)
+        if way == "sendrecv":
+            self._add("codec", State.FINE, told)
+        else:
+            self._cause = f"its answer has a={way}: {_ONE_WAY[way]}"
+            self._add(
+                "codec", State.DOUBTFUL, f"{told}, with a={way}: {_ONE_WAY[way]}",
+                "a=sendrecv was offered: does it put the call on hold, or only listen?",
+                *sdp.splitlines(),
+            )  # fmt: skip
         return host, port, types
 
     def _address(self, answer: SipMessage, media: tuple[str, int, list[int]]) -> None:
@@ -213,12 +253,29 @@ class _Reach:
         host, there, here = media[0], self._wire.there[0], self._wire.here[0]
         seen = re.search(r"received=([0-9.]+)", answer.header("via"))
         sdp = tuple(answer.description.splitlines())
-        if _is_private(host) and not _is_private(there):
+        nowhere = _leads_nowhere(host, there)
+        if nowhere:
+            self._cause = self._cause or f"it names {host} for sound, {nowhere}"
+            self._add(
+                "address", State.BAD, f"it names {host} for sound, {nowhere}",
+                "it must name the address at which it hears (callerside-agent: sip.public_host)",
+                *sdp,
+            )  # fmt: skip
+        elif _is_private(host) and not _is_private(there):
             self._add(
                 "address", State.BAD,
                 f"it is called at {there} and names the private address {host} for sound",
                 "your sound cannot get there: it must name its public address "
                 "(callerside-agent: sip.public_host)", *sdp,
+            )  # fmt: skip
+            self._cause = self._cause or f"it names the private address {host} for sound"
+        elif _is_private(host) and not _is_beside(host, there):
+            told = f"it is called at {there} and names {host} for sound, of another private network"
+            self._cause = self._cause or told
+            self._add(
+                "address", State.DOUBTFUL, told,
+                "does a way lead there from this machine? A container names an address of its own "
+                "network, which nobody outside reaches (callerside-agent: sip.public_host)", *sdp,
             )  # fmt: skip
         elif _is_private(here) and not _is_private(there):
             told = f"this machine names {here}, a private address, and is seen at "
@@ -243,7 +300,8 @@ class _Reach:
             self._add(
                 "sound", State.BAD,
                 f"one-way or no sound: no RTP packet came {said}; {_hears(came)}",
-                "a firewall or NAT keeps it out, or it is sent elsewhere: look there with tcpdump",
+                self._likely("a firewall or NAT keeps it out, or it is sent elsewhere: "
+                "look there with tcpdump"),
                 *sdp, *([came.deaf] if came.deaf else []),
             )  # fmt: skip
             return
@@ -254,8 +312,8 @@ class _Reach:
         if came.deaf and not came.hears_us:
             self._add(
                 "sound", State.BAD, f"one-way: {told}",
-                f"what is sent to {host}:{port} does not get there: a firewall or NAT on its side, "
-                "or that address is not the one it listens at", *sdp, came.deaf,
+                self._likely(f"what is sent to {host}:{port} does not get there: a firewall or NAT "
+                "on its side, or that address is not the one it listens at"), *sdp, came.deaf,
             )  # fmt: skip
         elif loudest is not None and loudest < SILENT_DBFS:
             advice = "it says nothing: should it greet?"
@@ -268,6 +326,10 @@ class _Reach:
             )  # fmt: skip
         else:
             self._add("sound", State.FINE, told)
+
+    def _likely(self, otherwise: str) -> str:
+        """The cause that is known, or what there may be."""
+        return f"likely the cause: {self._cause}" if self._cause else otherwise
 
 
 def _refusal(error: OSError) -> str:
@@ -284,13 +346,43 @@ def _head(message: SipMessage) -> list[str]:
 
 
 def _connection(sdp: str) -> str:
-    """Of the audio line, or else of the session."""
+    """Where the audio is to be sent; empty: it does not say."""
+    return _of_audio(sdp, r"^c=IN IP4 ([^\s/]+)")
+
+
+def _direction(sdp: str) -> str:
+    """Of the audio, as the other side has it (RFC 4566 §6)."""
+    return _of_audio(sdp, r"^a=(sendrecv|sendonly|recvonly|inactive)\s*$") or "sendrecv"
+
+
+def _of_audio(sdp: str, pattern: str) -> str:
+    """What the audio's lines say, or else the session's; empty: neither does."""
     session, _, audio = sdp.partition("m=audio")
     for part in (audio.partition("\nm=")[0], session):
-        found = re.search(r"^c=IN IP4 ([^\s/]+)", part, re.MULTILINE)
-        if found:
+        if found := re.search(pattern, part, re.MULTILINE):
             return found[1]
     return ""
+
+
+def _leads_nowhere(host: str, there: str) -> str:
+    """Why nobody who calls at `there` can send anything to `host`; empty: somebody may."""
+    try:
+        address, called = ipaddress.ip_address(host), ipaddress.ip_address(there)
+    except ValueError:
+        return ""
+    if address.is_unspecified:
+        return "which is none: it holds the call, or does not know its own address"
+    if any(address in network for network in _DOCUMENTATION):
+        return "an address for examples (RFC 5737): its configuration still has one"
+    if address.is_loopback and not called.is_loopback:
+        return f"which is this machine itself, and it is called at {there}"
+    return ""
+
+
+def _is_beside(host: str, there: str) -> bool:
+    """Whether one network may hold both: they begin alike."""
+    bits = 8 if ipaddress.ip_address(there).is_loopback else _ALIKE_BITS
+    return ipaddress.ip_address(host) in ipaddress.ip_network(f"{there}/{bits}", strict=False)
 
 
 def _is_private(host: str) -> bool:

@@ -189,9 +189,10 @@ class Dialog:
     def invite(
         self, wait_s: float, on_provisional: Callable[[SipMessage], None]
     ) -> SipMessage | None:
-        """Call; the final answer, acknowledged. With an account, a challenge is answered once."""
+        """Call; the final answer, acknowledged. With a password, a challenge is answered once."""
         answer = self._ask("INVITE", wait_s, on_provisional=on_provisional)
-        if answer is not None and answer.status in _CHALLENGES and self._account is not None:
+        has_password = self._account is not None and self._account.password
+        if answer is not None and answer.status in _CHALLENGES and has_password:
             digest = self._digest(answer, "INVITE")
             answer = self._ask("INVITE", wait_s, digest, on_provisional=on_provisional)
         if answer is not None and answer.status // 100 == 2:
@@ -251,6 +252,7 @@ class Dialog:
         host, port = wire.here
         name = account.from_user if account else "callerside"
         home = (account.home if account else "") or f"{host}:{port}"
+        shown = f'"{account.display_name}" ' if account and account.display_name else ""
         over = ";transport=tcp" if wire.over == "tcp" else ""
         branch = branch or secrets.token_hex(8)
         body = self._offer() if method == "INVITE" else ""
@@ -260,7 +262,7 @@ class Dialog:
             f"Via: SIP/2.0/{wire.over.upper()} {host}:{port};rport;branch=z9hG4bK{branch}",
             "Max-Forwards: 70",
             *(f"Route: {one}" for one in self._route),
-            f"From: <sip:{name}@{home}>;tag={self._tag}",
+            f"From: {shown}<sip:{name}@{home}>;tag={self._tag}",
             f"To: <{self._uri}>{tag}",
             f"Call-ID: {self._call_id}",
             f"CSeq: {cseq} {method}",

@@ -3,7 +3,7 @@
 What the caller says is known before noise, echo, gain or codec is laid on it. The recording holds
 it on its own media clock; where, is found by laying the clean sound over the mouth's channel, near
 the instant at which it is known to have left. So beginnings and ends are those of the clean sound
-(`reports.listener.active_level`) and not what a detector makes of the mixture.
+(`reports.hearing.active_level`) and not what a detector makes of the mixture.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -12,5 +12,6 @@ __all__ = [
     "plan",
     "process_pool",
     "progress",
+    "record",
     "run",
 ]

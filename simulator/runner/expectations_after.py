@@ -5,6 +5,7 @@ are looked up here when the call is over and all marks are known. A step that ex
 what happened between the beginning of the caller's last turn before it and the step's `within`.
 """
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
@@ -31,6 +32,8 @@ from callerside.simulator.scenario.steps import Expect
 
 _MOST_TOLD = 10
 """Of the marks that may have been meant."""
+_EARLY_MS = 200.0
+"""The first packet may be so much earlier than the caller knows of the answer."""
 _BEGINS = ("speech_heard", "utterance_started")
 _ENDS = ("silence_heard", "utterance_ended")
 
@@ -151,9 +154,10 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
         until_ns = (moment_ns or begun_ns) + ms_to_ns(limit_ms)
         window = [mark for mark in marks if since_ns <= mark.at_ns <= until_ns]
         if not occurrences(step.expect, window):
+            nearest = _nearest(step.expect, marks, since_ns, until_ns)
             yield (
-                f"step {number + 1}: expected {step.target} within {format_duration(limit_ms)}, "
-                f"but {_nearest(step.expect, marks, since_ns, until_ns)}"
+                f"step {number + 1}: expected {step.target}{step.expect.details} within "
+                f"{format_duration(limit_ms)}, but {nearest}"
             )
 
 
@@ -249,20 +253,38 @@ def _idle_faults(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
 
 
 def _idle_network(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
-    """Times in which nothing was to pass, and nothing would have: the call was over before."""
+    """Times in which nothing was to pass, and nothing would have: the call was over before.
+
+    They count from the first packet, which is not marked: none comes long before the answer. So
+    none that begins after the last packet that was stopped has stopped any.
+    """
     if scenario.network is None:
         return
+    answered_ns = next((m.at_ns for m in _named(marks, "call_answered", "caller")), 0)
     names = ("to_agent", "to_caller")
     for name, direction in zip(names, scenario.network.directions(), strict=True):
-        struck = sum(
-            mark.fields.get("what") == "dead" and mark.fields.get("at") == name
+        until_ns = [
+            mark.at_ns + ms_to_ns(float(mark.fields.get("lasted_ms", 0.0)))
             for mark in _named(marks, "impairment_applied", "caller")
-        )
-        idle = direction.dead[struck:]
+            if mark.fields.get("what") == "dead" and mark.fields.get("at") == name
+        ]
+        struck_ms = ns_to_ms(max(until_ns) - answered_ns) if until_ns else -math.inf
+        idle = [one for one in _merged(direction.dead) if one[0] > struck_ms + _EARLY_MS]
         if idle:
             listed = ", ".join(f"{format_duration(a)} to {format_duration(b)}" for a, b in idle)
             where = name.replace("_", " ")
             yield f"the network was never dead {where} ({listed}): the call was over"
+
+
+def _merged(times: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same times in order, of which none touches another."""
+    merged: list[tuple[float, float]] = []
+    for begin, end in sorted(times):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((begin, end))
+    return merged
 
 
 def occurrences(

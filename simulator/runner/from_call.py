@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.atomic_files import write_atomically
 from callerside.audio import BYTES_PER_SAMPLE, to_bytes
-from callerside.audio_files import write_wav
-from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.audio_files import AudioFileError, write_wav
+from callerside.clock import NS_PER_S, ms_to_ns, ns_to_ms
 from callerside.marks import Mark
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence, Said
 from callerside.reports.hearing.keys import keys
@@ -479,7 +479,14 @@ class _CallToReplay:
             samples = np.ascontiguousarray(evidence.recording[first:past, MOUTH])
         start, end, silence, part = 0, samples.size, 0, to_bytes(samples)
         if not self._is_known(act):
-            start, end = said_in(Path(act.text or "what was said"), part, evidence.rate_hz)
+            try:
+                start, end = said_in(Path(act.text or "what was said"), part, evidence.rate_hz)
+            except AudioFileError as error:
+                at_s = (act.start_ns - evidence.at_ns(0)) / NS_PER_S
+                raise FromCallError(
+                    f"what the caller said at {at_s:.2f} s cannot be said again: {error} "
+                    "(--from leaves out what lies before)"
+                ) from None
             part = to_bytes(samples[start:end])
             silence = (len(end_mid_frame(part, evidence.rate_hz)) - len(part)) // BYTES_PER_SAMPLE
         at = evidence.sample_at(first_ns)

@@ -37,8 +37,9 @@ def interruptible(on_first: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not got:  # a second one that comes as this process ends leaves at once, too
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def leave_at_once() -> None:

@@ -22,6 +22,7 @@ from callerside.simulator.scenario.network import Direction
 from callerside.simulator.scenario.steps import (
     Expect,
     Hold,
+    MakeSound,
     Pause,
     Phrase,
     Resume,
@@ -42,11 +43,9 @@ def without_effect(scenario: Scenario) -> Iterator[str]:
     """One line for everything that does nothing, each with file, line and column."""
     yield from _limits_of_no_wait(scenario)
     yield from _longer_than_the_call(scenario)
-    yield from _never_scripted(scenario)
     yield from _nothing_to_forbid(scenario)
     yield from _network_of_nothing(scenario)
     yield from _of_the_run(scenario)
-    yield from _pauses_that_end_a_turn(scenario)
 
 
 def placed(scenario: Scenario) -> Iterator[tuple[Where, Step]]:
@@ -98,13 +97,17 @@ def _pauses_that_end_a_turn(scenario: Scenario) -> Iterator[str]:
 def _pauses_in_speech(steps: Sequence[Step]) -> Iterator[tuple[int, float]]:
     """Between two `say`: where the pause is, or the first of several, and how long all of them."""
     first, pause_ms, said = 0, 0.0, False
+    longest = (0, 0.0)  # of those since the last `say`: sounds may part them
     for number, step in enumerate(steps):
         if isinstance(step, Pause) and step.when is None:
             first, pause_ms = (first, pause_ms + step.pause) if pause_ms else (number, step.pause)
             continue
-        if said and pause_ms and isinstance(step, Say) and step.when is None:
-            yield first, pause_ms
-        said, pause_ms = isinstance(step, Say), 0.0
+        longest, pause_ms = max(longest, (first, pause_ms), key=lambda one: one[1]), 0.0
+        if isinstance(step, MakeSound) and step.when is None:
+            continue  # it takes no turn, and ends none
+        if said and longest[1] and isinstance(step, Say) and step.when is None:
+            yield longest
+        said, longest = isinstance(step, Say), (0, 0.0)
 
 
 def _longer_than_the_call(scenario: Scenario) -> Iterator[str]:
@@ -238,6 +241,8 @@ def warnings(scenario: Scenario) -> Iterator[str]:
         if isinstance(step.audible, Phrase) and step.audible.wav is not None:
             for line in recordings.warnings(scenario.folder / step.audible.wav):
                 yield f"{scenario.at(*where, 'say')}: {line}"
+    yield from _never_scripted(scenario)
+    yield from _pauses_that_end_a_turn(scenario)
 
 
 def _tried(

@@ -16,25 +16,26 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 
 _SAFE_PATH = "PYTHONSAFEPATH"
+_OF_A_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WARNINGS = "PYTHONWARNINGS"
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that import nothing from the working directory that is somewhere else as well."""
-    with _working_directory_last():
+    with _working_directory_last(), _signals_left_to_the_run():
         resource_tracker.ensure_running()  # a process, too, that would be started by the way
-    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_leave_it_to_the_run)
-
-
-def _leave_it_to_the_run() -> None:
-    """A Ctrl-C reaches every process of a terminal; only the one that leads the run answers it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(workers, mp_context=_Context())
 
 
 class _Process(SpawnProcess):
     def start(self) -> None:
         """Start it; what it is given is read from this process while that lasts."""
-        with _working_directory_last():
+        with _working_directory_last(), _signals_left_to_the_run():
             super().start()
+
+    def terminate(self) -> None:
+        """End it, as a pool does with the others when one of its processes has died."""
+        self.kill()
 
 
 class _Context(SpawnContext):
@@ -42,17 +43,40 @@ class _Context(SpawnContext):
 
 
 @contextlib.contextmanager
+def _signals_left_to_the_run() -> Iterator[None]:
+    """A process that begins now leaves it to this one when to end, from its first instruction on.
+
+    A Ctrl-C, and what `timeout` sends, reaches every process of a group; only the one that leads
+    the run answers. A mask of signals is inherited, where a handler would be set only when Python
+    and what is to be computed have been loaded.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_A_GROUP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def _working_directory_last() -> Iterator[None]:
-    """Last, and not left out: what is to be computed may be defined there."""
-    path, safe = sys.path, os.environ.get(_SAFE_PATH)
+    """Last, and not left out: what is to be computed may be defined there.
+
+    Whoever cleans up behind us when a second Ctrl-C ends us at once does so without a word.
+    """
+    path, before = sys.path, {name: os.environ.get(name) for name in (_SAFE_PATH, _WARNINGS)}
     here = Path.cwd()
     os.environ[_SAFE_PATH] = "1"
+    # The last one of them is the first that is asked.
+    own = before[_WARNINGS]
+    quiet = "ignore:resource_tracker"
+    os.environ[_WARNINGS] = f"{own},{quiet}" if own else quiet
     sys.path = sorted(path, key=lambda entry: Path(entry).resolve() == here)
     try:
         yield
     finally:
         sys.path = path
-        if safe is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = safe
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -7,6 +7,7 @@ besides evidence (scripts, configuration, logs) lies in its `work/`.
 import asyncio
 import gc
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -127,7 +128,10 @@ def choose(
         wanted = [f"that the {lane} lane plays"] if lane else []
         if expression:
             words = [word for one in loaded for word in (one.name, *one.tags)]
-            wanted += [f"that fits -k {expression!r}{nearest(expression, words)}"]
+            whole = loader.scenario_of_call(expression)
+            is_call = whole != expression and whole in words
+            near = f"; {whole} plays all of its calls: -k {whole}" if is_call else None
+            wanted += [f"that fits -k {expression!r}{near or nearest(expression, words)}"]
         raise RunError(f"{where}: no scenario {' and '.join(wanted)} (of {len(loaded)})")
     return chosen
 
@@ -153,7 +157,7 @@ async def run(options: RunOptions, console: Console) -> Run:
     except PlanError as error:
         raise RunError(str(error)) from None
     if options.lane == "sip":
-        _see_that_engines_can(options, chosen)
+        see_that_engines_can(options.engine, options.caller_engine, chosen)
     if options.agent_uri is not None:
         _see_that_it_can_be_dialled(options.agent_uri, options.account, chosen)
     done = begin_run(options.out)
@@ -168,9 +172,16 @@ async def run(options: RunOptions, console: Console) -> Run:
     return done
 
 
-def _see_that_engines_can(options: RunOptions, chosen: Sequence[Scenario]) -> None:
+def see_that_engines_can(
+    engine: EngineChoice, caller_engine: EngineChoice | None, chosen: Sequence[Scenario]
+) -> None:
+    """Look before anything is played; `caller_engine`: None: the agent's.
+
+    Raises:
+        RunError: an engine is not here, or cannot do what a scenario asks of it.
+    """
     try:
-        agent, caller = resolve(options.engine), resolve(options.caller_engine or options.engine)
+        agent, caller = resolve(engine), resolve(caller_engine or engine)
     except EngineUnavailableError as error:
         raise RunError(str(error)) from None
     problems = list(missing(chosen, agent=agent, caller=caller))
@@ -272,15 +283,21 @@ async def _play_virtual(
         raise RunError(str(error)) from None
     of_many = RunInfo(started_at=done.began, lane="virtual")
     with _few_full_collections():
-        await play_all(
-            planned_calls,
-            lane.play,
-            jobs=1,
-            lane="virtual",
-            progress=progress,
-            done=done.calls,
-            pages_of=of_many if len(planned_calls) > FEW else None,
-        )
+        try:
+            await play_all(
+                planned_calls,
+                lane.play,
+                jobs=1,
+                lane="virtual",
+                progress=progress,
+                done=done.calls,
+                pages_of=of_many if len(planned_calls) > FEW else None,
+            )
+        except BrokenExecutor:
+            done.failure = (
+                "the process that measures and judges has died: somebody ended it, or there was "
+                f"no memory left; {len(done.calls)} of {len(planned_calls)} calls were judged"
+            )
 
 
 @contextmanager

@@ -7,8 +7,9 @@ machine did to it may be why it went wrong, or leaves its times unmeasured
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -29,6 +30,9 @@ MOST_ATTEMPTS = 2
 DIAL_GAP_S = 0.2
 """Between two calls over SIP: setting up a call is the most that it asks of a machine at once."""
 
+_MOST_UNJUDGED = 4
+"""Calls that are over and wait to be judged: more of them are no gain, for one is judged at a time,
+and whoever wants the run to end would wait for them all."""
 _LOWEST_PRIORITY = 19
 _WORTH_A_PROCESS = 10
 """Calls: starting a process takes about as long as measuring so many."""
@@ -76,7 +80,8 @@ async def play_all(
     cancelled, or a process dies, what was played until then is still judged. With
     `pages_of`, the run, of the evidence only outlines are kept, and the pages of calls that did not
     pass are written while further calls are played.
-    With `carries`, a call that has a place waits until the machine carries it.
+    With `carries`, a call that has a place waits until the machine carries it. None is placed while
+    as many as `_MOST_UNJUDGED` wait to be judged.
 
     Returns:
         What held it back, in a line.
@@ -89,7 +94,7 @@ async def play_all(
     under_way = 0
     over = {planned.name: asyncio.Event() for planned in planned_calls}
     loop = asyncio.get_running_loop()
-    judge = _judge(lane, len(planned_calls))
+    judge, unjudged = _judge(lane, len(planned_calls)), _Unjudged()
     groups = Counter(planned.together for planned in planned_calls)
     dials = _Dials(groups, lane)
 
@@ -117,9 +122,9 @@ async def play_all(
         try:
             async with one_by_one:
                 with held.by_the_machine():
-                    # Callers of one scenario call as it says.
-                    if carries is not None and groups[tried.together] == 1:
-                        await carries(lambda: under_way)
+                    if groups[tried.together] == 1:  # callers of one scenario call as it says
+                        await unjudged.are_few()
+                        await (carries or _carries_any)(lambda: under_way)
                 under_way += 1
             try:
                 await dials.wait(tried)
@@ -130,7 +135,8 @@ async def play_all(
             places.give_back(tried)
 
     async def judged(played: PlayedCall) -> tuple[Evaluated, bool]:
-        return await _outlast(loop.run_in_executor(judge, evaluate, played, lane, pages_of))
+        with unjudged.one_more():
+            return await _outlast(loop.run_in_executor(judge, evaluate, played, lane, pages_of))
 
     # Those who need many places at once go first, while all are free: nobody waits for them then.
     order = sorted(
@@ -148,6 +154,10 @@ async def play_all(
         place = {name: index for index, name in enumerate(over)}
         done.sort(key=lambda call: place[call.planned.name])
     return held.sentence(jobs, begun_s)
+
+
+async def _carries_any(_under_way: Callable[[], int]) -> None:
+    """As in memory: there calls take no time of each other's."""
 
 
 def _judge(lane: Lane, calls: int) -> Executor:
@@ -171,6 +181,35 @@ async def _outlast(judged: asyncio.Future[Evaluated]) -> tuple[Evaluated, bool]:
         except asyncio.CancelledError:
             is_to_end = True
     return judged.result(), is_to_end
+
+
+class _Unjudged:
+    """Counts the calls that are over and not judged."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._few = asyncio.Event()
+        self._few.set()
+
+    async def are_few(self) -> None:
+        """Wait until one more call may be played."""
+        await self._few.wait()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """While a call waits for its judge, and while that is at work."""
+        self._add(1)
+        try:
+            yield
+        finally:
+            self._add(-1)
+
+    def _add(self, count: int) -> None:
+        self._count += count
+        if self._count < _MOST_UNJUDGED:
+            self._few.set()
+        else:
+            self._few.clear()
 
 
 class _Dials:

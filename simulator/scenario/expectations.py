@@ -95,6 +95,11 @@ class LookedUp(Told, ABC):
     others: ClassVar[str]
     """What those are called that `likeness` shows."""
 
+    @property
+    def details(self) -> str:
+        """What is asked for besides, for a message that repeats it; begins with a blank."""
+        return ""
+
     @abstractmethod
     def likeness(self, mark: Mark) -> str | None:
         """How a mark reads that may have been meant; None if it is of another kind."""
@@ -187,6 +192,11 @@ class FunctionCall(LookedUp):
             return None
         return f"{mark.fields.get('name')}({mark.fields.get('arguments')})"
 
+    @property
+    def details(self) -> str:
+        """See `LookedUp.details`."""
+        return f" with {self.arguments}" if self.arguments else ""
+
     def __str__(self) -> str:
         return f"function call {self.function_call}"
 
@@ -242,6 +252,11 @@ class ResponseEnded(LookedUp):
             return None
         reason = mark.fields.get("reason")
         return f"{mark.fields.get('status')}{f' ({reason})' if reason else ''}"
+
+    @property
+    def details(self) -> str:
+        """See `LookedUp.details`."""
+        return f" ({self.reason})" if self.reason else ""
 
     def __str__(self) -> str:
         return f"a response that ends {self.response}"
@@ -313,7 +328,14 @@ class MarkFound(LookedUp):
 
     def likeness(self, mark: Mark) -> str | None:
         """See `LookedUp.likeness`."""
-        return str(dict(mark.fields)) if mark.name == self.mark else None
+        is_one = mark.name == self.mark and self.source in (None, mark.source)
+        return f"{mark.source}'s {dict(mark.fields)}" if is_one else None
+
+    @property
+    def details(self) -> str:
+        """See `LookedUp.details`."""
+        of = f" of {self.source}" if self.source else ""
+        return f"{of} with {self.fields}" if self.fields else of
 
     def __str__(self) -> str:
         return f"mark {self.mark}"

@@ -8,7 +8,8 @@ data before it is checked, so that a cell obeys the same rules as a file.
 import fnmatch
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from callerside.simulator.scenario.model import Scenario, name_of, no_name
 from callerside.simulator.scenario.rows import ROWS, each_row
 from callerside.simulator.scenario.suite import SUITE_FILE, SuiteError, over_suite
 from callerside.yaml import reader
-from callerside.yaml.errors import explain
+from callerside.yaml.errors import explain, nearest
 from callerside.yaml.source import Moved, Path_, Source, YamlError
 
 MAX_CELLS = 1000
 _FOLDER = "scenarios"
 _SUFFIX = ".yaml"
+_NUMBERS = re.compile(r"(-r\d+)?(-c\d+)?$")
+"""As a run appends them (`runner.plan`)."""
 
 
 def folder_of_scenarios() -> Path:
@@ -196,12 +199,41 @@ def _others_called(name: Path) -> list[Path]:
 
 
 def _where_it_is_not(name: Path) -> str:
-    file = name.name if name.suffix == _SUFFIX else f"{name.name}{_SUFFIX}"
-    here = "" if name.is_absolute() else f", {Path.cwd() / folder_of_scenarios()}"
+    """Where it was looked for, and what is there that may be meant."""
+    folder = folder_of_scenarios()
+    stem = name.name.removesuffix(_SUFFIX)
+    files = [path for path in (*_beside(name), *_scenarios_in(folder)) if is_scenario(path)]
+    stems = {path.stem: path for path in files}
+    of_many = scenario_of_call(stem)
+    of_file = of_many if of_many in stems else _whose_call(of_many, stems)
+    if of_file and stem not in stems:
+        only = f" -k {of_many}" if of_many != of_file else ""
+        return f"; it may be a call of {of_file}: callerside run {of_file}{only}"
+    near = nearest(stem, stems)
+    words = dict.fromkeys((name.name, f"{stem}{_SUFFIX}"))
+    places = [(Path.cwd() / name).parent, *([] if name.is_absolute() else [Path.cwd() / folder])]
+    where = ", ".join(dict.fromkeys(map(str, places)))
     return (
-        f" (looked for {name.name} and {file} in {(Path.cwd() / name).parent}{here}); "
+        f"{near} (looked for {' and '.join(words)} in {where}); "
         "callerside new NAME writes a scenario to start from"
     )
+
+
+def scenario_of_call(name: str) -> str:
+    """What plays a call of this name: it lacks the numbers of a repeat and of a caller."""
+    return _NUMBERS.sub("", name)
+
+
+def _beside(name: Path) -> list[Path]:
+    """The files where a name that has a folder would lie."""
+    folder = (Path.cwd() / name).parent
+    return sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+
+
+def _whose_call(name: str, stems: Mapping[str, Path]) -> str:
+    """The file that has a call of this name: a cell's or a caller's begins with its file's."""
+    begins = [stem for stem in stems if name.startswith(f"{name_of(stem)}-")]
+    return max(begins, key=len, default="")
 
 
 def _scenarios_in(folder: Path, mistakes: list[str] | None = None) -> list[Path]:

@@ -141,12 +141,20 @@ class Callers(Strict):
 
 def _day(value: Any) -> Any:
     """A day as YAML has it: a date already, or text."""
-    if isinstance(value, str):
-        try:
+    if type(value) is date:
+        return value
+    try:
+        if isinstance(value, str) and len(value) == len("2027-03-01"):
             return date.fromisoformat(value)
-        except ValueError:
-            raise PydanticCustomError("day", "expected a day, as in 2027-03-01", {}) from None
-    return value
+    except ValueError:
+        pass
+    raise PydanticCustomError("day", "expected a day, as in 2027-03-01", {})
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "expected words, and these are blanks only", {})
+    return text
 
 
 class _AgentSettings:
@@ -198,7 +206,9 @@ def _of_a_file(schema: dict[str, Any]) -> None:
 class KnownFailure(Strict):
     """A failure that somebody knows of, and when it must be gone."""
 
-    reason: str = Field(min_length=1, description="What is wrong; a link to an issue, say.")
+    reason: Annotated[str, AfterValidator(_not_blank)] = Field(
+        min_length=1, description="What is wrong; a link to an issue, say."
+    )
     until: Annotated[date, BeforeValidator(_day)] = Field(
         description="The last day on which it may fail: 2027-03-01."
     )

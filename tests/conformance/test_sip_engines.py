@@ -7,6 +7,8 @@ which calls. What one cannot do is a named capability: it is then refused under 
 import random
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from itertools import accumulate, product
 from typing import Any
 
 import pytest
-from raw_sip import RawPhone, Response
+from raw_sip import Flood, RawPhone, Response
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
 from callerside.agent.telephony.engine import PROFILES, Capability, CapabilityError, EngineName
@@ -43,6 +45,10 @@ KEYS = "a=rtpmap:101 telephone-event/8000"
 PAUSE_S = 0.1
 """Between calls: PJSUA2 closes the sockets of each half a second late, and has places for few."""
 STALL_S = 0.5
+QUIET_S = 0.2
+"""Ten packets' time."""
+SETTLE_S = 0.1
+"""For the packet that was on its way."""
 STRANGER = "127.0.0.9"
 RATE_HZ = 8_000
 
@@ -222,6 +228,42 @@ def test_it_rings_before_anybody_has_said_anything(agent: Phone, caller: RawPhon
     caller.acknowledge()
 
 
+STARTING = """
+import asyncio, sys
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.options import SipOptions
+
+async def main():
+    options = SipOptions(port=int(sys.argv[2]))
+    endpoint = choose(sys.argv[1]).answering(options, lambda leg: leg.hang_up(486))
+    print("starts", flush=True)
+    await endpoint.start()
+    await asyncio.to_thread(sys.stdin.read)
+    await endpoint.stop()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+def test_nobody_is_told_while_it_starts_that_there_is_no_such_user(engine: EngineName) -> None:
+    """A proxy would believe it; 503 has it try another, or later (RFC 3261 §21.5.4)."""
+    with RawPhone(0) as raw:
+        port, body = raw.sip_port, raw.sdp()
+    flood = Flood(port, "127.0.0.1", bodies=[body])
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTING, engine, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as starting:
+        assert starting.stdout is not None
+        assert starting.stdout.readline() == b"starts\n"
+        flood.run(600, per_s=600)
+    flood.close()
+    assert flood.answers[486]  # it has started
+    assert set(flood.answers) <= {486, 503}
+
+
 def test_a_call_is_cancelled_before_its_answer(agent: Phone, caller: RawPhone) -> None:
     agent.behave(None)
     call = agent.calls()
@@ -288,34 +330,67 @@ def test_a_refusal_is_told_with_its_status(called: Line, status: str) -> None:
 # ---- new offers
 
 
-@pytest.mark.parametrize(
+HOLDS = pytest.mark.parametrize(
     ("attributes", "host"),
     [
         ("a=sendonly", ""),
         ("a=inactive", ""),
+        ("a=ptime:20", "0.0.0.0"),
         ("a=sendrecv", "0.0.0.0"),
         ("a=sendonly", "0.0.0.0"),
+        ("a=recvonly", "0.0.0.0"),
         ("a=inactive", "0.0.0.0"),
     ],
 )
-def test_a_hold_in_each_of_its_forms_is_one_and_ends(
-    line: Line, attributes: str, host: str
-) -> None:
-    """RFC 3264 §8.4: its answer names our address all the same, and sends nothing back."""
-    line.up()
-    offer = line.raw.sdp(attributes=attributes)
-    if host:
-        offer = offer.replace(f"c=IN IP4 {line.raw.host}", f"c=IN IP4 {host}")
-    answer = line.raw.ask("INVITE", offer)
+
+
+def holding(raw: RawPhone, attributes: str, host: str) -> str:
+    offer = raw.sdp(attributes=attributes)
+    return offer.replace(f"c=IN IP4 {raw.host}", f"c=IN IP4 {host}") if host else offer
+
+
+def is_sent_sound(raw: RawPhone) -> None:
+    raw.forget_rtp()
+    assert raw.rtp.recv(2048)
+
+
+def is_quiet(answer: Response, raw: RawPhone) -> None:
+    """RFC 3264 §8.4: it names our address all the same, and nothing is sent back."""
     assert answer.status == 200
     assert "c=IN IP4 127.0.0.1" in answer.message
     assert "c=IN IP4 0.0.0.0" not in answer.message
-    if "0.0.0.0" not in host:
-        assert re.search(r"^a=(recvonly|inactive)\r?$", answer.message, re.MULTILINE)
+    assert re.search(r"^a=(recvonly|inactive)\r?$", answer.message, re.MULTILINE)
+    time.sleep(SETTLE_S)
+    assert raw.packets(QUIET_S) == 0
+
+
+@HOLDS
+def test_a_hold_in_each_of_its_forms_is_one_and_ends(
+    line: Line, attributes: str, host: str
+) -> None:
+    line.up()
+    is_sent_sound(line.raw)
+    answer = line.raw.ask("INVITE", holding(line.raw, attributes, host))
     line.phone.wait_for(line.call, MediaHeld)
-    assert line.raw.request("INVITE", line.raw.sdp()) == 200
+    is_quiet(answer, line.raw)
+    answer = line.raw.ask("INVITE", line.raw.sdp())
+    assert answer.status == 200
+    assert not re.search(r"^a=(sendonly|recvonly|inactive)", answer.message, re.MULTILINE)
     line.phone.wait_for(line.call, MediaReady, count=2)
+    is_sent_sound(line.raw)
     line.end()
+
+
+@HOLDS
+def test_a_call_that_begins_on_hold_is_sent_nothing_until_that_ends(
+    agent: Phone, caller: RawPhone, attributes: str, host: str
+) -> None:
+    call = agent.calls()
+    is_quiet(caller.call(holding(caller, attributes, host)), caller)
+    assert caller.request("INVITE", caller.sdp()) == 200
+    agent.wait_for(call, MediaReady)
+    is_sent_sound(caller)
+    assert caller.request("BYE") == 200
 
 
 def test_who_holds_says_so_and_resumes(called: Line) -> None:
@@ -458,10 +533,12 @@ def test_within_a_call_the_offer_can_be_ours_too(line: Line) -> None:
 
 def test_an_update_holds_as_an_invite_does(line: Line) -> None:
     line.up()
-    assert line.raw.request("UPDATE", line.raw.sdp(attributes="a=sendonly")) == 200
+    answer = line.raw.ask("UPDATE", line.raw.sdp(attributes="a=sendonly"))
     line.phone.wait_for(line.call, MediaHeld)
+    is_quiet(answer, line.raw)
     assert line.raw.request("UPDATE", line.raw.sdp()) == 200
     line.phone.wait_for(line.call, MediaReady, count=2)
+    is_sent_sound(line.raw)
     line.end()
 
 

@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
 
 from callerside.agent.telephony import engines
 from callerside.agent.telephony.engines import Found
+from callerside.reports.metrics.registry import METRICS
 from callerside.simulator.cli.main import main
+from callerside.simulator.scenario.loader import load_file
 
 pytestmark = pytest.mark.e2e
 
@@ -30,6 +33,16 @@ def test_a_stranger_sees_a_call(tmp_path: Path) -> None:
     assert told_by(tmp_path)["lane"] == "sip"
     page = "".join(path.read_text() for path in (tmp_path / "out" / "latest").rglob("*.html"))
     assert "opening_hours" in page
+
+
+def test_no_time_decides_that_a_busy_machine_can_stretch() -> None:
+    """It is the first command of whoever is new here."""
+    with as_file(files("callerside.simulator.demo") / "harbour.yaml") as path:
+        (scenario,) = load_file(path)
+    lifted = {name for name, limit in scenario.budget.items() if limit == "off"}
+    timed = {one.name for one in METRICS.values() if one.unit == "ms" and one.budget is not None}
+    assert timed, "there are such limits"
+    assert not timed - lifted
 
 
 def test_without_an_engine_it_is_made_in_memory_and_says_so(

@@ -92,4 +92,5 @@ def test_a_good_agent_passes_and_one_that_is_15_ms_late_is_told_from_it(tmp_path
 @pytest.mark.parametrize("bug", SHOWS)
 def test_what_is_wrong_is_found(tmp_path: Path, bug: str) -> None:
     with disturbance():
+        assert played(tmp_path / "good", 1, scenario=SHOWS[bug]) == 0
         assert played(tmp_path / bug, 1, with_bug(bug), SHOWS[bug]) == 1

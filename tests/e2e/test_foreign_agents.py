@@ -85,5 +85,7 @@ def test_nobody_there_is_a_call_that_was_not_answered(tmp_path: Path) -> None:
     uri = f"sip:100@127.0.0.1:{free_port()}"
     done = callerside(tmp_path, uri)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "expected beep within 10 s, but the call is not answered" in done.stdout
+    assert (
+        "expected beep within 10 s, but no beep was heard; the call is not answered" in done.stdout
+    )
     assert f"No call was answered: callerside doctor {uri} says where" in done.stdout

@@ -61,6 +61,14 @@ def children_of(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def judges_of(pid: int) -> list[int]:
+    return [
+        child
+        for child in children_of(pid)
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
 def test_calls_over_sip_are_hung_up_and_the_others_reported(tmp_path: Path) -> None:
     with begin(tmp_path, "--jobs", "2", calls={"short": "100ms", "long": "5min"}) as run:
         until(run, lambda: any(tmp_path.glob("out/2*/calls/short/call.json")))
@@ -78,17 +86,36 @@ def test_calls_over_sip_are_hung_up_and_the_others_reported(tmp_path: Path) -> N
         assert (ended.name, ended.fields["by"]) == ("call_ended", "caller")  # by its BYE
 
 
-def test_the_call_in_memory_is_played_to_its_end_and_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_call_in_memory_is_played_to_its_end_and_reported(tmp_path: Path, number: int) -> None:
     calls = {f"call_{number}": "3min" for number in range(20)}
     with begin(tmp_path, "--lane", "virtual", calls=calls) as run:
-        until(run, lambda: any(tmp_path.glob("out/2*/calls/*/timeline.jsonl")))
-        run.send_signal(signal.SIGTERM)
+        until(run, lambda: bool(judges_of(run.pid)))
+        os.killpg(run.pid, number)  # as `timeout` does: the process that judges gets it, too
         out, err = run.communicate(timeout=WAIT_S)
         assert run.returncode == 130, (out, err)
         told = results(tmp_path)["scenarios"]
         played = list(tmp_path.glob("out/2*/calls/*/timeline.jsonl"))
         assert isinstance(told, list)
         assert 0 < len(told) == len(played) < 20, err
+        for name in ("index.html", "junit.xml"):
+            assert (tmp_path / "out/latest" / name).exists()
+
+
+def test_a_run_whose_judging_process_is_killed_reports_what_was_judged(tmp_path: Path) -> None:
+    calls = {f"call_{number}": "9min" for number in range(20)}
+    with begin(tmp_path, "--lane", "virtual", calls=calls) as run:
+        until(run, lambda: bool(judges_of(run.pid)))
+        for judge in judges_of(run.pid):
+            os.kill(judge, signal.SIGKILL)
+        out, err = run.communicate(timeout=WAIT_S)
+        assert run.returncode == 2, (out, err)
+        assert "Traceback" not in err
+        assert "the process that measures and judges has died" in out
+        told = results(tmp_path)["scenarios"]
+        assert isinstance(told, list)
+        assert len(told) < 20
+        assert f"{len(told)} of 20 calls were judged" in out
 
 
 @pytest.mark.parametrize("lane", ["sip", "virtual"])
@@ -104,6 +131,7 @@ def test_a_second_one_leaves_at_once_and_leaves_nobody_behind(tmp_path: Path, la
         assert "once more" in run.stderr.readline()
         os.killpg(run.pid, signal.SIGINT)
         assert run.wait(WAIT_S) == 130
+        assert not run.stderr.read(), "until the last of its processes has gone"
         assert not (tmp_path / "out/latest").exists()
         deadline = time.monotonic() + WAIT_S
         while any(Path(f"/proc/{child}").exists() for child in children):

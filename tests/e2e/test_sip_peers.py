@@ -193,6 +193,21 @@ request_route {{
 """
 
 
+PROBE = "\r\n".join(
+    (
+        "REGISTER sip:127.0.0.1:{port} SIP/2.0",
+        "Via: SIP/2.0/UDP {me};rport;branch=z9hG4bK-{me}",
+        "From: <sip:probe@127.0.0.1>;tag=probe",
+        "To: <sip:probe@127.0.0.1>",
+        "Call-ID: {me}",
+        "CSeq: 1 REGISTER",
+        "Max-Forwards: 70",
+        "Content-Length: 0",
+        "\r\n",
+    )
+)
+
+
 class Pbx:
     """A Kamailio that lets `agent` register, and sends its calls on."""
 
@@ -204,10 +219,25 @@ class Pbx:
         (folder / "kamailio.cfg").write_text(textwrap.dedent(text))
 
     def start(self) -> subprocess.Popen[str]:
+        """Start it, and wait until it answers."""
         options = ["-DD", "-E", "-m", "16", "-M", "4", "-Y", str(self._folder)]
-        return self._start(
+        started = self._start(
             "kamailio", "-f", str(self._folder / "kamailio.cfg"), *options, cwd=self._folder
         )
+        wait_until(self._answers, "Kamailio", within_s=60)
+        return started
+
+    def _answers(self) -> bool:
+        """Whether it asks a stranger who wants to register for a password."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.settimeout(0.5)
+            probe.connect(("127.0.0.1", self.port))
+            me = f"127.0.0.1:{probe.getsockname()[1]}"
+            try:
+                probe.send(PROBE.format(port=self.port, me=me).encode())
+                return probe.recv(2048).startswith(b"SIP/2.0 401 ")
+            except OSError:  # too early: the port is closed, or nobody reads from it
+                return False
 
     def registration(self, password: str = SECRET, transport: str = "udp") -> SipOptions:
         registration = Registration(
@@ -235,7 +265,6 @@ def test_the_agent_registers_is_called_and_stays_registered(
 ) -> None:
     pbx = Pbx(tmp_path, start)
     pbx.start()
-    time.sleep(1)
     agent = Phone("agent", pbx.registration(transport=transport))
     caller = Phone("caller", SipOptions())
     try:
@@ -261,7 +290,6 @@ def test_a_wrong_password_is_told_and_the_agent_lives(
 ) -> None:
     pbx = Pbx(tmp_path, start)
     pbx.start()
-    time.sleep(1)
     agent = Phone("agent", pbx.registration(password="wrong"))
     wait_until(lambda: agent.registered() is False, "the refusal")
     assert agent.close() == 0

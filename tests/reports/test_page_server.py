@@ -183,3 +183,30 @@ def test_a_port_in_use_is_told(run: Path, capfd: pytest.CaptureFixture[str]) -> 
         )
         assert subprocess.run(line, check=False).returncode == 2
     assert f"port {port}: Address already in use" in capfd.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_told(run: Path) -> None:
+    (run / "odd.txt").mkdir()
+    (run / "odd.txt" / "index.html").mkdir()
+    with serving(run) as server:
+        status, said, _ = ask(server, "/odd.txt/")
+        assert (status, said.startswith(b"this file cannot be read: ")) == (500, True)
+        assert ask(server, "/index.html/page.html")[0] == 404
+
+
+def test_a_fault_of_ours_is_no_secret_and_a_browser_that_leaves_is(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raised: list[Exception] = [ZeroDivisionError("ours"), BrokenPipeError("theirs")]
+
+    def fails(*_: object, **__: object) -> None:
+        raise raised.pop(0)
+
+    monkeypatch.setattr(page_server._Handler, "_send_text", fails)
+    with serving(run) as server:
+        for _ in range(2):
+            with pytest.raises(http.client.HTTPException):
+                ask(server, "/")
+    told = capfd.readouterr().err
+    assert "ZeroDivisionError: ours" in told
+    assert "theirs" not in told

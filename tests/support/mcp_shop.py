@@ -25,8 +25,6 @@ class Shop:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.cancelled: list[str] = []
-        self.refuses = 0
-        """So many calls of `free` end its process's work with an error first."""
         self.server = MCPServer("shop")
         self.server.tool(description="Whether a table is free.", annotations=READ_ONLY)(self.free)
         self.server.tool(description="Book a table.")(self.book)

@@ -240,13 +240,21 @@ class RawPhone:
         self._agent = (host, int(port))
         return told.audio_port
 
-    def forget_rtp(self) -> None:
-        """Drop the packets that have come so far."""
+    def forget_rtp(self) -> int:
+        """Drop the packets that have come so far; returns how many there were."""
+        count = 0
         self.rtp.settimeout(0)
         with contextlib.suppress(BlockingIOError):
             while self.rtp.recv(2048):
-                pass
+                count += 1
         self.rtp.settimeout(WAIT_S)
+        return count
+
+    def packets(self, within_s: float) -> int:
+        """How many packets come from now on."""
+        self.forget_rtp()
+        time.sleep(within_s)
+        return self.forget_rtp()
 
     def _receive(self) -> "Response | None":
         """The next response; None if there is none for a while."""

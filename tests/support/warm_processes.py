@@ -52,6 +52,8 @@ def _as_there(
     target: Callable[..., object],
     arguments: tuple[object, ...],
 ) -> None:
+    cold = [name for name in IMPORTED if name not in sys.modules]
+    assert not cold, f"not imported beforehand, perhaps no longer there: {cold}"
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -187,6 +187,8 @@ class BaresipEndpoint(BaresipStation):
         self._refusals = Refusals(on_refused)
         self._peers = PeerList(options.allowed_peers)
         self._drain_status = 0
+        self._is_open = False
+        """Whether there is an account that takes calls: without one the stack answers 404."""
         self._admitted: set[str] = set()
         """Call-IDs, from the INVITE on; on the stack's thread added, on the loop's taken away."""
         self._invites: dict[str, SipMessage] = {}
@@ -210,6 +212,7 @@ class BaresipEndpoint(BaresipStation):
         """One that takes all calls, and one at the registrar."""
         for taking in await self.stack.taking_agents("callerside"):
             taking.on_incoming(self._take_call)
+        self._is_open = True
         if self._registrant is not None:
             await self._registrant.open(self._take_call)
 
@@ -256,6 +259,8 @@ class BaresipEndpoint(BaresipStation):
             return (403, "Forbidden", ""), "not_allowed"
         if invite.header("replaces"):
             return (420, "Bad Extension", "Unsupported: replaces\r\n"), "replaces"
+        if not self._is_open:
+            return (503, "Service Unavailable", again), "starting"
         if self._drain_status:
             return (self._drain_status, "Service Unavailable", again), "draining"
         if len(self._admitted) >= self.options.max_calls:

@@ -238,7 +238,7 @@ class BaresipLeg(Leg):
         if not self._is_up or theirs is None or self._is_over or not self._media.port:
             return
         if theirs.holds or self._our_direction in ("sendonly", "inactive"):
-            if self._media.hold() and theirs.holds:
+            if self._media.hold(theirs) and theirs.holds:
                 self._inputs.post(MediaHeld())
             return
         fresh = not self._media.is_live

@@ -190,12 +190,18 @@ class CallMedia:
             self._pacer.add(self)
         self._arm()
 
-    def hold(self) -> bool:
-        """Hear silence and send no more of what waits; returns whether that is news."""
-        if self._line is None or self._held:
+    def hold(self, described: Described) -> bool:
+        """Hear silence and send no more of what waits; returns whether that is news.
+
+        Silence is sent to an other side that listens, as `described` says, and else nothing.
+        """
+        if self._line is None:
             return False
         with self._lock:
-            self._held = True
+            was_held, self._held = self._held, True
+            self._line.sends = described.listens
+        if was_held:
+            return False
         now_ns = time.monotonic_ns()
         self._line.begin_anew(now_ns)
         self._line.buffer.fall_silent(now_ns)
@@ -245,15 +251,15 @@ class CallMedia:
 
     def _packet(self, line: "_Line", pcm: bytes) -> bytes | None:
         payload = line.encode(pcm)
+        if not line.sends:  # keys wait, too
+            self._sender.pass_time(line.frame)
+            return None
         key = self._keys.next(line.frame) if self._keys.is_pressing else None
         if key is not None and line.keys_type is not None:
             packet = self._sender.event(line.keys_type, key)
             self._sender.pass_time(line.frame)
             return packet
-        if line.sends:
-            return self._sender.audio(line.payload_type, payload, line.frame)
-        self._sender.pass_time(line.frame)
-        return None
+        return self._sender.audio(line.payload_type, payload, line.frame)
 
     # ---- what comes, on the loop's thread
 
@@ -357,7 +363,7 @@ class _Line:
         """Take what a description says."""
         self.payload_type, self.keys_type = described.payload_type, described.keys_type
         self.latch = latch
-        self.sends = described.direction in ("sendrecv", "recvonly") and described.port != 0
+        self.sends = described.listens
 
     def encode(self, pcm: bytes) -> bytes:
         """A frame, as a packet carries it."""

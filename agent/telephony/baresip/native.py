@@ -12,9 +12,10 @@ from typing import Any
 
 from baresip import _native
 
+from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.errors import SipError
 
-VERSION = "0.5.2a3"
+VERSION = PROFILES["baresip"].works
 """What this was written for; the bindings are of alpha quality and change."""
 
 Pointer = ctypes.c_void_p
@@ -85,7 +86,7 @@ class Library:
         library = ctypes.CDLL(path)
         missing = [name for name in (*_FUNCTIONS, *_VARIADIC) if not hasattr(library, name)]
         if missing:
-            raise SipError(f"its library has no {', '.join(missing)}; baresip-python {VERSION} has")
+            raise SipError(f"its library has no {', '.join(missing)}")
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
@@ -187,5 +188,5 @@ def open_library() -> Library:
     """
     installed = version("baresip-python")
     if installed != VERSION:
-        raise SipError(f"only {VERSION} is known to work")
+        raise SipError("its bindings are of alpha quality, and change with each version")
     return Library(_native.__file__)

@@ -28,7 +28,13 @@ from callerside.agent.telephony.baresip.native import (
 )
 from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.errors import PortTakenError, SipError
-from callerside.agent.telephony.invite import line_of_call, narrowed, with_line_first
+from callerside.agent.telephony.invite import (
+    described,
+    line_of_call,
+    narrowed,
+    quiet,
+    with_line_first,
+)
 from callerside.agent.telephony.media.pacer import Pacer
 from callerside.agent.telephony.options import (
     Registration,
@@ -55,8 +61,8 @@ _DOORBELL = 0
 """A number that no command of the bindings has."""
 _RING_AGAIN_S = 0.001
 _SDP = b"application/sdp"
-_MOST_LINES = 1_000
-"""That are remembered: many more than there can be calls."""
+_MOST_NOTED = 1_000
+"""Calls of whose offers something is remembered: many more than there can be."""
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -94,6 +100,8 @@ class Stack:
         self._agents: dict[tuple[str, str, str], UserAgent] = {}
         self._lines: dict[str, int] = {}
         """By Call-ID: which line of the other side's offer the call is, if it is not the first."""
+        self._nowhere: dict[str, int] = {}
+        """By Call-ID: the number of the other side's offer, if it can be sent nothing."""
         told, here = options.rtp_public_host, options.listen_host
         self._advertised: tuple[bytes, bytes] | None = None
         if told and len(told) == len(here):
@@ -117,14 +125,18 @@ class Stack:
         host = self.options.listen_host
         self.port = self.options.port or _free_port(host)
         _check(host, self.options.port or self.port)
+        bound = _Bound(self._stand_before)
+        self.runtime._ready = bound  # noqa: SLF001 - nothing else comes before the first message
         try:
             await self.runtime.start(self._config(host))
         except BaresipError as error:
             raise SipError(f"baresip did not start: {error}") from None
+        if bound.error is not None:
+            await self.runtime.close()
+            raise bound.error
         set_sink: Any = _events.set_sink  # it has no types
         self._forward = set_sink(None)
         set_sink(self._on_native)
-        await self.ask(self._stand_before)
         self.pacer = Pacer(threading.RLock(), lambda: None)
         return self.port
 
@@ -291,6 +303,9 @@ class Stack:
             self._forward(kind, handle, payload)
 
     def _stand_before(self) -> None:
+        """Whoever calls before that is told by the stack that there is nobody."""
+        if self.runtime._init_err:  # noqa: SLF001 - there is no stack to stand before
+            return
         self.library.listen(self._requests, requests=True)
         self.library.listen(self._requests, requests=False)
         self.library.sip_set_trace_handler(self.library.uag_sip(), self._trace)
@@ -322,18 +337,14 @@ class Stack:
         if body and _SDP in head.lower():
             text = body.decode("latin-1")
             if not message.status and message.method in ("INVITE", "UPDATE"):
-                self._note_line(message.call_id, line_of_call(text, self.options.codecs))
+                _note(self._lines, message.call_id, line_of_call(text, self.options.codecs))
+                found = described(text, self.options.codecs)
+                is_nowhere = found is not None and found.is_nowhere
+                _note(self._nowhere, message.call_id, message.number if is_nowhere else 0)
             line = self._lines.get(message.call_id, 0)
             narrow = narrowed(with_line_first(text, line), self.options.codecs)
             if narrow != text:
                 ctypes.memmove(at + len(data) - len(body), narrow.encode("latin-1"), len(body))
-
-    def _note_line(self, call_id: str, line: int) -> None:
-        self._lines.pop(call_id, None)
-        if line:
-            self._lines[call_id] = line
-        if len(self._lines) > _MOST_LINES:
-            del self._lines[next(iter(self._lines))]
 
     def _hide_challenge(self, at: int, data: bytes, message: SipMessage) -> None:
         """Where we take calls the password is for the registrar alone: in a call all ask in vain.
@@ -349,6 +360,7 @@ class Stack:
     def _edit_what_leaves(self, at: int, data: bytes, message: SipMessage) -> None:
         """In its place, and of the same length: lines in the order in which they were offered.
 
+        Who names no address is answered that we are quiet, which baresip does not know for a hold.
         We replace no calls (RFC 3891), which baresip would do for anybody; and our offers name the
         host that is to be told, with which answers are made.
         """
@@ -356,7 +368,10 @@ class Stack:
         head = _REPLACES.sub(lambda found: found[1] + b" " * len(found[2]), head)
         if _SDP in head.lower():
             line = self._lines.get(message.call_id, 0)
-            body = with_line_first(body.decode("latin-1"), line).encode("latin-1")
+            text = with_line_first(body.decode("latin-1"), line)
+            if message.status and message.number == self._nowhere.get(message.call_id):
+                text = quiet(text)
+            body = text.encode("latin-1")
             if self._advertised is not None:
                 here, told = self._advertised
                 body = body.replace(b" IP4 " + here + b"\r\n", b" IP4 " + told + b"\r\n")
@@ -373,6 +388,32 @@ class Stack:
         if status:
             self.library.refuse(message, status, reason, headers)
         return True
+
+
+class _Bound(threading.Event):
+    """The bindings' sign, on the stack's thread, that it has bound its port, and reads next."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        super().__init__()
+        self.error: Exception | None = None
+        self._before = before
+
+    def set(self) -> None:
+        """Do first what comes before the first message; what it raised is in `error`."""
+        try:
+            self._before()
+        except Exception as error:  # what is raised here would be lost in the stack's thread
+            self.error = error
+        super().set()
+
+
+def _note(notes: dict[str, int], call_id: str, number: int) -> None:
+    """Remember a number of a call, if it is not 0, for as many calls as there can be."""
+    notes.pop(call_id, None)
+    if number:
+        notes[call_id] = number
+    if len(notes) > _MOST_NOTED:
+        del notes[next(iter(notes))]
 
 
 def _check(host: str, port: int) -> None:

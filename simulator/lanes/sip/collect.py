@@ -38,6 +38,8 @@ def collect(
     work: Path | None,
     also: Sequence[Mark] = (),
     closed: ClosedFiles | None = None,
+    *,
+    upstream: bool = False,
 ) -> list[str]:
     """Bring together what was written about a call; returns what is missing. Blocks.
 
@@ -48,6 +50,7 @@ def collect(
         also: what the run itself has to say about the call, in order of time.
         closed: what agent and server announce as complete. Where they do not, a timeline without
             its closing mark is read once more when its time is up.
+        upstream: the server is somebody else's: only the agent is ours.
     """
     # By time: what befell its packets is written when the call is over.
     caller = merge([_read(directory / CALLER_TIMELINE)])
@@ -65,7 +68,7 @@ def collect(
             VANISHED_TIMEOUT_S if vanished else EVIDENCE_TIMEOUT_S,
         )
         tried, connected = (
-            any(mark.name == name for mark in agent)
+            not upstream and any(mark.name == name for mark in agent)
             for name in ("realtime_connecting", "realtime_connected")
         )
         server = _wait_for(

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,18 @@ from callerside.yaml.versions import NEWEST
 _SIP_PORT = 5060
 _FAST_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """In C, where PyYAML was built with libyaml: a run's files take a tenth of the time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """A Realtime server of somebody else's that the agent talks to, and where that is recorded."""
+
+    url: str
+    recording: Path
+    keep_audio: bool
+    """The caller's, too."""
+    key: str | None
+    """Of the server; None for one that needs none."""
 
 
 def write_scripts(planned_calls: Sequence[PlannedCall], folder: Path) -> None:

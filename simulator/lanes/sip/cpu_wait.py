@@ -111,7 +111,9 @@ class WaitWatch:
         # It may have begun so long before the last look; whatever the agent ran since counts.
         since_ns = now_ns - window_ns - waited_ns
         earlier = [one for one in self._history if one[0] <= since_ns]
-        _, ran_ns, main = (earlier or self._history)[-1 if earlier else 0]
+        looked_ns, ran_ns, main = (earlier or self._history)[-1 if earlier else 0]
+        # What of it was before all looks, nobody knows: the agent may have run then.
+        waited_ns = min(waited_ns, now_ns - looked_ns)
         behind_ns = self._ran_ns - ran_ns
         if self._is_agent(name):  # nobody waits behind itself
             own_ns = self._counted[pid].main_ran

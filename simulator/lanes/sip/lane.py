@@ -26,6 +26,7 @@ from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import (
+    Upstream,
     agent_config,
     repeat_script,
     write_scripts,
@@ -44,9 +45,6 @@ from callerside.simulator.lanes.sip.process_pair import (
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.steps import Vanish
-
-FIRST = "1"
-"""Of several caller's processes; it registers for all."""
 
 UNANSWERED_S = 66.0
 """How long PJSUA2 keeps the place of a call that nobody answers any more: 32 s for a missing ACK,
@@ -68,6 +66,8 @@ class SipLane:
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
         account: as whom it is dialled; the first caller's process alone registers.
+        upstream: our agent talks to this server through a proxy that records it, instead of to a
+            fake of ours; for one call.
     """
 
     def __init__(
@@ -82,8 +82,10 @@ class SipLane:
         caller_engine: EngineChoice = "auto",
         agent_uri: str | None = None,
         account: SipAccount | None = None,
+        upstream: Upstream | None = None,
     ) -> None:
         self._planned_calls = planned_calls
+        self._upstream = upstream
         self._calls = directory / CALLS
         self._work = directory / "work"
         self._engine = engine
@@ -101,10 +103,10 @@ class SipLane:
         needed = _places_of_kinds(planned_calls, calls_at_once)
         count = -(-needed.pop("", 0) // self._places)
         shared = self._agent("", "", count) if calls_a_worker and count else None
-        self._pairs = [
-            self._pair(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
-            for number in range(count)
-        ]
+        self._pairs: list[ProcessPair] = []
+        for number in range(count):
+            name = str(number + 1) if count > 1 else ""
+            self._pairs.append(self._pair(name, on_phase, agent=shared, worker=number))
         for kind, places in sorted(needed.items()):
             for number in range(-(-places // self._places)):
                 name = f"-{kind}{number + 1}" if number else f"-{kind}"
@@ -120,8 +122,8 @@ class SipLane:
         worker: int = 0,
     ) -> ProcessPair:
         account = self._account
-        if account is not None and name:
-            account = replace(account, registers=name == FIRST)
+        if account is not None and self._pairs:  # the first, of whatever kind, registers for all
+            account = replace(account, registers=False)
         return ProcessPair(
             name,
             self._work / "logs",
@@ -140,7 +142,15 @@ class SipLane:
         if self._agent_uri is not None:
             return None
         logs = self._work / "logs"
-        return agent_process(name, self._config(kind), logs, self._closed.take, workers=workers)
+        key = self._upstream.key if self._upstream else None
+        return agent_process(
+            name,
+            self._config(kind),
+            logs,
+            self._closed.take,
+            workers=workers,
+            more={"OPENAI_API_KEY": key} if key else {},
+        )
 
     def _config(self, kind: Kind) -> Path:
         return self._work / ("agent-relayed.yaml" if kind == "relayed" else "agent.yaml")
@@ -204,7 +214,13 @@ class SipLane:
             concerned = {one.name for one in (self._fake, *pair.processes) if one is not None}
             stalls = self._stall_marks(planned, started_ns, concerned)
             missing = await asyncio.to_thread(
-                collect, planned.address, directory, work, stalls, self._closed
+                collect,
+                planned.address,
+                directory,
+                work,
+                stalls,
+                self._closed,
+                upstream=self._upstream is not None,
             )
         finally:
             pair.busy -= 1
@@ -239,14 +255,21 @@ class SipLane:
     def _pids(self) -> dict[str, int]:
         return {one.name: one.pid for one in self.processes if one.pid is not None}
 
-    async def _start_fake(self) -> None:
+    def _fake_arguments(self) -> list[str]:
+        here = ["--host", "127.0.0.1", "--port", "0"]
+        if self._upstream is not None:
+            upstream, to = self._upstream.url, str(self._upstream.recording)
+            silent = [] if self._upstream.keep_audio else ["--no-caller-audio"]
+            return ["record", *here, "--upstream", upstream, "--to", to, *silent]
         scripts, timelines = self._work / "scripts", self._work / "realtime"
         write_scripts(self._planned_calls, scripts)
-        arguments = ["serve", "--host", "127.0.0.1", "--port", "0"]
-        arguments += ["--scripts", str(scripts), "--timelines", str(timelines), "--keep-audio"]
-        arguments.append("--announce")
+        said = ["--scripts", str(scripts), "--timelines", str(timelines)]
+        return ["serve", *here, *said, "--keep-audio", "--announce"]
+
+    async def _start_fake(self) -> None:
         logs = self._work / "logs"
         module = "callerside.fakes.cli"
+        arguments = self._fake_arguments()
         self._fake = child("fake-realtime", module, arguments, logs, self._closed.take)
         await self._fake.start()
         for pair in self._pairs:

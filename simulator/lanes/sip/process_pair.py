@@ -173,15 +173,16 @@ def agent_process(
     on_line: Callable[[str], None] | None = None,
     *,
     workers: int = 1,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> ChildProcess:
-    """An agent of ours; with several workers, a supervisor and they.
+    """An agent of ours; with several workers, a supervisor and they. `more` is environment.
 
     `on_line` gets its announcements of timelines that are complete.
     """
     arguments = ["serve", "--config", str(config), "--workers", str(workers)]
     if on_line is not None:
         arguments.append("--announce")
-    return child(f"agent{name}", "callerside.agent.cli", arguments, logs, on_line)
+    return child(f"agent{name}", "callerside.agent.cli", arguments, logs, on_line, more)
 
 
 def caller_process(

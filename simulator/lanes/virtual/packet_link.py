@@ -2,7 +2,7 @@
 
 A packet is one frame of 20 ms. What the network does to it (delay, loss, reordering, doubling) is
 decided by a `Network`, which is handed in. What comes is handed on as it comes, by the jitter
-buffer that the sip lane has, too (`telephony.jitter_buffer`).
+buffer that the sip lane has, too (`telephony.media.jitter_buffer`).
 """
 
 import heapq

@@ -1,14 +1,17 @@
 """Which SIP engines are here, in words; one that is not here says what to do."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import engines_table
 import pytest
 
 from callerside.agent.telephony import engines
-from callerside.agent.telephony.engine import MEANING, PROFILES, Capability
+from callerside.agent.telephony.engine import MEANING, PROFILES, Capability, EngineName
 from callerside.agent.telephony.engines import EngineUnavailableError, choose, resolve, sentence
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.options import SipOptions
@@ -55,21 +58,51 @@ def test_an_engine_that_is_not_installed_is_unavailable_and_says_how_to_get_it(
     assert sentence().startswith("SIP engines: none; ")
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ImportError("no such symbol"), "no such symbol"),
+        (SipError("no such function"), "no such function"),
+        (AttributeError("no Call"), "AttributeError: no Call"),
+        (RuntimeError("a bad build"), "RuntimeError: a bad build"),
+        (OSError("no library"), "OSError: no library"),
+    ],
+)
 def test_one_that_cannot_be_loaded_says_why_and_auto_takes_another(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
     pretend_installed(monkeypatch, pjsua2="1.0", baresip="2.0")
 
     def load(name: str) -> object:
         if name == "pjsua2":
-            raise ImportError("no such symbol")
+            raise error
         return object()
 
     monkeypatch.setattr(engines, "_load", load)
     assert resolve("auto") == "baresip"
     assert sentence() == (
-        "SIP engines: baresip 2.0; pjsua2 cannot be used: pjsua2-python 1.0: no such symbol"
+        f"SIP engines: baresip 2.0; pjsua2 cannot be used: pjsua2-python 1.0: {told}; "
+        f"pjsua2-python {PROFILES['pjsua2'].works} works"
     )
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_package_of_another_layout_is_no_more_than_unavailable(
+    name: EngineName, tmp_path: Path
+) -> None:
+    """It is another one of that name: everything that ours takes of it is missing."""
+    (tmp_path / f"{name}.py").touch()
+    look = "from callerside.agent.telephony.engines import sentence; print(sentence())"
+    ways = os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    told = subprocess.run(
+        [sys.executable, "-c", look],
+        env={**os.environ, "PYTHONPATH": ways},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"; {name} cannot be used: {PROFILES[name].package} " in told
+    assert told.endswith(f"; {PROFILES[name].package} {PROFILES[name].works} works\n")
 
 
 def test_one_without_a_wheel_for_this_python_does_not_ask_for_it(

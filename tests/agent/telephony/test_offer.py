@@ -9,6 +9,7 @@ from callerside.agent.telephony.invite import (
     has_long_address,
     held_somewhere,
     is_description,
+    quiet,
     with_one_audio,
 )
 
@@ -82,6 +83,13 @@ def test_an_address_longer_than_any_is_known(line: str) -> None:
     assert has_long_address(sdp.format("a" * 254))
     assert not has_long_address(sdp.format("a" * 100))
     assert not has_long_address(f"v=0\r\na=fmtp:96 sprop-parameter-sets={'a' * 300}\r\n")
+
+
+def test_an_answer_becomes_quiet_and_stays_as_long() -> None:
+    said = {"sendrecv": "recvonly", "sendonly": "inactive", "recvonly": "recvonly"}
+    for direction, shown in {**said, "inactive": "inactive"}.items():
+        answer = f"v=0\r\nm=audio 9 RTP/AVP 0\r\na={direction}\r\na=ptime:20\r\n"
+        assert quiet(answer) == answer.replace(direction, shown)
 
 
 ORIGIN = "v=0\r\no=a 1 1 IN IP4 192.0.2.7\r\ns=-\r\n"

@@ -6,25 +6,19 @@ import time
 from collections.abc import Callable
 
 import pytest
+from agent_rig import until
 from mcp_shop import Shop as McpShop
 from mcp_shop import serving
 from shop_server import JSON, Shop
 
 from callerside.agent.config.settings import Settings
+from callerside.agent.tools import mcp_server
 from callerside.agent.tools.interface import Cancellation, CancelledError, Tool
 from callerside.agent.tools.loader import PythonTool
 from callerside.agent.tools.toolboxes import Toolboxes
 
 FAR_S = 15
 """So long would each of them take."""
-
-
-def until(holds: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if holds():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never came")
 
 
 def cancelled_amid(
@@ -37,7 +31,7 @@ def cancelled_amid(
         target=lambda: results.append(tool.run(arguments or {}, "", cancellation))
     )
     running.start()
-    until(begun)
+    until(begun, "it has begun")
     cancelled_s = time.monotonic()
     cancellation.cancel()
     running.join(FAR_S)
@@ -66,8 +60,8 @@ def test_a_coroutine_function_is_stopped() -> None:
     assert STOPPED
 
 
-def box(tools: dict[str, object]) -> dict[str, Tool]:
-    settings = Settings.model_validate({"tools": tools})
+def box(tools: dict[str, object], **limits: int) -> dict[str, Tool]:
+    settings = Settings.model_validate({"tools": tools, "limits": limits})
     return dict(Toolboxes(settings, env={}).for_call(settings))  # type: ignore[arg-type]
 
 
@@ -95,7 +89,21 @@ def test_the_call_of_an_mcp_server_is_stopped_there_too() -> None:
         ok, output = cancelled_amid(tool, lambda: bool(shop.asked), {"seconds": FAR_S})
         assert not ok
         assert "nobody waits" in output
-        until(lambda: shop.cancelled == ["slow"])
+        until(lambda: shop.cancelled == ["slow"], "the server stopped it")
+
+
+def test_the_wait_before_another_call_of_an_mcp_server_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mcp_server, "_RETRY_DELAY_MS", FAR_S * 1000)
+    with serving(McpShop()) as port:
+        server = {"url": f"http://127.0.0.1:{port}/mcp", "allow_private": True, "retries": 1}
+        tool = box({"mcp": {"shop": server}}, tool_ms=4 * FAR_S * 1000)["free"]
+    drops: list[None] = []
+    monkeypatch.setattr(mcp_server.McpServer, "_drop", lambda _: drops.append(None))
+    ok, output = cancelled_amid(tool, lambda: bool(drops), {"table": 1})
+    assert not ok
+    assert "nobody waits" in output
 
 
 def test_what_is_cancelled_before_it_has_begun_does_not_begin() -> None:

@@ -5,10 +5,11 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from agent_rig import until
 from mcp_shop import PROGRAM, Shop, serving
 from pydantic import ValidationError
 
@@ -44,14 +45,6 @@ def box_of(server: dict[str, Any], **more: Any) -> dict[str, Tool]:
 
 def at(url: str, **more: Any) -> dict[str, Any]:
     return {"url": url, "allow_private": True, **more}
-
-
-def until(holds: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if holds():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never came")
 
 
 def test_a_program_offers_its_functions_and_answers() -> None:
@@ -96,7 +89,7 @@ def test_a_function_that_takes_too_long_is_given_up_and_cancelled(shop: Shop, ur
     assert not ok
     assert "no answer within 0.3 s" in output
     assert time.monotonic() - begun_s < 10
-    until(lambda: shop.cancelled == ["slow"])
+    until(lambda: shop.cancelled == ["slow"], "the server stopped it")
 
 
 def test_an_answer_that_is_too_long_is_refused(url: str) -> None:
@@ -170,7 +163,8 @@ def test_a_name_that_leads_elsewhere_by_then_is_not_followed(
     assert set(looked_up) == {("shop.example", port)}
     monkeypatch.setattr(mcp_addresses, "is_public", lambda _address: True)
     transport_goes_there = {"url": f"http://shop.example:{port}/mcp", "tools": ["free"]}
-    with pytest.raises(ToolError):  # it is reached, and refuses the name: no 127.0.0.1 in `Host`
+    # it is reached, and refuses the name: no 127.0.0.1 in `Host`
+    with pytest.raises(ToolError, match="Server returned an error response"):
         toolboxes(transport_goes_there)
 
 
@@ -224,7 +218,7 @@ def test_a_server_that_does_not_answer_the_start_is_ended() -> None:
     import psutil
 
     mute = "import sys; sys.stdin.read(); 'mute'"
-    with pytest.raises(ToolError):
+    with pytest.raises(ToolError, match=r"no answer within 0\.3 s"):
         toolboxes({"command": [sys.executable, "-c", mute], "connect_ms": 300})
     gc.collect()
 
@@ -234,7 +228,7 @@ def test_a_server_that_does_not_answer_the_start_is_ended() -> None:
             return any(mute in child.cmdline() for child in children)
         return True
 
-    until(lambda: not is_there())
+    until(lambda: not is_there(), "it has ended")
 
 
 def test_a_server_that_nobody_needs_any_more_ends() -> None:
@@ -249,7 +243,7 @@ def test_a_server_that_nobody_needs_any_more_ends() -> None:
     assert ours
     del box
     gc.collect()
-    until(lambda: not any(child.is_running() for child in ours))
+    until(lambda: not any(child.is_running() for child in ours), "it has ended")
 
 
 def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,6 +254,11 @@ async def test_a_call_is_accepted_joined_and_hung_up(server: FakeRealtime) -> No
         assert (await state(server, call_id))["state"] == "over"
 
 
+async def test_no_call_rings_for_another_name_of_this_machine(server: FakeRealtime) -> None:
+    answer = await post(server, "/control/calls", b"{}", {"Host": "rebound.example"})
+    assert answer.status == 403
+
+
 async def test_a_call_is_rejected_with_a_status_of_sip(server: FakeRealtime) -> None:
     async with client_of(server) as client:
         call_id = await ring(server, client)

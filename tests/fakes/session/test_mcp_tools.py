@@ -171,6 +171,40 @@ def test_what_is_approved_is_called_in_the_next_response() -> None:
     checked(client)
 
 
+def test_a_result_waits_for_all_that_its_response_says() -> None:
+    call = {"mcp_call": {**CALL, "takes_ms": 50}}
+    client = shopping({"items": [call, {"say": "I look that up, it takes a moment."}]})
+    ask(client)
+    client.wait(5000)
+    done, result = (client.types.index(f"response.{x}") for x in ("done", "mcp_call.completed"))
+    assert done < result
+    checked(client)
+
+
+def test_what_the_greeting_asks_about_is_called_in_the_next_response() -> None:
+    client = Client({"greeting": {"mcp_call": CALL}, "mcp": {"shop": SHOP}})
+    client.turn_detection(None)
+    client.update(tools=[tool()])
+    client.wait(1000)
+    client.send("response.create")
+    client.wait(2000)
+    approve(client, approve=True)
+    assert client.events[-1]["item"]["type"] == "mcp_call"
+    checked(client)
+
+
+def test_an_approval_whose_item_is_refused_has_approved_nothing() -> None:
+    client = shopping({"mcp_call": CALL}, rule="always")
+    ask(client)
+    (item,) = client.only("response.done")["response"]["output"]
+    answer = {"type": "mcp_approval_response", "approval_request_id": item["id"], "approve": True}
+    client.send("conversation.item.create", item=answer, previous_item_id="nowhere")
+    assert "nowhere" in client.only("error")["error"]["message"]
+    approve(client, approve=True)
+    assert len(client.all("error")) == 1
+    assert "response.mcp_call.completed" in client.types
+
+
 def test_what_is_denied_is_not_called() -> None:
     client = shopping({"mcp_call": CALL}, {"text": "As you wish."}, rule="always")
     ask(client)
@@ -203,6 +237,26 @@ def test_a_call_that_no_model_would_make_is_told() -> None:
         "the server has listed no such tool",
         "no tool of the session is an MCP server with this label",
     ]
+
+
+def test_a_server_that_a_session_has_no_more_is_not_called() -> None:
+    client = shopping({"mcp_call": CALL})
+    client.update(tools=[])
+    ask(client)
+    (told,) = client.marked("call_undeclared")
+    assert told.fields["why"] == "no tool of the session is an MCP server with this label"
+
+
+def test_what_a_response_says_of_approvals_holds_for_it_alone() -> None:
+    client = shopping({"mcp_call": CALL}, {"mcp_call": CALL}, rule="always")
+    content = [{"type": "input_text", "text": "Where is it?"}]
+    for own in ({"tools": [tool(require_approval="never")]}, {}):
+        item = {"type": "message", "role": "user", "content": content}
+        client.send("conversation.item.create", item=item)
+        client.send("response.create", response=own)
+        client.wait(2000)
+    kinds = [one["response"]["output"][0]["type"] for one in client.all("response.done")]
+    assert kinds == ["mcp_call", "mcp_approval_request"]
 
 
 def test_a_single_response_may_bring_its_own_server() -> None:

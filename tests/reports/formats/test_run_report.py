@@ -325,10 +325,14 @@ def known(over: bool, **more: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("over", "behaviour", "verdict", "detail", "code"),
     [
-        (False, "failed", "failed", "known until 2027-03-01 (issue 12): step 1: no", 0),
+        (False, "failed", "known failure", "known until 2027-03-01 (issue 12): step 1: no", 0),
         (True, "failed", "failed", "known until 2027-03-01, which is over (issue 12): step 1", 1),
         (False, "passed", "failed", "it passes: take its known_failure out (issue 12)", 1),
-        (True, "passed", "failed", "it passes: take its known_failure out (issue 12)", 1),
+        (
+            *(True, "passed", "failed"),
+            "it passes: take its known_failure out (issue 12); its day, 2027-03-01, is over, too",
+            1,
+        ),
         (False, "error", "error", "step 1: no", 2),
     ],
 )
@@ -344,7 +348,48 @@ def test_a_known_failure_fails_nobody_until_it_passes_or_its_day_is_over(
     assert row["known_failure"] == {"reason": "issue 12", "until": "2027-03-01", "over": over}
     (case,) = junit_of(tmp_path).iter("testcase")
     assert (case.find("skipped") is not None) == (code == 0)
+    told = {one.get("name"): one.get("value") for one in case.iter("property")}
+    assert told["verdict"] == verdict
     assert ("1 known failure" in (tmp_path / "index.html").read_text()) == (code == 0)
+
+
+@pytest.mark.parametrize("behaviour", ["failed", "error"])
+def test_a_call_of_which_no_limit_came_to_be_measured_has_kept_none(
+    tmp_path: Path, behaviour: str
+) -> None:
+    info = known(over=False, verdict=behaviour, detail="step 1: no")
+    call = SyntheticCall(info=info).build()
+    write_run(tmp_path, INFO, [CallEvidence(info=call.info, marks=call.marks[:1])])
+    (case,) = junit_of(tmp_path).iter("testcase")
+    told = {one.get("name"): one.get("value") for one in case.iter("property")}
+    assert told["timing"] == "not measured"
+    assert (case.find("skipped") is not None) == (behaviour == "failed")
+
+
+def test_one_call_that_nothing_was_held_to_is_told_once(tmp_path: Path) -> None:
+    info = {"limits": {"barge_in_stop_ms": 300}, "own_limits": ["barge_in_stop_ms"]}
+    info["should_yield"] = ["barge_in_stop_ms"]
+    calls = write_run(tmp_path, INFO, [SyntheticCall(info=info).build()])
+    fine = [judge_call(SyntheticCall(name=name).build()) for name in "abc"]
+    assert len(INFO.outcome([*calls, *fine]).why) == 1
+    (why,) = INFO.outcome(calls).why
+    assert why.startswith("1 of 1 calls are not measured, and 75% must be: ")
+    assert why.endswith("(barge_in_stop_ms: nothing to measure it by has happened)")
+
+
+def test_each_cause_is_a_paragraph_of_the_summary(tmp_path: Path) -> None:
+    limits = {"limits": {"barge_in_stop_ms": 300}}
+    odd = [
+        SyntheticCall(name="a", info={**limits, "should_yield": ["barge_in_stop_ms"]}),
+        SyntheticCall(name="b", info={**limits, "own_limits": ["dtmf_ms"]}),
+    ]
+    fine = [SyntheticCall(name=name) for name in "cde"]
+    calls = write_run(tmp_path, INFO, [call.build() for call in [*odd, *fine]])
+    assert len(INFO.outcome(calls).why) == 2
+    text = (tmp_path / "summary.md").read_text()
+    assert text.count("**Too little was measured**") == len(INFO.outcome(calls).why)
+    for part in text.split("\n\n"):
+        assert part.count("Too little was measured") <= 1
 
 
 def test_a_failed_step_leads_to_its_place() -> None:

@@ -52,6 +52,11 @@ def hop(name: str = "agent to append", start_ms: float = 100, end_ms: float = 14
         pytest.param([waited(120, 15)], (0, 15), id="something else came after: who knows"),
         pytest.param([waited(110, 30)], (0, 10), id="begun before it"),
         pytest.param([waited(145, 30)], (25, 25), id="what of it lies within"),
+        pytest.param(
+            [waited(90, 5), waited(138, 5), waited(200, 5), waited(400, 290)],
+            (30, 35),
+            id="a long one that began within it and ended when others had come and gone",
+        ),
         pytest.param([waited(138, 30, 50)], (18, 30), id="when it was is known to a look"),
         pytest.param([waited(138, 30, sure=False)], (0, 30), id="told without a priority"),
         pytest.param([waited(138, 30, process="caller2")], (0, 0), id="no one who ends the hop"),

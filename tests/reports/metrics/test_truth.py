@@ -13,6 +13,8 @@ from made_cases import KINDS
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.metrics.registry import METRICS
 
+pytestmark = pytest.mark.timeout(900)  # hundreds of calls are heard: a minute on an idle machine
+
 WITHIN = {
     "beep_hz": 1.0,
     "intelligibility": 1.0,

@@ -174,7 +174,7 @@ def test_a_page_fits_screens_of_all_widths(browser: Browser, run: Path, width: i
         cells = "[...document.querySelectorAll('td:not(details td)')]"
         high = f"{cells}.filter(cell => cell.clientHeight > 90)"
         squeezed = browser.run(f"{high}.map(cell => cell.innerText)")
-        assert squeezed == [], "words below one another in a narrow column"
+        assert squeezed == [], f"{page}: words below one another in a narrow column"
     beside = "document.querySelector('aside').getBoundingClientRect().top"
     axis = "document.querySelector('.axis').getBoundingClientRect().top"
     assert (browser.run(beside) < browser.run(axis)) == (width > 1150), "beside it, or below"

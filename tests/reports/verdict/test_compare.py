@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from callerside.reports.verdict.compare import Change, compare, regressions
+from callerside.reports.verdict.compare import Change, compare, notes, regressions
 
 
 def run(name: str, *calls: list[float]) -> dict[str, Any]:
@@ -253,3 +253,25 @@ def test_the_same_runs_give_the_same_intervals() -> None:
     one, other = run("turn_ms", *sample(800, 9, 1)), run("turn_ms", *sample(805, 9, 2))
     assert compare(one, other) == compare(one, other)
     assert regressions(compare(one, other)) == [c for c in compare(one, other) if c.regression]
+
+
+def waiting(run: dict[str, Any], packet_ms: float) -> dict[str, Any]:
+    """The same run, telling how long each value waited for a packet."""
+    for scenario in run["scenarios"]:
+        for metric in scenario["metrics"]:
+            metric["packet_ms"] = packet_ms
+    return {"run": {}, **run}
+
+
+def test_the_wait_for_a_packet_is_off_where_both_runs_tell_it_and_nowhere_else() -> None:
+    early, late = sample(800, 20, 1, spread=1), sample(812, 20, 2, spread=1)
+    paced = waiting(run("turn_ms", *early), 2), waiting(run("turn_ms", *late), 14)
+    assert only(*paced).difference == pytest.approx(0, abs=2)
+    assert notes(*paced) == []
+    older = {"run": {}, **run("turn_ms", *early)}
+    assert only(older, paced[1]).difference == pytest.approx(12, abs=2), "no regression is hidden"
+    (noted,) = notes(older, paced[1])
+    assert "waited for a packet" in noted
+    assert noted.endswith("left in turn_ms")
+    del paced[0]["scenarios"][3]["metrics"][0]["packet_ms"]
+    assert only(*paced).difference == pytest.approx(12, abs=2), "one value is enough"

@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from callerside.marks import Mark
+from callerside.reports.metrics.measurement import Taken
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.machine import disturbance, without_the_machines
 
@@ -63,6 +64,14 @@ def test_only_a_stall_within_a_time_explains_it(span_ms: tuple[int, int], explai
     first_ms, last_ms = span_ms
     one = replace(over(45), span_ns=(first_ms * 1_000_000, last_ms * 1_000_000))
     (judged,) = without_the_machines([one], disturbance(stalled(30)))
+    assert (judged.verdict == "not measured") is explained
+
+
+@pytest.mark.parametrize(("by_ms", "explained"), [(44, True), (46, False)])
+def test_a_wait_that_is_off_the_value_is_not_doubted_again(by_ms: float, explained: bool) -> None:
+    """The lag of 25 ms, with a frame each way, may be the wait of which 20 ms were taken off."""
+    one = replace(over(by_ms), taken=Taken(20.0, 60.0))
+    (judged,) = without_the_machines([one], disturbance([mark("scheduling_lag", worst_ms=25)]))
     assert (judged.verdict == "not measured") is explained
 
 

@@ -52,6 +52,29 @@ def test_what_nobody_would_hear_is_refused(tmp_path: Path, wave: Wave) -> None:
         recordings.read_recording(written(tmp_path, wave), RATE_HZ)
 
 
+@pytest.mark.parametrize(
+    ("wave", "why"),
+    [
+        (silence(3000), "it is silent"),
+        (0.3 * np.ones(RATE_HZ // 500), "shorter than 40 ms"),
+        (np.stack((SPOKEN, -SPOKEN), axis=1), "its channels cancel each other"),
+        (0.1 * np.random.default_rng(1).standard_normal(2 * RATE_HZ), "only steady noise"),
+    ],
+    ids=["silence", "click", "out of phase", "noise"],
+)
+def test_the_reason_is_the_true_one(tmp_path: Path, wave: Wave, why: str) -> None:
+    with pytest.raises(AudioFileError, match="nobody will hear it") as caught:
+        recordings.read_recording(written(tmp_path, wave), RATE_HZ)
+    assert why in str(caught.value)
+
+
+def test_what_is_very_quiet_and_silence_behind_the_voice_are_warned_about(tmp_path: Path) -> None:
+    path = written(tmp_path, np.concatenate((0.003 * SPOKEN, silence(5000))))
+    behind, quiet = recordings.warnings(path)
+    assert "5.0 s of silence follow the voice" in behind
+    assert "% of full scale. It is made as loud" in quiet
+
+
 def test_what_is_clipped_is_warned_about(tmp_path: Path) -> None:
     path = written(tmp_path, np.clip(8 * SPOKEN, -1, 1))
     (line,) = recordings.warnings(path)

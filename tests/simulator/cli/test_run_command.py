@@ -326,6 +326,26 @@ def test_checking_tells_every_mistake_and_makes_no_call(
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ("[{say: a}, {pause: 900ms}, {say: b}]", "a pause of 900 ms ends the caller's turn"),
+        ("[{say: a}, {expect: {transcript: b}}]", 'no reply of realtime says "b"'),
+        ("[{say: a}, {expect: {function_call: b}}]", 'calls the function "b"'),
+    ],
+)
+def test_a_warning_is_told_as_one_and_is_no_failure_unless_strictly(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], steps: str, told: str
+) -> None:
+    Path("scenarios/other.yaml").write_text(GOOD + f"steps: {steps}\n")
+    for arguments, code in ((), 0), (("--strict",), 2):
+        assert callerside("check", *arguments) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("scenarios/other.yaml:4:")
+        assert told in line
+        assert line.endswith(" (a warning)")
+
+
 def test_checking_tells_of_a_forerunner_that_is_not_there(
     callerside: Callerside, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -425,6 +445,40 @@ def test_a_name_that_is_nowhere_says_where_it_was_looked_for(
         f"my_cal: no such file or folder (looked for my_cal and my_cal.yaml in {tmp_path}, "
         f"{tmp_path}/scenarios); callerside new NAME writes a scenario to start from\n"
     )
+
+
+@pytest.mark.parametrize("name", ["frist_call", "frist_call.yaml", "scenarios/frist_call.yaml"])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_name_with_a_slip_proposes_the_nearest(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    Path("scenarios/first_call.yaml").write_text(GOOD + STEPS)
+    assert callerside(command, name) == 2
+    told = capsys.readouterr().err
+    assert 'did you mean "first_call"?' in told
+    assert "frist_call.yaml and frist_call.yaml" not in told
+    assert told.count(f"{Path.cwd()}/scenarios") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "does"),
+    [
+        ("codecs-PCMA", "callerside run codecs -k codecs-PCMA"),
+        ("codecs-PCMA-r2", "callerside run codecs -k codecs-PCMA"),
+        ("four-c2", "callerside run four\n"),
+    ],
+)
+def test_the_name_of_a_call_says_what_plays_it(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], name: str, does: str
+) -> None:
+    matrix = "matrix: {caller.codec: [PCMA, PCMU]}\n"
+    Path("scenarios/codecs.yaml").write_text(GOOD + matrix + STEPS)
+    Path("scenarios/four.yaml").write_text(GOOD + "callers: {count: 4}\n" + STEPS)
+    assert callerside("run", name) == 2
+    assert does in capsys.readouterr().err
+    assert callerside("list", "-k", "codecs-PCMA") == 0
+    assert callerside("run", "--lane", "virtual", "-k", "four-c2") == 2
+    assert "four plays all of its calls: -k four" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["", "scenarios/", ".yaml", "a b", "x\x1b[2J"])

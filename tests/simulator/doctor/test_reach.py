@@ -114,6 +114,7 @@ def test_a_port_where_nothing_listens(over: str) -> None:
     sent, got = found["transport"].evidence
     assert sent.startswith("-> SYN to" if over == "tcp" else "-> OPTIONS sip:100@")
     assert got.startswith("<- refused")
+    assert ("nobody listens at that port" in found["transport"].advice) is (over == "tcp")
 
 
 @pytest.mark.parametrize(
@@ -275,6 +276,86 @@ def test_a_private_address_for_sound_behind_a_public_one(monkeypatch: pytest.Mon
     assert "192.168.1.5" in found["address"].told
     assert "c=IN IP4 192.168.1.5" in found["address"].evidence
     assert "public_host" in found["address"].advice
+
+
+@pytest.mark.parametrize(
+    ("host", "state", "told"),
+    [
+        ("0.0.0.0", State.BAD, "which is none: it holds the call"),
+        ("192.0.2.7", State.BAD, "for examples"),
+        ("203.0.113.9", State.BAD, "for examples"),
+        ("10.1.2.3", State.DOUBTFUL, "another private network"),
+        ("172.17.0.2", State.DOUBTFUL, "another private network"),
+    ],
+)
+def test_an_address_for_sound_that_leads_elsewhere(host: str, state: State, told: str) -> None:
+    """And sound that fails names it as the likely cause."""
+    with telephone(answering("200 OK", body=sdp(9, host))) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.1))
+    assert found["address"].state is state
+    assert told in found["address"].told
+    assert host in found["address"].told
+    assert found["sound"].advice.startswith("likely the cause: it ")
+    assert host in found["sound"].advice
+
+
+@pytest.mark.parametrize(
+    ("host", "there", "nowhere", "beside"),
+    [
+        ("172.17.0.2", "192.168.1.5", False, False),
+        ("192.168.1.6", "192.168.1.5", False, True),
+        ("10.8.0.1", "10.8.3.1", False, True),
+        ("127.0.1.1", "127.0.0.1", False, True),
+        ("127.0.0.1", "192.168.1.5", True, False),
+    ],
+)
+def test_which_addresses_are_of_one_network(
+    host: str, there: str, nowhere: bool, beside: bool
+) -> None:
+    from callerside.simulator.doctor import reach as module
+
+    assert bool(module._leads_nowhere(host, there)) is nowhere
+    assert module._is_beside(host, there) is beside
+
+
+@pytest.mark.parametrize("way", ["recvonly", "inactive", "sendonly"])
+def test_sound_that_is_to_go_one_way(way: str) -> None:
+    with telephone(answering("200 OK", body=sdp(9) + f"a={way}\r\n")) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.1))
+    assert found["codec"].state is State.DOUBTFUL
+    assert f"with a={way}: it " in found["codec"].told
+    assert f"likely the cause: its answer has a={way}" in found["sound"].advice
+
+
+def test_audio_that_is_refused_is_told_as_what_it_is() -> None:
+    with telephone(answering("200 OK", body=sdp(0))) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}"))
+    assert found["codec"].state is State.BAD
+    assert "m=audio 0" in found["codec"].told
+
+
+def test_a_redirect_says_where_to() -> None:
+    moved = answering("302 Moved Temporarily", more=("Contact: <sip:200@192.0.2.9>",))
+    with telephone(moved) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}"))
+    assert "not followed: it names <sip:200@192.0.2.9>" in found["answer"].advice
+
+
+def test_an_account_shows_its_name_and_misses_its_password() -> None:
+    invites: list[str] = []
+
+    def answer(request: str) -> list[str]:
+        if not request.startswith("INVITE"):
+            return answering()(request)
+        invites.append(request)
+        return [reply(request, "407 Who", "", 'Proxy-Authenticate: Digest realm="pbx", nonce="n"')]
+
+    with telephone(answer) as port:
+        account = SipAccount(user="2001", display_name="Front Desk")
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", account))
+    assert 'From: "Front Desk" <sip:2001@' in invites[0]
+    assert len(invites) == 1, "a digest of no password is none"
+    assert "set CALLERSIDE_CALLER_PASSWORD" in found["answer"].advice
 
 
 def test_a_telephone_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,8 @@ def test_of_several_processes_too_little_that_was_measured_is_told(calls: Path, 
     (calls / "good.yaml").write_text(PASSES + "budget: {barge_in_stop_ms: 300}\n")
     code, told = run("-n", "2")
     assert code == 2, told
-    assert "too little was measured: good: barge_in_stop_ms" in told
+    assert "too little was measured: 1 of 1 calls are not measured" in told
+    assert "good (barge_in_stop_ms: nothing to measure it by has happened)" in told
 
 
 def test_percentiles_are_judged_over_the_calls_of_the_test(calls: Path, run: Run) -> None:

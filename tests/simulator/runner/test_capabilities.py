@@ -7,6 +7,7 @@ import pytest
 
 from callerside.agent.telephony import engine
 from callerside.agent.telephony.engine import PROFILES, Capability
+from callerside.agent.telephony.engines import resolve
 from callerside.simulator.cli.main import main
 from callerside.simulator.runner.capabilities import missing
 from callerside.simulator.scenario.loader import load
@@ -57,3 +58,14 @@ def test_check_says_so_and_ends_with_two(
     monkeypatch.setitem(engine.PROFILES, "baresip", less)
     assert main(["check", str(scenario), "--engine", "baresip"]) == 2
     assert "`vanishes`" in "".join(capsys.readouterr())
+
+
+def test_check_takes_the_engines_that_a_run_takes(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = resolve("auto")
+    assert main(["check", str(scenario), "--engine", "auto"]) == 0
+    less = replace(PROFILES[best], capabilities=frozenset[Capability]())
+    monkeypatch.setitem(engine.PROFILES, best, less)
+    assert main(["check", str(scenario), "--engine", "auto"]) == 2
+    assert f"{best} has no capability `vanishes`" in "".join(capsys.readouterr())

@@ -96,7 +96,10 @@ def test_a_limit_counts_from_the_moment_that_a_step_waits_for(tmp_path: Path) ->
             "{state: MEDIA_READY}",
             "but it came 3.88 s before the caller's last turn began, at 0.02 s",
         ),
-        ("{mark: response_planned, fields: {reply: default}}", "marks of that name: {'response'"),
+        (
+            "{mark: response_planned, fields: {reply: default}}",
+            "marks of that name: realtime's {'response'",
+        ),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(
@@ -253,5 +256,32 @@ def test_a_network_that_was_to_be_dead_when_the_call_was_over_has_not_been_tried
     assert check(scenario(tmp_path, text), [*CALL, dead]) == [
         "the network was never dead to agent (30 s to 31 s): the call was over"
     ]
-    twice = mark(1100, "caller", "impairment_applied", what="dead", at="to_agent", packets=10)
+    twice = mark(30_000, "caller", "impairment_applied", what="dead", at="to_agent", packets=10)
     assert check(scenario(tmp_path, text), [*CALL, dead, twice]) == []
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [
+        pytest.param("[1s, 1200ms], [1220ms, 2s]", id="one soon after the other"),
+        pytest.param("[1s, 1500ms], [1500ms, 2s]", id="touching"),
+        pytest.param("[1s, 2s], [1200ms, 1400ms]", id="one within the other"),
+        pytest.param("[1500ms, 2s], [1s, 1600ms]", id="out of order"),
+    ],
+)
+def test_times_that_make_one_are_struck_together(tmp_path: Path, dead: str) -> None:
+    text = f"network: {{to_agent: {{dead: [{dead}]}}}}\nsteps: [hang_up]\n"
+    fields = {"what": "dead", "at": "to_agent", "packets": 50, "lasted_ms": 980.0}
+    once = mark(1000, "caller", "impairment_applied", **fields)
+    assert check(scenario(tmp_path, text), [*CALL, once]) == []
+
+
+def test_two_pauses_within_one_time_do_not_stand_for_the_next(tmp_path: Path) -> None:
+    text = "network: {to_agent: {dead: [[30s, 31s], [1s, 2s]]}}\nsteps: [hang_up]\n"
+    both = [
+        mark(at_ms, "caller", "impairment_applied", what="dead", at="to_agent", lasted_ms=100.0)
+        for at_ms in (1000, 1800)
+    ]
+    assert check(scenario(tmp_path, text), [*CALL, *both]) == [
+        "the network was never dead to agent (30 s to 31 s): the call was over"
+    ]

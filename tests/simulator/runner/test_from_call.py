@@ -20,7 +20,7 @@ SCENARIOS = Path(__file__).parents[3] / "scenarios"
 CALLS = {
     **dict.fromkeys(["barge_in", "barge_in_early", "barge_in_twice", "backchannel"], ""),
     **dict.fromkeys(["function_call", "hold", "transfer", "first_call", "second_call"], ""),
-    "no_quota": "",
+    **dict.fromkeys(["agent_presses_keys", "never_done", "pause_in_sentence", "no_quota"], ""),
     "noise-10": "noise",  # cells of a matrix: their settings are in no file
     "turn_behind_a_slow_greeting": "found/turn_behind_a_slow_greeting",
 }

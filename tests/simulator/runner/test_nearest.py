@@ -38,10 +38,28 @@ KINDS = {
     "mark": (
         "",
         "{expect: {mark: greeting_started, fields: {origin: cache}}}",
-        "but marks of that name: {'origin': 'generated'} at ",
+        "but marks of that name: agent's {'origin': 'generated'} at ",
     ),
 }
 """Of each expectation: what is set, steps of which the last fails, and what is said of that."""
+
+
+ASKED_FOR = {
+    "fields": (
+        "{expect: {mark: greeting_started, fields: {origin: cache}}}",
+        "mark greeting_started with {'origin': 'cache'} within 2 s, but",
+    ),
+    "arguments": (
+        "{expect: {function_call: book, arguments: {n: 2}}}",
+        "book with {'n': 2} within",
+    ),
+    "reason": ("{expect: {response: failed, reason: busy}}", "ends failed (busy) within"),
+    "source": (
+        "{expect: {mark: call_ended, source: agent, fields: {by: nobody}}}",
+        "mark call_ended of agent with {'by': 'nobody'} within 2 s, but marks of that name",
+    ),
+}
+"""What is asked for besides is repeated, and only what is of the source asked for is near."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +67,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Why each call failed."""
     folder = tmp_path_factory.mktemp("nearest")
     (folder / "scenarios").mkdir()
-    for name, (given, steps, _) in KINDS.items():
+    asked = {name: ("", *case) for name, case in ASKED_FOR.items()}
+    for name, (given, steps, _) in {**KINDS, **asked}.items():
         (folder / "scenarios" / f"{name.replace(' ', '_')}.yaml").write_text(
             f"about: x\n{given}\ncaller: {{patience: 2s}}\n"
             "realtime: {greeting: {say: Hello.}, replies: [{say: We open at nine.}]}\n"
@@ -68,3 +87,9 @@ def test_there_is_a_case_of_each() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_the_nearest_thing_is_told(told: dict[str, str], name: str) -> None:
     assert KINDS[name][2] in told[name.replace(" ", "_")]
+
+
+@pytest.mark.parametrize("name", ASKED_FOR)
+def test_what_was_asked_for_besides_is_repeated(told: dict[str, str], name: str) -> None:
+    assert ASKED_FOR[name][1] in told[name]
+    assert "caller's" not in told[name]

@@ -1,7 +1,9 @@
 """Playing many calls: order, places, and calls that a busy machine has disturbed."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -311,6 +313,34 @@ async def test_what_was_played_is_judged_when_the_run_is_to_end(rig: Rig) -> Non
     ]
     assert [path.name for path in (rig.folder / "b").iterdir()] == ["timeline.jsonl"]
     assert (rig.folder / "b/timeline.jsonl").read_text() == "b"
+
+
+@pytest.mark.parametrize("lane", ["sip", "virtual"])
+async def test_none_is_placed_while_many_wait_to_be_judged(rig: Rig, lane: Lane) -> None:
+    """Whoever wants the run to end would wait for all of those, and see call after call go by."""
+    machine = Machine(rig.folder, {})
+    may_judge = threading.Event()
+
+    def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None) -> Evaluated:
+        may_judge.wait(30)
+        return machine.evaluate(played, lane, page_of)
+
+    rig.monkeypatch.setattr(scheduler, "evaluate", evaluate)
+    rig.monkeypatch.setattr(scheduler, "_judge", lambda *_: ThreadPoolExecutor(1))
+    done: list[Evaluated] = []
+    calls = [planned(f"c{number}") for number in range(30)]
+    progress = PlainProgress(Console(quiet=True), len(calls))
+    run = asyncio.create_task(
+        play_all(calls, machine.play, jobs=1, lane=lane, progress=progress, done=done)
+    )
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert len(machine.played) == scheduler._MOST_UNJUDGED
+    run.cancel()
+    may_judge.set()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert len(machine.played) == len(done) == scheduler._MOST_UNJUDGED
 
 
 async def test_a_call_waits_until_the_machine_carries_it(

@@ -1,5 +1,6 @@
 """Which calls are worth a second attempt: what the machine did must explain what was missing."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hand_played import scenario
 from callerside.clock import ms_to_ns
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
-from callerside.reports.verdict.call_result import judge_call
+from callerside.reports.verdict.call_result import judge_call, under_info
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.second_attempt import is_worth_an_attempt
@@ -130,3 +131,12 @@ def test_a_time_that_was_not_measured_is_measured_once_more(tmp_path: Path) -> N
     assert is_worth_an_attempt(answered(590, stall(300, 30)))
     assert answered(500, stall(300, 30)).verdict == "failed", "more than the machine explains"
     assert not is_worth_an_attempt(answered(500, stall(300, 30)))
+
+
+def test_what_has_nothing_to_be_measured_by_is_not_placed_once_more(tmp_path: Path) -> None:
+    played = call(tmp_path, [], verdict="passed", detail="")
+    assert played.result is not None
+    info = played.result.evidence.info.model_copy(update={"own_limits": ["barge_in_stop_ms"]})
+    played = replace(played, result=replace(under_info(played.result, info), judged=[]))
+    assert played.verdict == "not measured"
+    assert not is_worth_an_attempt(played)

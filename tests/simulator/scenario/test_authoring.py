@@ -12,7 +12,7 @@ import soundfile
 import yaml
 
 from callerside.simulator.cli.main import main
-from callerside.simulator.runner.lint import all_problems, problems, without_effect
+from callerside.simulator.runner.lint import all_problems, problems, warnings
 from callerside.simulator.scenario import authoring
 from callerside.simulator.scenario.loader import ScenarioError, load, load_file
 from callerside.simulator.scenario.model import MOST_OF_A_NAME, Scenario
@@ -286,7 +286,8 @@ def test_every_shipped_scenario_can_work() -> None:
     ],
 )
 def test_what_cannot_work_is_told_without_a_call(tmp_path: Path, text: str, expected: str) -> None:
-    (problem,) = problems(written(tmp_path, text))
+    scenario = written(tmp_path, text)
+    (problem,) = problems(scenario) or warnings(scenario)
     assert expected in problem
 
 
@@ -329,6 +330,15 @@ SEMANTIC = "agent: {turns: {vad: {type: semantic_vad}}}\n"
             SHORT + "steps: [{expect: beep}, {say: a}, {pause: 250ms}, {say: b}]",
             "3:43: a pause of 250 ms ends the caller's turn (after 200 ms of silence)",
         ),
+        (
+            "steps: [{say: a}, {pause: 900ms}, {sound: cough}, {pause: 200ms}, {say: b}]",
+            "2:27: a pause of 900 ms ends the caller's turn (after 500 ms of silence)",
+        ),
+        (
+            "steps: [{say: a}, {pause: 200ms}, {sound: cough}, {pause: 900ms}, {say: b}]",
+            "2:59: a pause of 900 ms ends the caller's turn (after 500 ms of silence)",
+        ),
+        ("steps: [{say: a}, {pause: 400ms}, {sound: cough}, {pause: 400ms}, {say: b}]", ""),
         ("steps: [{say: a}, {pause: 500ms}, {say: b}]", ""),
         ("steps: [{say: a}, {pause: 4s}, {say: b}]", ""),
         ("steps: [{say: a}, {pause: 700ms}, {say: b, when: reply start}]", ""),
@@ -341,7 +351,7 @@ def test_a_pause_that_ends_a_turn_in_mid_sentence_is_told(
     tmp_path: Path, text: str, told: str
 ) -> None:
     (tmp_path / "x.yaml").write_text(f"about: x\n{text}\n")
-    found = [one for one in without_effect(load_file(tmp_path / "x.yaml")[0]) if "a pause" in one]
+    found = [one for one in warnings(load_file(tmp_path / "x.yaml")[0]) if "a pause" in one]
     assert len(found) == bool(told)
     assert all(told in one for one in found)
 
@@ -358,3 +368,18 @@ def test_a_reply_behind_a_function_call_or_a_failure_comes(tmp_path: Path, realt
     path = tmp_path / "one.yaml"
     path.write_text(f"about: x\nrealtime: {realtime}\nsteps: [{{say: a}}, {{expect: reply}}]\n")
     assert not [line for line in all_problems(load_file(path)) if "never comes" in line]
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ('{reason: "  ", until: 2027-03-01}', "expected words, and these are blanks only"),
+        ("{reason: x, until: 20270301}", "expected a day, as in 2027-03-01"),
+        ('{reason: x, until: "20270301"}', "expected a day, as in 2027-03-01"),
+        ("{reason: x, until: 2027-02-30}", "expected a day, as in 2027-03-01"),
+        ("{reason: x, until: 2027-03-01 10:00:00}", "expected a day, as in 2027-03-01"),
+    ],
+)
+def test_what_is_known_needs_words_and_a_day(tmp_path: Path, known: str, told: str) -> None:
+    with pytest.raises(ScenarioError, match=told):
+        written(tmp_path, f"steps: [hang_up]\nknown_failure: {known}")

@@ -27,7 +27,6 @@ from callerside.agent.telephony.pjsua.call import log_failure, reported
 
 Pointer, Unsigned = ctypes.c_void_p, ctypes.c_uint
 
-WORKING_VERSION = "pjsua2-python 2.15.1.post1"
 
 _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("pjsua_set_no_snd_dev", Pointer, ()),
@@ -192,9 +191,7 @@ def functions() -> ctypes.PyDLL:
 
 def unavailable(reason: str) -> SipError:
     """What to tell whoever has another PJSUA2 than the one that this was written for."""
-    return SipError(
-        f"this build of PJSUA2 cannot carry calls ({reason}): install {WORKING_VERSION}"
-    )
+    return SipError(f"this build of PJSUA2 cannot carry calls ({reason})")
 
 
 def operation(table: int, place: int, prototype: Any) -> Any:

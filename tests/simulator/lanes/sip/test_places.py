@@ -3,14 +3,18 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.agent.telephony.engines import survey
+from callerside.agent.telephony.options import SipAccount
 from callerside.marks import Mark
 from callerside.simulator.lanes.planned_call import PlannedCall
+from callerside.simulator.lanes.sip import lane as lane_module
 from callerside.simulator.lanes.sip.lane import SipLane
+from callerside.simulator.lanes.sip.process_pair import ProcessPair
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load_file
 
@@ -102,6 +106,29 @@ def test_no_process_is_started_that_no_call_needs(
     assert [pair.kind for pair in lane._pairs] == kinds
 
 
+@pytest.mark.parametrize("texts", [(VANISHING,), (RELAYED, VANISHING), (ORDINARY, VANISHING)])
+def test_one_caller_registers_whatever_the_calls_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: tuple[str, ...]
+) -> None:
+    registering: list[bool] = []
+
+    class Pair(ProcessPair):
+        def __init__(self, *given: Any, account: SipAccount | None, **more: Any) -> None:
+            assert account is not None
+            registering.append(account.registers)
+            super().__init__(*given, account=account, **more)
+
+    monkeypatch.setattr(lane_module, "ProcessPair", Pair)
+    planned = [
+        one
+        for name, text in zip("abc", texts, strict=False)
+        for one in calls(tmp_path, text.replace("CALLERS", "1"), 1, name)
+    ]
+    account = SipAccount(user="2001", registrar="127.0.0.1")
+    SipLane(planned, tmp_path, lambda *_: None, agent_uri="sip:a@127.0.0.1", account=account)
+    assert registering == [True, False][: len(texts)]
+
+
 async def test_what_the_machine_did_before_a_call_had_a_place_is_nothing_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +154,6 @@ async def test_what_the_machine_did_before_a_call_had_a_place_is_nothing_to_it(
     monkeypatch.setattr(pair, "play", play)
     monkeypatch.setattr(pair.places, "acquire", place)
     monkeypatch.setattr(lane, "_stall_marks", stalls)
-    monkeypatch.setattr("callerside.simulator.lanes.sip.lane.collect", lambda *_: [])
+    monkeypatch.setattr("callerside.simulator.lanes.sip.lane.collect", lambda *_, **__: [])
     await lane.play(planned)
     assert asked_ns[0] >= placed_ns[0]

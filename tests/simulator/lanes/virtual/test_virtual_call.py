@@ -21,6 +21,7 @@ FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_cal
 EVIDENCE = [
     "call.flac",
     "call.json",
+    "said.flac",
     "said.json",
     "server_heard.flac",
     "server_sent.flac",

@@ -1,0 +1,34 @@
+"""What functions need of the environment: keys, which no model and no log sees."""
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+from callerside.agent.tools.interface import ToolError
+
+
+class FromEnvironment(dict[str, str]):
+    """Variables of the environment that a function's settings name."""
+
+    @classmethod
+    def read(cls, function: str, names: Iterable[str], env: Mapping[str, str]) -> Self:
+        """Those of the names; `function`: where in the settings they stand.
+
+        Raises:
+            ToolError: one is not there, or is nothing that a header may hold.
+        """
+        return cls({name: _variable(function, name, env) for name in sorted(names)})
+
+    def taken_out(self, text: str) -> str:
+        """The text with the names in place of the values."""
+        for name, value in self.items():
+            text = text.replace(value, f"[{name}]")
+        return text
+
+
+def _variable(function: str, name: str, env: Mapping[str, str]) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise ToolError(f"{function}: {name} is not set in the environment")
+    if not (value.isascii() and value.isprintable()) or value != value.strip():
+        raise ToolError(f"{function}: {name} of the environment is no line of ASCII")
+    return value
