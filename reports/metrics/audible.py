@@ -28,6 +28,8 @@ _AFTERWARDS_NS = 60 * NS_PER_MS
 _LOST_OF_A_BEEP_NS = 100 * NS_PER_MS
 _SAME_HZ = 20.0
 _ECHO_NS = 600 * NS_PER_MS
+_LEAST_ECHO_NS = 300 * NS_PER_MS
+"""So much is looked at of a sound that may be an echo: a snatch of a voice is like any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,16 @@ def _beside(
             if not whole and end_ns - start_ns < _LEAST_BESIDE_NS:
                 continue
             part = replace(sound, start_ns=start_ns, end_ns=end_ns)
-            if sound.kind == "beep" or not _is_echo(evidence, part, mouth):
+            # Beside an answer nothing more is looked at: what is around is the answer.
+            looked_at = _at_least(part, _LEAST_ECHO_NS) if whole else part
+            if sound.kind == "beep" or not _is_echo(evidence, looked_at, mouth):
                 yield part
+
+
+def _at_least(sound: Sound, length_ns: int) -> Sound:
+    """A sound with the silence around it that makes it so long."""
+    around_ns = max(0, length_ns - (sound.end_ns - sound.start_ns)) // 2
+    return replace(sound, start_ns=sound.start_ns - around_ns, end_ns=sound.end_ns + around_ns)
 
 
 def _without(span: tuple[int, int], answer: Sound) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What is left of an answer before or behind a fault, too short and too faint to be seen in the noise."""
+"""What is left of an answer before or behind a fault, too short and faint to be seen in noise."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_the_end_behind_a_hole_is_found(
 def test_a_soft_end_behind_audio_that_is_left_out_is_found_on_a_silent_line() -> None:
     sent = answer(0)
     at = sent.size - 200 * PER_MS
-    soft = (sent[-80 * PER_MS :] * factor(-6)).astype(np.int16)
+    soft = (sent[-80 * PER_MS :] * factor(-14)).astype(np.int16)
     sent = np.concatenate([sent[: -soft.size], soft])
     heard = np.concatenate([np.zeros(LATE), sent[:at], soft, np.zeros(AFTER)]).astype(np.int16)
     step = in_step(sent, heard, RATE_HZ, 200)
