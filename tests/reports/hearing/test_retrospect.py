@@ -107,3 +107,12 @@ def test_the_echo_of_the_other_channel_is_taken_off_and_nothing_else() -> None:
     left = without_echo(ear, mouth, RATE_HZ).astype(np.int32) - answer
     assert np.square(left).mean() < 0.01 * np.square(echo).mean()
     assert without_echo(answer, mouth, RATE_HZ) is answer
+
+
+def test_a_faint_sound_in_silence_is_no_echo_of_what_is_said_meanwhile() -> None:
+    mouth, _ = call(said(LONG), said("Yes, please."))
+    ear = np.zeros(mouth.size, np.int16)
+    snatch = (0.05 * said("Hello!")[RATE_HZ // 10 :].astype(np.float64)).astype(np.int16)
+    snatch = snatch[: RATE_HZ // 5]
+    ear[mouth.size // 4 :][: snatch.size] = snatch
+    assert without_echo(ear, mouth, RATE_HZ) is ear
