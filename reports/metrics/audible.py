@@ -8,10 +8,13 @@ from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.hearing.correlation import find
 from callerside.reports.hearing.detector import PAUSE_MS, Segment, segments
 from callerside.reports.hearing.echo import without_echo
+from callerside.reports.hearing.retrospect import Behind
 from callerside.reports.metrics.error_bounds import (
     ENERGY_END,
     ENERGY_ONSET,
     EXACT,
+    LOST_END,
+    LOST_ONSET,
     MASKED_END,
     MASKED_ONSET,
     SAID,
@@ -21,6 +24,11 @@ from callerside.reports.metrics.measurement import ErrorBound
 
 NS_PER_MS = 1_000_000
 
+_BOUNDS = {
+    Behind.SILENCE: (ENERGY_ONSET, ENERGY_END),
+    Behind.NOISE: (MASKED_ONSET, MASKED_END),
+    Behind.LOUD_NOISE: (LOST_ONSET, LOST_END),
+}
 _FRAME_NS = 20 * NS_PER_MS  # what is marked is marked when its packet leaves
 _LEAST_BESIDE_NS = 60 * NS_PER_MS  # of a sound that is partly an answer: less is its fringe
 _BEFORE_NS = 20 * NS_PER_MS  # around an answer that is known, energy is its own
@@ -295,9 +303,8 @@ def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
     sound = Sound(heard.kind, evidence.at_ns(heard.start), evidence.at_ns(heard.end), heard.hz)
     if heard.kind == "beep":
         return replace(sound, start_bound=TONE, end_bound=TONE)
-    if heard.exact:
-        return replace(sound, start_bound=ENERGY_ONSET, end_bound=ENERGY_END)
-    return replace(sound, start_bound=MASKED_ONSET, end_bound=MASKED_END)
+    onset, end = _BOUNDS[heard.behind]
+    return replace(sound, start_bound=onset, end_bound=end)
 
 
 def _turns(said: Iterable[Utterance]) -> list[Utterance]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from callerside import audio
 from callerside.reports.hearing import active_level
 from callerside.reports.hearing.echo import without_echo
-from callerside.reports.hearing.retrospect import spoken
+from callerside.reports.hearing.retrospect import Behind, spoken
 from callerside.reports.metrics.error_bounds import MASKED_END
 from callerside.speech.synthesis import synthesise
 
@@ -70,7 +70,8 @@ def test_out_of_noise_that_is_there_from_the_first_sample(snr_db: int, end_ms: f
     noisy = recording + noise(recording.size, level_dbfs - snr_db)
     found = spoken(np.clip(noisy, -32768, 32767).astype(np.int16), RATE_HZ, pause_ms=400)
     assert len(found) == len(places)
-    assert not any(one.exact for one in found)
+    wanted = Behind.LOUD_NOISE if snr_db == 10 else Behind.NOISE
+    assert {one.behind for one in found} == {wanted}
     for one, true in zip(found, places, strict=True):
         assert abs(one.start - true[0]) < 60 * RATE_HZ // 1000
         assert abs(one.end - true[1]) < end_ms * RATE_HZ // 1000
