@@ -2,13 +2,15 @@
 
 `RecordingLeg` stands between the call and its leg and records both sides. What was played is known
 exactly: audio goes into a queue for each tag of `play`, `FramePlayed` says how much of which left,
-and `PlayoutCleared` how much never did. The file is written as the call goes on, so that a long
-call costs no memory, and gets its name when it is whole.
+and `PlayoutCleared` how much never did. Each side's frames are laid on the clock by when they came
+or left (`_Track`). The file is written as the call goes on, so that a long call costs no memory,
+and gets its name when it is whole.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import soundfile
@@ -36,15 +38,22 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
-from callerside.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS, NS_PER_S
 from callerside.marks import Mark, MarkSink
 
 WRITE_EVERY_MS = 1000
 MAX_QUEUE_MS = 3_600_000
 """Of audio that waits to be played: the largest playout buffer that can be set."""
 
-_MAX_LATE_FRAMES = 10
-"""A longer hole between frames is media that was down (hold), and becomes silence."""
+_LOOK_AHEAD_NS = NS_PER_S
+"""Only when so much more is known of a side is a frame laid on the clock: what a stall held back
+comes behind it, and a jitter buffer takes twice its pause until it has told all of a silence."""
+
+_WORTH_FRAMES = 2
+"""By so many a side must be behind the clock: the jitter of most lines is less."""
+
+_BURST_NS = FRAME_MS * NS_PER_MS // 2
+"""Frames that come within it come at once: what a stall had held back, or of one long packet."""
 
 _FRAME_NS = FRAME_MS * NS_PER_MS
 
@@ -116,6 +125,63 @@ class StereoWavWriter:
         del self._right[:both]
 
 
+class _Track:
+    """One side's frames, laid on the clock.
+
+    Each is as long as what was said, and follows the one before; what comes late but is followed by
+    all that was held back was never away. So a frame's place is told by the earliest of those that
+    come within `_LOOK_AHEAD_NS` behind it: if even that one comes after its time, media was down,
+    and there is silence. If one comes before its time, silence was told of more than there was, as
+    a jitter buffer does in a long stall: so much of it is left out.
+
+    Args:
+        silence: a frame of it.
+        write: takes what is to be recorded.
+    """
+
+    def __init__(self, silence: bytes, write: Callable[[bytes], None]) -> None:
+        self._silence = silence
+        self._write = write
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        """When each came, and what it is."""
+        self._written = 0
+        """Frames."""
+
+    def add(self, since_ns: int, pcm: bytes) -> None:
+        """One more frame, so long after the recording began."""
+        self._waiting.append((since_ns, pcm))
+        if self._behind(-1) < 0:
+            self._leave_out(before_ns=since_ns - _BURST_NS)
+        while self._waiting and self._waiting[0][0] <= since_ns - _LOOK_AHEAD_NS:
+            self._lay()
+
+    def close(self) -> None:
+        """Nothing follows."""
+        while self._waiting:
+            self._lay()
+
+    def _lay(self) -> None:
+        behind = self._behind(0)
+        if behind >= _WORTH_FRAMES:  # which most frames are not: all others are looked at then
+            behind = min(map(self._behind, range(len(self._waiting))))
+        missing = behind if behind >= _WORTH_FRAMES else 0
+        self._write(self._silence * missing + self._waiting.popleft()[1])
+        self._written += missing + 1
+
+    def _behind(self, index: int) -> int:
+        """By how many frames one that waits comes after its time, if all were laid in a row."""
+        place = self._written + index % len(self._waiting)
+        return (self._waiting[index][0] + _FRAME_NS // 2) // _FRAME_NS - place
+
+    def _leave_out(self, before_ns: int) -> None:
+        """Of the silence that was told last before a time, one frame."""
+        for index in range(len(self._waiting) - 1, -1, -1):
+            at_ns, pcm = self._waiting[index]
+            if at_ns < before_ns and pcm == self._silence:
+                del self._waiting[index]
+                return
+
+
 class RecordingLeg:
     """A `CallLeg` that records whatever passes through it."""
 
@@ -132,7 +198,9 @@ class RecordingLeg:
         self._queues: dict[int, bytearray] = {}
         self._queue_bytes = leg.sample_rate_hz * MAX_QUEUE_MS // 1000 * BYTES_PER_SAMPLE
         self._started_at_ns: int | None = None
-        self._frames = {"left": 0, "right": 0}
+        silence = bytes(self._frame_bytes)
+        self._heard = _Track(silence, writer.add_left)
+        self._said = _Track(silence, writer.add_right)
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
@@ -182,9 +250,9 @@ class RecordingLeg:
     def _follow(self, event: LegInput, writer: StereoWavWriter) -> None:
         match event:
             case FramePlayed():
-                writer.add_right(self._hole("right", event.at_ns) + self._take(event.played))
+                self._said.add(self._since_start_ns(event.at_ns), self._take(event.played))
             case AudioReceived():
-                writer.add_left(self._hole("left", event.at_ns) + event.pcm)
+                self._heard.add(self._since_start_ns(event.at_ns), event.pcm)
             case PlayoutCleared():  # dropped from the front: all that was played has been reported
                 for tag, samples in event.dropped:
                     self._pop(tag, samples)
@@ -193,6 +261,8 @@ class RecordingLeg:
                 del queue[max(0, len(queue) - event.dropped_samples * BYTES_PER_SAMPLE) :]
             case HungUp():
                 self._writer = None
+                self._heard.close()
+                self._said.close()
                 writer.close()
             case (
                 CallReceived() | CallProgressed() | CallAnswered() | MediaReady() | MediaHeld()
@@ -216,8 +286,8 @@ class RecordingLeg:
             self._queues.pop(tag, None)
         return pcm
 
-    def _hole(self, side: Literal["left", "right"], at_ns: int) -> bytes:
-        """The silence that belongs before the frame of this tick; counts both."""
+    def _since_start_ns(self, at_ns: int) -> int:
+        """Of the recording, which begins with the first frame of either side."""
         if self._started_at_ns is None:
             self._started_at_ns = at_ns
             fields = {"sample_rate_hz": self.sample_rate_hz}
@@ -229,7 +299,4 @@ class RecordingLeg:
                 fields=fields,
             )
             self._marks(mark)
-        missing = (at_ns - self._started_at_ns) // _FRAME_NS - self._frames[side]
-        missing = missing if missing > _MAX_LATE_FRAMES else 0
-        self._frames[side] += missing + 1
-        return bytes(missing * self._frame_bytes)
+        return at_ns - self._started_at_ns

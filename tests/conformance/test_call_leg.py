@@ -277,14 +277,18 @@ def test_nothing_comes_before_the_answer_but_progress(call: Call) -> None:
 @both_sides
 def test_frames_of_20_ms_come_and_go_while_media_is_up(call: Call, side: Side) -> None:
     call.connect()
-    call.more_frames(20)
-    frames = [told.input for told in call.rig.told(side)]  # at one moment: they go on
-    heard = [one for one in frames if isinstance(one, AudioReceived)]
+    call.more_frames(30)
+    heard = call.inputs(side, AudioReceived)
     frame_bytes = call.rig.rate_hz[side] * FRAME_MS // 1000 * 2
     assert {len(frame.pcm) for frame in heard} == {frame_bytes}
-    assert abs(len(heard) - sum(isinstance(one, FramePlayed) for one in frames)) <= 1
-    span_ms = (heard[-1].at_ns - heard[0].at_ns) / NS_PER_MS
-    assert span_ms == pytest.approx((len(heard) - 1) * FRAME_MS, abs=2 * FRAME_MS)
+    came_ns = [frame.at_ns for frame in heard]
+    left_ns = [frame.at_ns for frame in call.inputs(side, FramePlayed)]
+    for times_ns in (came_ns, left_ns):
+        assert len(times_ns) >= 30
+        # One that a busy machine makes late is made up for by the next ones.
+        late_ms = [at_ns / NS_PER_MS - n * FRAME_MS for n, at_ns in enumerate(times_ns)]
+        middle = len(late_ms) // 2
+        assert abs(min(late_ms[middle:]) - min(late_ms[:middle])) < FRAME_MS
 
 
 @both_sides

@@ -870,9 +870,11 @@ def jittery(rng: random.Random) -> list[tuple[float, int]]:
 
 
 def stalled(rng: random.Random) -> list[tuple[float, int]]:
-    """Once nothing for 240 ms, and then all of it at once."""
-    at = rng.randrange(20, 40)
-    return [(20.0 * (at + 12) if at <= n < at + 12 else 20.0 * n, n) for n in range(FRAMES)]
+    """Nothing for 240 ms, and then all of it at once; later for 500 ms, which might be a pause."""
+    short, long = rng.randrange(10, 25), rng.randrange(45, 70)
+    ends = dict.fromkeys(range(short, short + 12), short + 12)
+    ends |= dict.fromkeys(range(long, long + 25), long + 25)
+    return [(20.0 * ends.get(n, n), n) for n in range(FRAMES)]
 
 
 NETWORKS = {"loss": lossy, "reordering": reordered, "jitter": jittery, "stall": stalled}
@@ -913,6 +915,22 @@ def test_what_a_network_does_to_packets_is_made_good(side: tuple[Phone, EngineNa
             assert heard[-20:] == sent[-20:], f"{name}: at the end all is calm"
             line.end()
     end_all(phone)
+
+
+def test_what_comes_while_the_loop_stands_still_is_heard_as_it_came(line: Line) -> None:
+    """Packets wait in the socket then: nothing was silent."""
+    line.up()
+    sender = threading.Thread(target=send_at, args=(line, [(20.0 * n, n) for n in range(60)]))
+    sender.start()
+    time.sleep(0.4)
+    line.phone.stall(line.call, 0.5)
+    sender.join()
+    time.sleep(0.1)
+    assert numbers(line) == [*range(60)]
+    is_heard = [abs(level(frame.pcm)) > 1_000 for frame in line.frames()]
+    first, last = is_heard.index(True), len(is_heard) - is_heard[::-1].index(True)
+    assert all(is_heard[first:last]), "silence was made up"
+    line.end()
 
 
 def numbers(line: Line) -> list[int]:

@@ -108,6 +108,10 @@ class Phone:
         self._ask("leg", call, "dial", (uri,), stall_s)
         return call
 
+    def stall(self, call: int, stall_s: float) -> None:
+        """Have the loop of a call's process stand still."""
+        self._ask("leg", call, "clear", ([],), stall_s)
+
     def station(self, method: str, *arguments: Any) -> Any:
         """Call a method of the endpoint."""
         return self._ask("station", method, arguments)

@@ -121,6 +121,7 @@ class CallMedia:
         self._lock = threading.Lock()
         """Between the loop's thread and the pacer's."""
         self._socket: RtpSocket | None = None
+        self._reader: PacketReader | None = None
         self._line: _Line | None = None
         self._held = False
         self._sender = rtp.Sender(
@@ -185,8 +186,8 @@ class CallMedia:
             self._line, self._held = line, False
         self.heard_ns = now_ns
         if was is None:
-            reader = self._socket.reader(self.on_packet)
-            self._loop.add_reader(self._socket.fileno(), reader.read)
+            self._reader = self._socket.reader(self.on_packet)
+            self._loop.add_reader(self._socket.fileno(), self._reader.read)
             self._pacer.add(self)
         self._arm()
 
@@ -219,7 +220,7 @@ class CallMedia:
         if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
-            self._socket = None
+            self._socket = self._reader = None
 
     def drop(self) -> None:
         """Forget what waits."""
@@ -298,7 +299,10 @@ class CallMedia:
             self._hear(line, line.buffer.put(entry, at_ns), at_ns)
 
     def _on_timer(self) -> None:
+        """Nothing came for a while, unless the loop was not there to see it."""
         self._timer = None
+        if self._reader is not None:
+            self._reader.read_all()
         line = self._line
         if line is not None:
             now_ns = time.monotonic_ns()

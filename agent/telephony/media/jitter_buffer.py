@@ -7,8 +7,10 @@ made its stragglers late; then it is lost, and its time is filled. Time is told 
 timestamps (RFC 3550 §5.1), so that what is handed on is as long as what was said: nothing is made
 up for packets that merely come late, and after a stall all that it held back is there at once.
 
-Where nothing comes for long (silence suppression, a dead line) the silence is told while it lasts;
-packets that turn out to have been on their way all the time are then too late.
+Where nothing comes for long (silence suppression, a dead line) the silence is told while it lasts.
+Packets that turn out to have been on their way all the time are handed on behind it: a word that
+comes late is of more use than none, and a sender whose timestamps stood still while it was silent
+has nothing else to say.
 
 No I/O: packets and the time go in, packets and gaps come out. Any engine can stand before it.
 """
@@ -32,7 +34,7 @@ PAUSE_NS = 300 * NS_PER_MS
 """Without a packet: longer than most stalls of a network, whose packets all come in the end."""
 FRAME_NS = 20 * NS_PER_MS
 """In a pause silence is told in pieces of this length: two at a time until as much has been told as
-has passed. All at once, what a longer stall held back would find its time filled."""
+has passed. All at once, it would be told for nothing where a stall is a little longer."""
 
 MAX_HELD = 50
 """Packets: a second of them."""
@@ -85,7 +87,7 @@ class JitterBuffer(Generic[Body]):
 
     def __init__(self, clock_hz: int, now_ns: int) -> None:
         self.late_packets = 0
-        """Those that came when their time had been filled already."""
+        """Those that came when they had been given up already."""
         self._clock_hz = clock_hz
         self._frame = clock_hz * FRAME_NS // NS_PER_S
         self._held: dict[int, tuple[Packet[Body], int]] = {}
@@ -96,8 +98,6 @@ class JitterBuffer(Generic[Body]):
         self._next_sequence = 0
         self._next_timestamp: int | None = None
         """Where the time handed on so far ends."""
-        self._made_up = 0
-        """How much of it, at its end, is silence told in a pause."""
         self._is_missing = False
         """Whether packets were lost since the last audio."""
         self._lateness_ns = _FIRST_LATENESS_NS
@@ -135,7 +135,7 @@ class JitterBuffer(Generic[Body]):
             return self._sort_in(packet, now_ns)
         self._next_sequence = (packet.sequence + 1) & _SEQUENCES
         self._next_timestamp = (packet.timestamp + packet.duration) & _TIMESTAMPS
-        self._made_up, self._is_missing = 0, False
+        self._is_missing = False
         self._heard_ns, self._pause_ns, self._told_ns = now_ns, now_ns + PAUSE_NS, 0
         return [packet]
 
@@ -162,7 +162,6 @@ class JitterBuffer(Generic[Body]):
             self._pause_ns += FRAME_NS
             if self._next_timestamp is not None:
                 told = pieces * self._frame
-                self._made_up += told
                 self._next_timestamp = (self._next_timestamp + told) & _TIMESTAMPS
         return released
 
@@ -198,7 +197,6 @@ class JitterBuffer(Generic[Body]):
         self._given_up.clear()
         self._source, self._next_sequence = packet.source, packet.sequence
         self._next_timestamp = None
-        self._made_up = 0
         self._is_missing = False
         return flushed
 
@@ -242,21 +240,17 @@ class JitterBuffer(Generic[Body]):
         if not packet.duration:
             return [packet]
         gap = self._gap_before(packet, now_ns)
-        if 2 * gap <= -packet.duration:
-            self.late_packets += 1
-            return []
         is_lost, self._is_missing = self._is_missing, False
-        self._made_up = 0
         self._next_timestamp = (packet.timestamp + packet.duration) & _TIMESTAMPS
-        return [Gap(duration=gap, lost=is_lost), packet] if gap > 0 else [packet]
+        return [Gap(duration=gap, lost=is_lost), packet] if gap else [packet]
 
     def _gap_before(self, packet: Packet[Body], now_ns: int) -> int:
-        """The time between what was handed on and a packet; negative: silence was told for it."""
+        """The time between what was handed on and a packet; none, where silence was told for it."""
         if self._next_timestamp is None:
             return 0
         gap = _signed(packet.timestamp - self._next_timestamp, 32)
         passed = (now_ns - self._heard_ns + _SLACK_NS) * self._clock_hz // NS_PER_S
-        return gap if -self._made_up <= gap <= passed else 0  # else its timestamps begin anew
+        return gap if 0 <= gap <= passed else 0  # else it is late, or its timestamps begin anew
 
 
 def _signed(difference: int, bits: int) -> int:

@@ -16,6 +16,8 @@ _STAMP = struct.Struct("@ll")
 _STAMP_ROOM_BYTES = socket.CMSG_SPACE(_STAMP.size)
 _MOST_STAMP_AGE_NS = 10 * NS_PER_S
 """Of a packet that waited for a loop that stood still; more is a clock that was set."""
+_MOST_WAITING = 500
+"""Packets of one socket, read at one go: more than the kernel keeps, unless they go on coming."""
 
 OnPacket = Callable[[bytes, Address, int], None]
 """Told of a packet: its bytes, its source, and when it came in, on the monotonic clock."""
@@ -35,14 +37,18 @@ class PacketReader:
         with contextlib.suppress(OSError):  # no such option: then a packet comes when it is read
             own.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
-    def read(self) -> None:
-        """Take one packet: where there are more, the loop comes again, others in between."""
+    def read(self) -> bool:
+        """Take one packet: where there are more, the loop comes again, others in between.
+
+        Returns:
+            Whether there was one.
+        """
         try:
             data, extra, _, source = self._socket.recvmsg(
                 _MAX_PACKET_BYTES, _STAMP_ROOM_BYTES, socket.MSG_DONTWAIT
             )
         except OSError:  # nobody listens where we send to, as ICMP says; or there is nothing
-            return
+            return False
         at_ns = time.monotonic_ns()
         for _, _, stamp in extra:
             seconds, rest_ns = _STAMP.unpack_from(stamp)
@@ -50,3 +56,10 @@ class PacketReader:
             if 0 <= age_ns < _MOST_STAMP_AGE_NS:
                 at_ns -= age_ns
         self.on_packet(data, source, at_ns)
+        return True
+
+    def read_all(self) -> None:
+        """Take what is there, before it is said that nothing is: the loop may have stood still."""
+        for _ in range(_MOST_WAITING):
+            if not self.read():
+                return

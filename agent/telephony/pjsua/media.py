@@ -224,7 +224,9 @@ class LegMedia:
         return hears
 
     def expire(self, now_ns: int) -> None:
-        """Nothing came for a while: hear what that means."""
+        """Hear what it means that nothing came, unless the loop was not there to see it."""
+        if self._stream is not None:
+            self._stream.reader.read_all()
         if self._incoming is not None:
             self._hear(self._incoming.expire(now_ns), now_ns)
 

@@ -19,12 +19,14 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
+from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.audio import Samples, to_bytes
 from callerside.clock import NS_PER_MS
 from callerside.marks import Mark
 
 RATE_HZ = 8000
 FRAME = 160
+FRAME_NS = 20 * NS_PER_MS
 START_NS = 7_000_000_000
 
 
@@ -157,12 +159,77 @@ def test_time_without_media_is_silence_on_both_sides(rig: Rig) -> None:
     assert runs(right) == [(0, 8160), (500, 160)]
 
 
-def test_a_late_tick_is_no_hole(rig: Rig) -> None:
+def test_a_late_tick_is_no_hole_where_all_that_was_held_back_follows(rig: Rig) -> None:
     rig.tick(1)
     rig.now_ns += 100 * NS_PER_MS
-    rig.tick(2)
+    late_ns = rig.now_ns
+    for value in range(2, 10):
+        rig.now_ns = max(late_ns, START_NS + (value - 1) * FRAME_NS)
+        rig.tick(value)
     left, _ = rig.hang_up()
-    assert runs(left) == [(1, 160), (2, 160)]
+    assert runs(left) == [(value, 160) for value in range(1, 10)]
+
+
+def test_what_the_pacer_left_out_is_silence(rig: Rig) -> None:
+    rig.leg.play(constant(500, 160))
+    rig.leg.play(constant(600, 160))
+    rig.tick(1, played=160)
+    rig.now_ns += 140 * NS_PER_MS
+    rig.tick(1, played=160)
+    for _ in range(60):
+        rig.tick(1)
+    _, right = rig.hang_up()
+    assert runs(right)[:3] == [(500, 160), (0, 7 * FRAME), (600, 160)]
+
+
+class Line:
+    """A caller who is on `frames` packets' time, n of which sounds like n + 1, behind a network."""
+
+    def __init__(self, rig: Rig, frames: int) -> None:
+        self._rig = rig
+        self._frames = frames
+        self._buffer: JitterBuffer[bytes] = JitterBuffer(RATE_HZ, START_NS)
+
+    def call(self, arrival_ms: Callable[[int], int | None]) -> Samples:
+        """Play it, each packet coming when it is told (None: never); returns what was recorded."""
+        arrivals = [(n, arrival_ms(n)) for n in range(self._frames)]
+        packets = sorted((ms * NS_PER_MS + START_NS, n) for n, ms in arrivals if ms is not None)
+        due = {n: START_NS + n * FRAME_NS for n in range(self._frames)}
+        for now_ns in range(START_NS, START_NS + (self._frames + 1) * FRAME_NS, NS_PER_MS):
+            if now_ns in due.values():
+                self._rig.inner.tell(FramePlayed(played=(), at_ns=now_ns))
+            while packets and packets[0][0] <= now_ns:
+                _, n = packets.pop(0)
+                packet = Packet(1, n, n * FRAME, FRAME, constant(n + 1, FRAME))
+                self._hear(self._buffer.put(packet, now_ns), now_ns)
+            while self._buffer.due_ns <= now_ns:
+                self._hear(self._buffer.expire(now_ns), now_ns)
+        return self._rig.hang_up()[0]
+
+    def _hear(self, released: list[Packet[bytes] | Gap], now_ns: int) -> None:
+        for item in released:
+            if isinstance(item, Packet):
+                self._rig.inner.tell(AudioReceived(pcm=item.body, at_ns=now_ns))
+            else:
+                for _ in range(item.duration // FRAME):
+                    self._rig.inner.tell(AudioReceived(pcm=constant(0, FRAME), at_ns=now_ns))
+
+
+@pytest.mark.parametrize("stall_ms", [100, 200, 240, 280, 300, 340, 500, 900])
+def test_a_stall_costs_the_recording_neither_time_nor_sound(rig: Rig, stall_ms: int) -> None:
+    def arrival_ms(n: int) -> int:
+        return max(20 * n, 2000 + stall_ms) if 2000 <= 20 * n < 2000 + stall_ms else 20 * n
+
+    left = Line(rig, 250).call(arrival_ms)
+    assert runs(left)[:250] == [(n + 1, FRAME) for n in range(250)]
+
+
+@pytest.mark.parametrize("lost", [1, 5, 12, 15, 20, 40])
+def test_what_is_lost_is_silence_of_its_length(rig: Rig, lost: int) -> None:
+    left = Line(rig, 250).call(lambda n: None if 100 <= n < 100 + lost else 20 * n)
+    heard = [(n + 1, FRAME) for n in range(250) if not 100 <= n < 100 + lost]
+    assert runs(left)[:101] == [*heard[:100], (0, lost * FRAME)]
+    assert runs(left)[101 : 251 - lost] == heard[100:]
 
 
 def test_the_file_has_its_name_only_when_it_is_whole(rig: Rig) -> None:
@@ -203,17 +270,16 @@ def test_nothing_is_kept_from_the_call_or_the_leg(rig: Rig) -> None:
 
 
 def test_a_disk_that_fails_costs_the_recording_and_not_the_call(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: bytes) -> None:
+    def fail(_: StereoWavWriter, pcm: bytes) -> None:
         raise CallRecordingError("no space left")
 
-    writer = rig.leg._writer
-    assert writer is not None
-    monkeypatch.setattr(writer, "add_left", fail)
-    rig.tick(1)
-    rig.tick(2)
-    assert len(rig.heard) == 4
+    monkeypatch.setattr(StereoWavWriter, "add_left", fail)
+    rig = Rig(tmp_path)
+    for _ in range(100):
+        rig.tick(1)
+    assert len(rig.heard) == 200
     assert rig.leg._writer is None
 
 

@@ -183,14 +183,23 @@ def _after_a_pause(one: Packet[int], frames: int) -> Packet[int]:
     )
 
 
-def test_what_comes_when_its_time_was_silence_is_too_late() -> None:
-    stalled = [(70 * FRAME_NS + n, packet(n)) for n in range(50, 70)]  # 400 ms
+@pytest.mark.parametrize("stall_frames", [20, 50, 100])
+def test_what_comes_when_its_time_was_silence_is_heard_all_the_same(stall_frames: int) -> None:
+    end = 50 + stall_frames
+    stalled = [(end * FRAME_NS - 1000 + n, packet(n)) for n in range(50, end)]
     line = [(n * FRAME_NS, packet(n)) for n in range(50)] + stalled
-    line += [(n * FRAME_NS, packet(n)) for n in range(70, 100)]
+    line += [(n * FRAME_NS, packet(n)) for n in range(end, end + 30)]
     heard, buffer = heard_on(line)
-    assert frames_of_time(heard) == 100
-    assert buffer.late_packets == 12  # as much as was told of silence
-    assert bodies(heard) == [*range(50), *range(62, 100)]
+    assert bodies(heard) == [*range(end + 30)]
+    assert buffer.late_packets == 0
+    assert heard[-30:] == line[-30:]  # and nothing waits for it
+
+
+def test_timestamps_that_stood_still_in_a_pause_cost_nothing_of_what_follows() -> None:
+    line = [(n * FRAME_NS, packet(n)) for n in range(50)]
+    line += [(n * FRAME_NS, packet(n - 100)) for n in range(150, 200)]
+    heard, _ = heard_on(line)
+    assert bodies(heard) == [*range(100)]
 
 
 def test_a_key_press_has_a_place_in_the_order_and_no_time() -> None:
