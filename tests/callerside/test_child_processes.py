@@ -130,13 +130,11 @@ def test_who_computes_ends_with_a_process_that_was_killed(tmp_path: Path, pool: 
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)
 def test_over_sip_with_the_callers_and_the_agents_process(run: Run) -> None:
     run("run", "scenarios", codes=(0, 2))
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)
 def test_calibration_with_its_responder(run: Run) -> None:
     # How far off the numbers of one call are, on a machine that is shared, is not asked here.
     run("calibrate", "--calls", "1", "--jobs", "1", codes=(0, 1))

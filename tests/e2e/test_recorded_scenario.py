@@ -12,7 +12,7 @@ from callerside.fakes.pytest_plugin import RunningServer
 from callerside.fakes.recording.format import read_recording
 from callerside.simulator.cli.main import main
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 KEY = "sk-proj-Zq83kd02mmLLwpQ71"
 ORGANISATION = "org-4kTq0Yw81bGdXm2pAv93RsLe"
