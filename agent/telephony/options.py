@@ -122,6 +122,8 @@ class SipOptions:
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None
     """Of who takes calls."""
+    outbound_proxy: str = ""
+    """`host:port` through which calls go that are placed on a caller's behalf; empty: straight."""
     account: SipAccount | None = None
     """Of who places calls; None: they are anybody's."""
     user_agent: str = "callerside"

@@ -88,7 +88,7 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         if page_of is not None:
             if has_page:
                 write_page(played.directory, page_of, result)
-            result = replace(result, evidence=result.evidence.outline())
+            result = result.outline()
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
         _log.debug("%s: not evaluated", played.planned.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)

@@ -32,6 +32,8 @@ from callerside.simulator.scenario.steps import Expect
 
 _MOST_TOLD = 10
 """Of the marks that may have been meant."""
+_MOST_INSTEAD = 3
+"""Of those that may be why there is none."""
 _EARLY_MS = 200.0
 """The first packet may be so much earlier than the caller knows of the answer."""
 _BEGINS = ("speech_heard", "utterance_started")
@@ -391,7 +393,15 @@ def _nearest(expected: LookedUp, marks: Sequence[Mark], since_ns: int, until_ns:
     if len(shown) > _MOST_TOLD:
         told.append(f"and {len(shown) - _MOST_TOLD} more")
     elsewhere = ", not in its time" if like and not within else ""
-    return f"{expected.others}{elsewhere}: {', '.join(told) or 'none'}"
+    instead = _instead(expected, marks, since_ns, until_ns)
+    return f"{expected.others}{elsewhere}: {', '.join(told) or 'none'}{instead}"
+
+
+def _instead(expected: LookedUp, marks: Sequence[Mark], since_ns: int, until_ns: int) -> str:
+    """What may be why it did not happen, in its time: the last of that; else nothing."""
+    found = expected.instead([mark for mark in marks if since_ns <= mark.at_ns <= until_ns])
+    told = [f"{one} at {_since_answer(at_ns, marks)}" for at_ns, one in found[-_MOST_INSTEAD:]]
+    return f"; instead there was {', '.join(told)}" if told else ""
 
 
 def _since_answer(at_ns: int, marks: Iterable[Mark]) -> str:

@@ -12,7 +12,7 @@ found for `never` in `simulator.runner.expectations_after`, too.
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -68,6 +68,16 @@ def fits(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
+_OF_EVERY_FRAME = frozenset({"audio_appended", "audio_received", "delta_sent"})
+"""Marks that tell nobody what happened."""
+
+
+def ended_as(response_done: Mark) -> str:
+    """How a response ended, by its mark: `cancelled (turn_detected)`."""
+    reason = response_done.fields.get("reason")
+    return f"{response_done.fields.get('status')}{f' ({reason})' if reason else ''}"
+
+
 _Entry = partial(
     Entry,
     page="docs/scenarios.md#expectations",
@@ -103,6 +113,10 @@ class LookedUp(Told, ABC):
     @abstractmethod
     def likeness(self, mark: Mark) -> str | None:
         """How a mark reads that may have been meant; None if it is of another kind."""
+
+    def instead(self, _marks: Sequence[Mark]) -> list[tuple[int, str]]:
+        """When there was what of another kind, among marks, that may be why there is none."""
+        return []
 
 
 class Silence(_Detailed):
@@ -192,6 +206,15 @@ class FunctionCall(LookedUp):
             return None
         return f"{mark.fields.get('name')}({mark.fields.get('arguments')})"
 
+    def instead(self, marks: Sequence[Mark]) -> list[tuple[int, str]]:
+        """See `LookedUp.instead`: a response that was to call it may have been stopped before."""
+        return [
+            (mark.at_ns, f"a response that ended {ended_as(mark)}")
+            for mark in marks
+            if (mark.source, mark.name) == ("realtime", "response_done")
+            and mark.fields.get("status") != "completed"
+        ]
+
     @property
     def details(self) -> str:
         """See `LookedUp.details`."""
@@ -250,8 +273,7 @@ class ResponseEnded(LookedUp):
         """See `LookedUp.likeness`."""
         if (mark.source, mark.name) != ("realtime", "response_done"):
             return None
-        reason = mark.fields.get("reason")
-        return f"{mark.fields.get('status')}{f' ({reason})' if reason else ''}"
+        return ended_as(mark)
 
     @property
     def details(self) -> str:
@@ -330,6 +352,20 @@ class MarkFound(LookedUp):
         """See `LookedUp.likeness`."""
         is_one = mark.name == self.mark and self.source in (None, mark.source)
         return f"{mark.source}'s {dict(mark.fields)}" if is_one else None
+
+    def instead(self, marks: Sequence[Mark]) -> list[tuple[int, str]]:
+        """See `LookedUp.instead`: what its source marked of the same thing, or else marked last."""
+        if any(self.likeness(mark) is not None for mark in marks):
+            return []
+        others = [
+            mark
+            for mark in marks
+            if self.source in (None, mark.source) and self.mark in MARKS[mark.source]
+        ]
+        thing = self.mark.partition("_")[0]  # of `tool_cancelled` as of `tool_called`
+        alike = [mark for mark in others if mark.name.partition("_")[0] == thing]
+        rest = [mark for mark in others if mark.name not in _OF_EVERY_FRAME]
+        return [(mark.at_ns, f"{mark.source}'s {mark.name}") for mark in alike or rest]
 
     @property
     def details(self) -> str:
