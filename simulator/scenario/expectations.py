@@ -12,7 +12,7 @@ found for `never` in `simulator.runner.expectations_after`, too.
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError
 from callerside.agent.call.states import State as AgentState
 from callerside.durations import DurationMs, format_duration
 from callerside.mark_registry import MARKS
-from callerside.marks import Mark
+from callerside.marks import Mark, Source
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry, NotDrawn
 
@@ -104,6 +104,11 @@ class LookedUp(Told, ABC):
 
     others: ClassVar[str]
     """What those are called that `likeness` shows."""
+
+    @property
+    def sources(self) -> Set[Source]:
+        """Whose marks may tell it."""
+        return {"realtime"}
 
     @property
     def details(self) -> str:
@@ -262,6 +267,11 @@ class ResponseEnded(LookedUp):
     response: Literal["incomplete", "failed", "cancelled", "silent"]
     reason: str | None = None
 
+    @property
+    def sources(self) -> Set[Source]:
+        """See `LookedUp.sources`."""
+        return {"agent"} if self.response == "silent" else {"realtime"}
+
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
         if self.response == "silent":
@@ -297,6 +307,11 @@ class State(LookedUp):
     @classmethod
     def _is_known(cls, name: str) -> str:
         return _one_of(name, "state of a call", [str(state) for state in AgentState])
+
+    @property
+    def sources(self) -> Set[Source]:
+        """See `LookedUp.sources`."""
+        return {"agent"}
 
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
@@ -342,6 +357,13 @@ class MarkFound(LookedUp):
         names = {name for source in sources for name in MARKS[source]}
         _one_of(self.mark, f"mark of {' or '.join(sources)}", names)
         return self
+
+    @property
+    def sources(self) -> Set[Source]:
+        """See `LookedUp.sources`."""
+        if self.source is not None:
+            return {self.source}
+        return {source for source, marks in MARKS.items() if self.mark in marks}
 
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
