@@ -28,10 +28,11 @@ from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
 from callerside.durations import DurationMs
 from callerside.models import Strict
+from callerside.ports import HIGHEST_PORT
 from callerside.yaml import versions
 
 Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=0, le=HIGHEST_PORT)]
 
 
 def _sip_uri(text: str) -> str:

@@ -152,10 +152,18 @@ def _sums(nats: Wave) -> Wave:
 
 
 def _smoothed(energy: Wave, window: int) -> Wave:
-    sums = np.concatenate(([0.0], np.cumsum(energy)))
-    low = np.maximum(np.arange(energy.size) - window // 2, 0)
-    high = np.minimum(low + window, energy.size)
-    return np.asarray((sums[high] - sums[low]) / np.maximum(1, high - low))
+    """The mean of so many samples around each: of fewer at the end, of the first ones before."""
+    sums, size, half = np.concatenate(([0.0], np.cumsum(energy))), energy.size, window // 2
+    if size <= window:
+        low = np.maximum(np.arange(size) - half, 0)
+        high = np.minimum(low + window, size)
+        return np.asarray((sums[high] - sums[low]) / np.maximum(1, high - low))
+    mean = np.empty(size)
+    mean[half : size - window + half + 1] = (sums[window:] - sums[:-window]) / window
+    mean[:half] = mean[half]
+    rest = size - window + 1
+    mean[rest + half :] = (sums[-1] - sums[rest : size - half]) / np.arange(window - 1, half, -1)
+    return mean
 
 
 def _whitening(noise: Wave, rate_hz: int) -> Wave:

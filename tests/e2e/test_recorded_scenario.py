@@ -96,3 +96,10 @@ def test_a_call_is_recorded_played_without_a_server_and_recorded_anew(
     assert any(event["audio"] for event in kept)
     assert base64.b64encode(kept[0]["audio"]).decode() in recording.read_text()
     assert KEY not in recording.read_text()
+
+    before = recording.read_bytes()
+    with (tmp_path / "opening.yaml").open("a") as file:
+        file.write("never: [{state: PROCESSING}]\n")
+    assert main(again) == 1
+    assert "never: state PROCESSING, and yet it happened" in capsys.readouterr().err
+    assert recording.read_bytes() == before
