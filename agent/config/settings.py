@@ -505,6 +505,7 @@ _IN_URL = re.compile(r"\{([^{}]*)\}")
 _FROM_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SECRET_HEADER = re.compile(r"(?i)auth|cookie|key|token|secret|password")
+_SECRET_VARIABLE = re.compile(r"(?i)(key|token|secret|password)$")
 _OUR_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "host", "te"}) | {
     "transfer-encoding",
     "upgrade",
@@ -525,11 +526,21 @@ def _hold_no_keys(headers: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name!r} is no name of a header that can be set here")
         if not (value.isascii() and value.isprintable()):
             raise ValueError(f"{name}: a header's value is one line of ASCII")
-        if "${" in _FROM_ENVIRONMENT.sub("", value):
-            raise ValueError(f"{name}: expected ${{NAME}}, a name of the environment's")
-        if _SECRET_HEADER.search(name) and not _FROM_ENVIRONMENT.search(value):
-            raise ValueError(f"{name}: a key belongs in the environment: write ${{NAME}}")
+        _check_value(name, value, is_secret=_SECRET_HEADER.search(name) is not None)
     return headers
+
+
+def _check_value(name: str, value: str, *, is_secret: bool) -> None:
+    if "${" in _FROM_ENVIRONMENT.sub("", value):
+        raise ValueError(f"{name}: expected ${{NAME}}, a name of the environment's")
+    if is_secret and not _FROM_ENVIRONMENT.search(value):
+        raise ValueError(f"{name}: a key belongs in the environment: write ${{NAME}}")
+
+
+def _holds_no_keys(environment: dict[str, str]) -> dict[str, str]:
+    for name, value in environment.items():
+        _check_value(name, value, is_secret=_SECRET_VARIABLE.search(name) is not None)
+    return environment
 
 
 Headers = Annotated[dict[str, str], AfterValidator(_hold_no_keys)]
@@ -628,7 +639,9 @@ class McpServerSettings(Strict):
     command: list[str] = Field(default=[], max_length=100)
     """The program to start, with its arguments: it is spoken to over its standard input and
     output."""
-    env: dict[str, str] = Field(default={}, max_length=32)
+    env: Annotated[dict[str, str], AfterValidator(_holds_no_keys)] = Field(
+        default={}, max_length=32
+    )
     """What its environment has besides PATH, HOME and the like; `${NAME}` in a value is of this
     process's: the only place for keys."""
     url: str | None = None

@@ -197,6 +197,8 @@ def test_a_server_that_is_of_no_use_ends_the_start(server: dict[str, Any], why: 
         ({"command": ["x"], "headers": {"A": "b"}}, "are for a url"),
         ({"url": "https://x.example/mcp", "env": {"A": "b"}}, "env is for a command"),
         ({"url": "https://x.example/mcp", "headers": {"Authorization": "k"}}, "environment"),
+        ({"command": ["x"], "env": {"SHOP_KEY": "s3cret"}}, "SHOP_KEY: a key belongs in the env"),
+        ({"command": ["x"], "env": {"SHOP": "${shop-key}"}}, "SHOP: expected"),
         ({"url": "http://x.example/mcp", "headers": {"Authorization": "${K}"}}, "need https"),
     ],
 )
