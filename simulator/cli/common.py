@@ -48,7 +48,8 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         "-k",
         dest="expression",
         metavar="EXPR",
-        help="only those whose name or tag fits: 'barge and not late'",
+        help="only those whose name or tag fits: 'barge and not late'; a whole name is that one "
+        "alone",
     )
 
 
