@@ -4,9 +4,15 @@ Exit codes: 0 all is well, 1 it failed while running, 2 it could not run (a wron
 use, a missing key).
 """
 
+import sys
+
+if __name__ == "__main__":  # what follows takes its time, in which there may be a Ctrl-C
+    from callerside.agent.entry import main as entry
+
+    sys.exit(entry())
+
 import argparse
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -97,8 +103,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, KamailioError, SipError, ToolError, OSError) as error:
         print(f"callerside-agent: {error}", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
-    except KeyboardInterrupt:
-        return EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -262,7 +266,3 @@ def _configure(path: Path, worker: int | None) -> tuple[Settings, Secrets]:
     if worker is None and (keys := outdated(path)):
         _log.warning("settings_of_an_older_version", keys=keys, rewritten_by="callerside migrate")
     return settings, secrets
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,6 +16,7 @@ __all__ = [
     "fakes",
     "files",
     "host",
+    "interrupts",
     "loop_clock",
     "marks",
     "models",

@@ -1,5 +1,7 @@
 """`python -m callerside.fakes` is `fake-realtime`."""
 
-from callerside.fakes.cli import main
+import sys
 
-main()
+from callerside.fakes.entry import main
+
+sys.exit(main())

@@ -4,6 +4,13 @@ Exit codes: 0 all went well, 1 `diff` has found something, 2 it could not begin 
 use).
 """
 
+import sys
+
+if __name__ == "__main__":  # what follows takes its time, in which there may be a Ctrl-C
+    from callerside.fakes.entry import main as entry
+
+    sys.exit(entry())
+
 import argparse
 import asyncio
 import gc
@@ -11,7 +18,6 @@ import io
 import logging
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -478,7 +484,3 @@ async def _listen_until_stopped(server: AbstractAsyncContextManager[_Listening])
 def _refuse(message: str) -> int:
     print(f"fake-realtime: {message}", file=sys.stderr)
     return _UNUSABLE
-
-
-if __name__ == "__main__":
-    main()

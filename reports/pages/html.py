@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from functools import cache
+from typing import TYPE_CHECKING
 
 from callerside.reports.metrics import measurement
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments
@@ -18,13 +18,9 @@ from callerside.reports.verdict.compare import Change
 from callerside.reports.verdict.outcome import called, counted
 from callerside.reports.verdict.results import RunInfo, summarise
 
-_PAGES = Environment(
-    loader=PackageLoader("callerside.reports.pages"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 UNSERVED, SERVED = b'<body data-served="no">', b'<body data-served="yes">'
 """In `index.html`: whether somebody makes the pages of calls that have none when they are asked for
 (`reports.page_server`). A row shows a link then, and the command for its page otherwise."""
@@ -32,6 +28,20 @@ _SPARK_WIDTH = 1000
 _UP = "../"
 _WORST = 20
 _STEP = re.compile(r"\bstep (\d+): ")
+
+
+@cache
+def _pages() -> "Environment":
+    """The templates; a plain install has no engine for them, and writes no page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("callerside.reports.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +103,24 @@ def index_page(
         serve: the command that makes any of them at a click.
     """
     wrong = [call for call in calls if call.verdict != "passed"]
-    return _PAGES.get_template("index.html").render(
-        info=info,
-        calls=calls,
-        wrong=wrong,
-        rows=[_row(call) for call in calls],
-        summary=summarise(calls),
-        outcome=info.outcome(calls),
-        worst=_worst(calls),
-        headline=f"{_count(len(calls))}, held to no limit"
-        if calls and not wrong and not _is_held(calls)
-        else _headline(calls, ended_early=bool(info.failure)),
-        changes=changes,
-        without_page=without_page or {},
-        serve=serve,
+    return (
+        _pages()
+        .get_template("index.html")
+        .render(
+            info=info,
+            calls=calls,
+            wrong=wrong,
+            rows=[_row(call) for call in calls],
+            summary=summarise(calls),
+            outcome=info.outcome(calls),
+            worst=_worst(calls),
+            headline=f"{_count(len(calls))}, held to no limit"
+            if calls and not wrong and not _is_held(calls)
+            else _headline(calls, ended_early=bool(info.failure)),
+            changes=changes,
+            without_page=without_page or {},
+            serve=serve,
+        )
     )
 
 
@@ -127,20 +141,26 @@ def call_page(info: RunInfo, call: CallResult, *, counts: bool = True) -> str:
     `counts`: whether this attempt is the one that does; the page of an earlier one lies deeper.
     """
     view = view_of(call)
-    return _PAGES.get_template("call.html").render(
-        info=info,
-        call=call,
-        home=_UP * (2 if counts else 3),
-        earlier=[one.folder for one in call.earlier],
-        problem=_problem(call),
-        view=view,
-        hints=_hints(call),
+    return (
+        _pages()
+        .get_template("call.html")
+        .render(
+            info=info,
+            call=call,
+            home=_UP * (2 if counts else 3),
+            earlier=[one.folder for one in call.earlier],
+            problem=_problem(call),
+            view=view,
+            hints=_hints(call),
+        )
     )
 
 
 def knee_page(knee: CapacityResult) -> str:
     """The page of a knee."""
-    return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
+    return (
+        _pages().get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
+    )
 
 
 def _problem(call: CallResult) -> str:

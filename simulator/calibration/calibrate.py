@@ -7,6 +7,7 @@ machine, and every later report shows it.
 """
 
 import asyncio
+import os
 import platform
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -14,8 +15,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-
-import psutil
 
 from callerside import audio, audio_files
 from callerside.host import processors
@@ -182,7 +181,7 @@ def _result(calls: list[Errors], concurrency: int) -> Calibration:
     moved = [one for call in calls for one in call.moved_ms]
     return Calibration(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         calls=len(calls),
         concurrency=concurrency,
         metrics=tuple(

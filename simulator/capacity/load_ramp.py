@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.reports.verdict.call_result import CallResult
@@ -26,6 +25,9 @@ from callerside.simulator.lanes.sip.process_pair import LEAST_CALLS_AT_ONCE
 from callerside.simulator.runner.evaluate import evaluate
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
+
+if TYPE_CHECKING:
+    import psutil
 
 STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 LEAST_CALLS = 4
@@ -52,13 +54,15 @@ class _Meter:
     started_s: float = 0.0
     cpu_at_start_s: float = 0.0
     memory_bytes: int = 0
-    _known: dict[int, psutil.Process] = field(default_factory=dict)
+    _known: dict[int, "psutil.Process"] = field(default_factory=dict)
 
     def start(self, now_s: float) -> None:
         self.started_s = now_s
         self.cpu_at_start_s = self._cpu_s()
 
     def sample(self) -> None:
+        import psutil
+
         total = 0
         for process in self._processes():
             try:
@@ -75,6 +79,8 @@ class _Meter:
         )
 
     def _cpu_s(self) -> float:
+        import psutil
+
         total = 0.0
         for process in self._processes():
             try:
@@ -84,7 +90,9 @@ class _Meter:
             total += times.user + times.system
         return total
 
-    def _processes(self) -> Iterable[psutil.Process]:
+    def _processes(self) -> Iterable["psutil.Process"]:
+        import psutil
+
         for pid in self.pids:
             try:
                 parent = self._known.setdefault(pid, psutil.Process(pid))

@@ -1,12 +1,9 @@
 """What commands that work on scenarios have in common: which ones, from where."""
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import NoReturn, TypeAlias
-
-from rich.console import Console
 
 from callerside.simulator.scenario import loader
 from callerside.yaml.errors import nearest
@@ -25,15 +22,6 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-class Terminal(Console):
-    """What a run tells while it goes on; who reads may leave, as in `callerside run | head -1`."""
-
-    def on_broken_pipe(self) -> None:
-        """Go on without a word: what was begun is to be finished, and its report written."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
-
-
 def add_choice(parser: argparse.ArgumentParser) -> None:
     """Add `PATH ...` and `-k EXPR`."""
     parser.add_argument(
@@ -48,7 +36,8 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         "-k",
         dest="expression",
         metavar="EXPR",
-        help="only those whose name or tag fits: 'barge and not late'",
+        help="only those whose name or tag fits: 'barge and not late'; a whole name is that one "
+        "alone",
     )
 
 

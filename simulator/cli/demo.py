@@ -6,15 +6,17 @@ import sys
 import webbrowser
 from importlib.resources import as_file, files
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
-from callerside.simulator.cli.common import Commands, Terminal
+from callerside.interrupts import EXIT_INTERRUPTED
+from callerside.simulator.cli.common import Commands
 from callerside.simulator.cli.run import play, show, write_report
 from callerside.simulator.lanes.planned_call import Lane
-from callerside.simulator.runner.interruption import EXIT_INTERRUPTED
 from callerside.simulator.runner.run import RunOptions
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _CALL = "harbour.yaml"
 
@@ -46,6 +48,8 @@ def add_command(commands: Commands) -> None:
 
 
 def _demo(given: argparse.Namespace) -> int:
+    from callerside.simulator.cli.terminal import Terminal
+
     console = Terminal(highlight=False, soft_wrap=not sys.stdout.isatty())
     lane = _lane(console)
     with as_file(files("callerside.simulator.demo") / _CALL) as path:
@@ -63,7 +67,7 @@ def _demo(given: argparse.Namespace) -> int:
     return report.outcome.exit_code
 
 
-def _lane(console: Console) -> Lane:
+def _lane(console: "Console") -> Lane:
     try:
         resolve("auto")
     except EngineUnavailableError as error:

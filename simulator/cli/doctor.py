@@ -34,10 +34,11 @@ def add_command(commands: Commands) -> None:
         metavar="FILE",
         help=f"the caller's SIP account (docs/your-agent.md); its password: {PASSWORD}",
     )
-    parser.set_defaults(command=_doctor)
+    parser.set_defaults(command=command)
 
 
-def _doctor(given: argparse.Namespace) -> int:
+def command(given: argparse.Namespace) -> int:
+    """Look, and tell what was found; it needs no extra."""
     if given.uri is None:
         if given.account:
             raise RunError("--account is for a call: expected the address of an agent with it")

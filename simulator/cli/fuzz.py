@@ -8,16 +8,16 @@ import sys
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
-from callerside.simulator.cli.common import Commands, Terminal
+from callerside.simulator.cli.common import Commands
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz
 from callerside.simulator.runner import run
 from callerside.simulator.runner.run import RunOptions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 EXIT_FINE, EXIT_FOUND = 0, 1
 _LOG_EVERY_S = 10
@@ -74,6 +74,8 @@ def _fuzz(arguments: argparse.Namespace) -> int:
         keep_going=arguments.keep_going,
         found=arguments.found,
     )
+    from callerside.simulator.cli.terminal import Terminal
+
     summary = _fuzz_in_sight(options, Terminal(stderr=True))
     tried = [try_over_sip(finding) for finding in summary.findings] if arguments.sip else []
     if arguments.json:
@@ -84,8 +86,11 @@ def _fuzz(arguments: argparse.Namespace) -> int:
     return EXIT_FOUND if summary.failed else EXIT_FINE
 
 
-def _fuzz_in_sight(options: FuzzOptions, console: Console) -> Summary:
+def _fuzz_in_sight(options: FuzzOptions, console: "Console") -> Summary:
     """Fuzz, and show how far it is: one line that changes, or, in a log, a line now and then."""
+    from rich.live import Live
+    from rich.text import Text
+
     if console.is_terminal:
         with Live(Text("starting"), console=console, transient=True) as live:
             return fuzz(options, lambda so_far: live.update(_progress(so_far, options.seeds)))
@@ -108,6 +113,8 @@ def try_over_sip(finding: Finding) -> str:
     """
     if not finding.for_sip:
         return f"seed {finding.seed} over SIP: its network is one that can be had in memory only"
+    from callerside.simulator.cli.terminal import Terminal
+
     options = RunOptions(paths=finding.paths, lane="sip", out=finding.path.parent / "sip")
     done = asyncio.run(run.run(options, Terminal(stderr=True)))
     if done.failure or not done.calls:
@@ -172,7 +179,9 @@ def _printed(finding: Finding) -> list[str]:
     return told
 
 
-def _progress(summary: Summary, seeds: int) -> Text:
+def _progress(summary: Summary, seeds: int) -> "Text":
+    from rich.text import Text
+
     failed = f", {summary.failed.total()} failed" if summary.failed else ""
     return Text(
         f"{summary.calls} of {seeds} calls, {summary.calls_a_second:.1f} a second, "

@@ -1,13 +1,20 @@
 """`callerside`: the command line of the harness."""
 
+import sys
+
+if __name__ == "__main__":  # what follows takes its time, in which there may be a Ctrl-C
+    from callerside.simulator.cli.entry import main as entry
+
+    sys.exit(entry())
+
 import argparse
 import errno
 import os
-import sys
 from collections.abc import Callable, Sequence
 
-from callerside.agent.telephony.engines import TellVersion
+from callerside.agent.telephony.engines import TellVersion, sentence
 from callerside.files import begin_in_utf8
+from callerside.interrupts import EXIT_INTERRUPTED
 from callerside.reports import cli as reports_cli
 from callerside.reports.verdict.budget import BudgetError
 from callerside.simulator.cli import (
@@ -22,7 +29,7 @@ from callerside.simulator.cli import (
     run,
 )
 from callerside.simulator.cli.common import Parser
-from callerside.simulator.runner.interruption import EXIT_INTERRUPTED
+from callerside.simulator.doctor.machine import missing
 from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
 from callerside.simulator.scenario.loader import ScenarioError
 
@@ -39,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.command
     try:
+        if command is not doctor.command:
+            _need_the_extra()
         code = command(given)
         sys.stdout.flush()
     except (RunError, ScenarioError, BudgetError) as error:
@@ -58,6 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return code
+
+
+def _need_the_extra() -> None:
+    """Of a plain install the doctor tells what it lacks, and nothing else runs.
+
+    Raises:
+        RunError: it is one.
+    """
+    if absent := missing():
+        raise RunError(
+            f"{absent[0]} is not installed: the agent and the fake server run without it, and "
+            f"the harness does not: pip install 'callerside[sim]'\n{sentence()}"
+        )
 
 
 def _say_no_more() -> None:
@@ -88,7 +110,3 @@ def parser() -> argparse.ArgumentParser:
     demo.add_command(commands)
     doctor.add_command(commands)
     return callerside
-
-
-if __name__ == "__main__":
-    sys.exit(main())

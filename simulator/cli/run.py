@@ -11,12 +11,11 @@ import sys
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from callerside.agent.telephony.engine import CHOICES
 from callerside.agent.telephony.options import SipAccount
+from callerside.interrupts import EXIT_INTERRUPTED
 from callerside.ports import HIGHEST_PORT
 from callerside.reports.formats.write import write_judged
 from callerside.reports.metrics.registry import METRICS
@@ -25,14 +24,14 @@ from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.looked_at import looked_at
 from callerside.reports.verdict.outcome import Outcome, called, counted
 from callerside.reports.verdict.results import RunInfo
-from callerside.simulator.cli.common import Commands, Terminal, add_choice, positive
+from callerside.simulator.cli.common import Commands, add_choice, positive
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
 from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import without_evidence
 from callerside.simulator.runner.expectations_after import unseen
-from callerside.simulator.runner.interruption import EXIT_INTERRUPTED, interruptible
+from callerside.simulator.runner.interruption import interruptible
 from callerside.simulator.runner.kept_runs import KEEP, remove_old_runs
 from callerside.simulator.runner.progress import summary_table
 from callerside.simulator.runner.run import (
@@ -43,6 +42,9 @@ from callerside.simulator.runner.run import (
     point_latest_at,
     run,
 )
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LOG_WIDTH = 140
 """Of the closing table where no terminal says how wide it is."""
@@ -170,6 +172,8 @@ def sip_uri(text: str) -> str:
 
 
 def _run(given: argparse.Namespace) -> int:
+    from callerside.simulator.cli.terminal import Terminal
+
     if given.agent and given.lane != "sip":
         raise RunError("--agent is called over SIP: it needs --lane sip")
     if given.lane != "sip" and (given.engine != "auto" or given.caller_engine):
@@ -210,7 +214,7 @@ def _run(given: argparse.Namespace) -> int:
     return EXIT_INTERRUPTED if done.interrupted else report.outcome.exit_code
 
 
-def play(options: RunOptions, console: Console) -> Run:
+def play(options: RunOptions, console: "Console") -> Run:
     """Play a run to its end, or until a signal asks for its end.
 
     Raises:
@@ -289,7 +293,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
     )
 
 
-def show(console: Console, done: Run, options: RunOptions, report: Report) -> None:
+def show(console: "Console", done: Run, options: RunOptions, report: Report) -> None:
     """Print a row for each call, and what all of them come to."""
     rows = [
         (call.slug, called(call), [_worst(call, name) for name in SUMMARY_COLUMNS])

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from callerside.agent.telephony.engines import survey
 from callerside.host import hurry, processors
@@ -25,12 +26,15 @@ _MUCH = 0.02
 _PORTS = 40
 _LOW, _HIGH = 10_000, 32_000
 _LEAST_FREE_MB = 500
+_OF_THE_EXTRA = ("jinja2", "rich", "psutil")
+"""Modules without which no command of the harness but `doctor` runs; a plain install has none."""
 
 
 def examine(*, watch_s: float = WATCH_S) -> list[Finding]:
     """Look at everything a run needs; takes `watch_s` and a moment more."""
     return [
         _python(),
+        _harness(),
         *_engines(),
         *_voices(),
         _ports(),
@@ -49,6 +53,21 @@ def _python() -> Finding:
             advice="the SIP lane is made for Linux; `--lane virtual` runs everywhere",
         )  # fmt: skip
     return Finding(about="python", state=State.FINE, told=told)
+
+
+def missing() -> list[str]:
+    """What the harness needs and a plain install has not: modules of the extra `sim`."""
+    return [name for name in _OF_THE_EXTRA if find_spec(name) is None]
+
+
+def _harness() -> Finding:
+    if absent := missing():
+        return Finding(
+            about="harness", state=State.BAD,
+            told=f"a plain install, of agent and fake server: {', '.join(absent)} not installed",
+            advice="pip install 'callerside[sim]'",
+        )  # fmt: skip
+    return Finding(about="harness", state=State.FINE, told="what plays and reports calls is here")
 
 
 def _engines() -> Iterator[Finding]:

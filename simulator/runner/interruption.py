@@ -7,10 +7,8 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from callerside.interrupts import EXIT_INTERRUPTED
 from callerside.simulator.lanes.sip.child_process import kill_all
-
-EXIT_INTERRUPTED = 130
-"""As shells have it for SIGINT: 128 and its number."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+# The extra `sim` has it, and what shows nothing does without.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 VERDICT_STYLE = {
     "passed": "green",
@@ -43,7 +44,7 @@ class Progress(Protocol):
 class PlainProgress:
     """One line when a call is over: for logs and CI."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: "Console", total: int) -> None:
         self._console = console
         self._total = total
         self._done = 0
@@ -67,7 +68,9 @@ class PlainProgress:
 class LiveProgress:
     """The phases of the calls under way, below the lines of those that are over."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: "Console", total: int) -> None:
+        from rich.live import Live
+
         self._console = console
         self._total = total
         self._done = 0
@@ -92,6 +95,9 @@ class LiveProgress:
         self._live.refresh()
 
     def _show(self) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table.grid(padding=(0, 2))
         for call, phase in self._phases.items():
             table.add_row(Text("…", style="cyan"), Text(call), Text(phase, style="dim"))
@@ -107,13 +113,18 @@ class LiveProgress:
         self._live.stop()
 
 
-def make_progress(console: Console, total: int) -> Progress:
+def make_progress(console: "Console", total: int) -> Progress:
     """The one that fits where the output goes."""
     return LiveProgress(console, total) if console.is_terminal else PlainProgress(console, total)
 
 
-def summary_table(rows: Sequence[tuple[str, str, Sequence[str]]], columns: Sequence[str]) -> Table:
+def summary_table(
+    rows: Sequence[tuple[str, str, Sequence[str]]], columns: Sequence[str]
+) -> "Table":
     """The closing table: a row (call, verdict, cells) for each call, `columns` name the cells."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("call", no_wrap=True, min_width=max((len(row[0]) for row in rows), default=0))
     table.add_column("verdict")
@@ -124,7 +135,9 @@ def summary_table(rows: Sequence[tuple[str, str, Sequence[str]]], columns: Seque
     return table
 
 
-def _line(done: int, total: int, call: str, verdict: str, sentence: str, took_s: float) -> Text:
+def _line(done: int, total: int, call: str, verdict: str, sentence: str, took_s: float) -> "Text":
+    from rich.text import Text
+
     width = len(str(total))
     return Text.assemble(
         (f"{done:>{width}}/{total}  ", "dim"),

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
@@ -40,6 +39,9 @@ from callerside.simulator.runner.selection import SelectionError, draw, select
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
+
+if TYPE_CHECKING:
+    from rich.console import Console
 from callerside.yaml.errors import nearest
 
 EXIT_COULD_NOT_RUN = 2
@@ -136,7 +138,7 @@ def choose(
     return chosen
 
 
-async def run(options: RunOptions, console: Console) -> Run:
+async def run(options: RunOptions, console: "Console") -> Run:
     """Play and judge what `options` ask for; `reports.formats.write` makes pages of it.
 
     A process that dies ends the run, and `Run.failure` says so; the calls until then are kept. So

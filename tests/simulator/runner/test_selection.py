@@ -66,3 +66,39 @@ def test_a_share_is_drawn_by_its_seed_and_keeps_its_order(
     assert drawn[0] == drawn[1]
     assert count == 40 or len({tuple(names) for names in drawn}) == 3
     assert draw([], 0.5, 1) == []
+
+
+MANY = ["mm-200", "mm-2000", "r_twelve-1", "r_twelve-10", "r_twelve-12", "pause", "pause_long"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "chosen"),
+    [
+        ("mm-200", ["mm-200"]),
+        ("R_Twelve-1", ["r_twelve-1"]),
+        ("r_twelve and not r_twelve-1", ["r_twelve-10", "r_twelve-12"]),
+        ("mm-200 or r_twelve-12", ["mm-200", "r_twelve-12"]),
+        ("mm", ["mm-200", "mm-2000"]),
+        ("paus", ["pause", "pause_long"]),
+        ("pause", ["pause"]),
+    ],
+)
+def test_a_word_that_is_the_whole_name_of_one_is_that_one_alone(
+    expression: str, chosen: list[str]
+) -> None:
+    matches = compile_expression(expression, MANY)
+    assert [name for name in MANY if matches(name)] == chosen
+
+
+def test_a_name_that_is_a_tag_as_well_is_the_tag_too() -> None:
+    matches = compile_expression("smoke", ["smoke", "smoke_signal", "other"])
+    assert matches("smoke")
+    assert matches("other", "smoke")
+    assert not matches("smoke_signal", "smoke_free")
+
+
+def test_a_cell_or_a_row_is_chosen_by_its_whole_name(tmp_path: Path) -> None:
+    text = "about: x\nmatrix: {budget.turn_ms: [200, 2000]}\nsteps: [hang_up]\n"
+    (tmp_path / "mm.yaml").write_text(text)
+    scenarios = load([tmp_path])
+    assert [one.name for one in select(scenarios, "mm-200")] == ["mm-200"]

@@ -1,0 +1,7 @@
+"""`python -m callerside.agent` is `callerside-agent`."""
+
+import sys
+
+from callerside.agent.entry import main
+
+sys.exit(main())
