@@ -31,6 +31,7 @@ _CHECK_S = 0.25
 """How often calls are looked at for what has to end."""
 _STOP_S = 1.0
 """For how long `stop` waits for the last calls' BYEs."""
+_BUSY = 486
 _MOST_INVITES = 100
 """Of which baresip has not told a call yet."""
 
@@ -180,15 +181,22 @@ class BaresipConsultLeg(BaresipPlacedLeg):
 
     them: Party = "network"
 
-    def __init__(self, endpoint: "BaresipEndpoint", rate_hz: int, uri: str, called: str) -> None:
+    def __init__(
+        self, endpoint: "BaresipEndpoint", rate_hz: int, uri: str, called: str, *, has_room: bool
+    ) -> None:
+        """`has_room`: there is a place for one more call."""
         super().__init__(endpoint, rate_hz)
+        self._has_room = has_room
         self._uri = uri
         self._for_number = called
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.consult`."""
         super().start(on_input)
-        self.dial(self._uri)
+        if self._has_room:
+            self.dial(self._uri)
+        else:
+            self._give_up(_BUSY, "all places for calls are taken")
 
     async def who_dials(self, uri: str) -> tuple[UserAgent, Mapping[str, str]]:
         """See `BaresipPlacedLeg`."""
@@ -238,7 +246,8 @@ class BaresipEndpoint(BaresipStation):
 
     def consult(self, uri: str, rate_hz: int, called: str) -> BaresipLeg:
         """See `LegHost`."""
-        return BaresipConsultLeg(self, rate_hz, uri, called)
+        has_room = len(self._admitted) < self.options.max_calls
+        return BaresipConsultLeg(self, rate_hz, uri, called, has_room=has_room)
 
     def dialled(self, leg: BaresipPlacedLeg) -> None:
         """See `PlacedLegHost`: it takes the place of a call."""
