@@ -125,10 +125,16 @@ class CallResult:
     def _holds_nothing(self) -> bool:
         """Whether nothing came to be held to a limit, and something was to be.
 
-        A bare recording without limits of its own is held to none.
+        A bare recording without limits of its own is held to none. A value with limits of
+        percentiles is held to them with those of the scenario's other calls.
         """
-        held = any(one.verdict != "unlimited" for one in self.judged)
-        return not held and bool(limits_of(self.evidence.info))
+        limits = limits_of(self.evidence.info)
+        held = any(
+            one.verdict != "unlimited" or limits[one.name].of(one.variant).percentiles
+            for one in self.judged
+            if one.name in limits
+        )
+        return not held and bool(limits)
 
     def _is_moot(self, one: Judged) -> bool:
         """Whether a limit that could not be decided upon was asked for by nobody.
