@@ -8,7 +8,7 @@ import re
 import socket
 import statistics
 
-from callerside.agent.telephony.options import SipAccount, transport_for
+from callerside.agent.telephony.options import SipAccount, Transport, transport_for
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.audio import AudioFormat, level_dbfs, to_samples
 from callerside.simulator.doctor.findings import Finding, State
@@ -38,6 +38,8 @@ _DOCUMENTATION = [
 ]
 _ALIKE_BITS = 16
 """Of two addresses of one site; no house has 65536 telephones on one wire, and most have fewer."""
+
+_NOBODY = "nobody listens at that port: the host itself says so"
 
 _MEANING = {
     401: "it asks who you are: give an account (--account, docs/your-agent.md)",
@@ -120,9 +122,8 @@ class _Reach:
             nobody = isinstance(error, ConnectionRefusedError)
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
-                ("nobody listens at that port: the host itself says so (RST). "
-                if nobody else "is it the right port, and does a firewall let it through? ")
-                + "Try the other transport: ;transport=tcp or ;transport=udp",
+                f"{_NOBODY} (RST). {_other(over)}" if nobody
+                else f"is it the right port, and does a firewall let it through? {_other(over)}",
                 *([f"-> SYN to {where}"] if over == "tcp" else []), _refusal(error),
             )  # fmt: skip
             return
@@ -142,12 +143,14 @@ class _Reach:
 
     def _transport(self, where: str) -> bool:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
+        over = self._wire.over
         try:
             answer = Dialog(self._wire, self._uri, None).options(ASK_S)
         except OSError as error:
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
-                "nothing listens there: see to host, port and transport",
+                f"{_NOBODY} (ICMP). {_other(over)}" if isinstance(error, ConnectionRefusedError)
+                else f"is it the right port, and does a firewall let it through? {_other(over)}",
                 *self._wire.log, _refusal(error),
             )  # fmt: skip
             return False
@@ -330,6 +333,11 @@ class _Reach:
     def _likely(self, otherwise: str) -> str:
         """The cause that is known, or what there may be."""
         return f"likely the cause: {self._cause}" if self._cause else otherwise
+
+
+def _other(over: Transport) -> str:
+    """Another transport may be the one that is spoken there."""
+    return f"Try the other transport: ;transport={'udp' if over == 'tcp' else 'tcp'}"
 
 
 def _refusal(error: OSError) -> str:

@@ -114,7 +114,10 @@ def test_a_port_where_nothing_listens(over: str) -> None:
     sent, got = found["transport"].evidence
     assert sent.startswith("-> SYN to" if over == "tcp" else "-> OPTIONS sip:100@")
     assert got.startswith("<- refused")
-    assert ("nobody listens at that port" in found["transport"].advice) is (over == "tcp")
+    other = "udp" if over == "tcp" else "tcp"
+    advice = found["transport"].advice
+    assert advice.startswith("nobody listens at that port")
+    assert advice.endswith(f"Try the other transport: ;transport={other}")
 
 
 @pytest.mark.parametrize(
