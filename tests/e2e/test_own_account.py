@@ -69,7 +69,8 @@ request_route {{
             sl_send_reply("403", "Forbidden");
             exit;
         }}
-        xlog("L_ERR", "took REGISTER of $au as $(ct{{nameaddr.uri}}{{uri.user}}) route $hdr(Route)\\n");
+        $var(who) = $(ct{{nameaddr.uri}}{{uri.user}});
+        xlog("L_ERR", "took REGISTER of $au as $var(who) route $hdr(Route)\\n");
         save("location");
         exit;
     }}
@@ -82,7 +83,8 @@ request_route {{
             sl_send_reply("403", "Who are you");
             exit;
         }}
-        xlog("L_ERR", "took INVITE from $fn <$fu> over $proto customer $hdr(X-Customer) route $hdr(Route)\\n");
+        $var(who) = $fn + " <" + $fu + "> over " + $proto + " customer " + $hdr(X-Customer);
+        xlog("L_ERR", "took INVITE from $var(who) route $hdr(Route)\\n");
         consume_credentials();
         record_route();
         $ru = "sip:100@127.0.0.1:{agent}";
@@ -200,9 +202,9 @@ def test_registers_and_calls_as_whom_the_account_says(
     suffix = ";transport=tcp" if transport == "tcp" else ""
     route = f"route <sip:127.0.0.1:{pbx.port}{suffix};lr>"
     assert took[0] == f"REGISTER of 2001-login as 2001 {route}"
+    who = '"A test of ours" <sip:+493012345@pbx.test>'
     assert [line for line in took if line.startswith("INVITE")] == [
-        'INVITE from "A test of ours" <sip:+493012345@pbx.test> '
-        f"over {transport} customer 4711 {route}"
+        f"INVITE from {who} over {transport} customer 4711 {route}"
     ]
     assert took[-1].startswith("REGISTER"), "it says goodbye"
     results = json.loads((tmp_path / "out" / "latest" / "results.json").read_text())
