@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-HIGHEST_PORT = 65_535
+from callerside.ports import HIGHEST_PORT
 
 _HOST = r"[A-Za-z0-9_.-]+"
 _HOST_PORT = re.compile(rf"{_HOST}(?::([0-9]+))?")
