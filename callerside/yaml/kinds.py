@@ -8,7 +8,7 @@ from callerside.yaml.versions import Kind
 OWN_KEYS: Mapping[Kind, frozenset[str]] = {
     "scenario": frozenset({
         "about", "after", "agent", "budget", "caller", "callers", "known_failure", "lanes",
-        "meanwhile", "network", "never", "repeat", "steps", "tags", "time_limit",
+        "meanwhile", "network", "never", "repeat", "steps", "tags", "target", "time_limit",
     }),
     "settings": frozenset({
         "answers", "beep", "drain", "dtmf", "failure", "http", "instructions", "limits", "logs",

@@ -36,7 +36,7 @@ COMMANDS = {
 READ = {
     "scenario": lambda path: scenario_loader.load([path]),
     "settings": lambda path: settings_loader.load(path, {}),
-    "script": script_loader.load,
+    "script": script_loader.load_script,
     "account": lambda path: account.load(path, {}),
 }
 
