@@ -36,6 +36,11 @@ CLIENTS = {
     "pydantic_ai": ("pydantic-ai-slim[openai]", {"newest": "2.68.0", "oldest": "2.50.0"}),
 }
 """Of the Realtime API: the package of each, and its versions, of which docs/clients.md speaks."""
+CLIENTS_IN_NODE = {
+    "openai_npm": ("openai", "ws", {"newest": "7.59.0", "oldest": "6.0.0"}),
+    "agents_npm": ("@openai/agents-realtime", "zod", {"newest": "0.20.0", "oldest": "0.4.0"}),
+}
+"""Likewise, with what each needs beside it."""
 SCORERS = ("hotato==1.20.0", "callback-voice==0.1.2")
 """Of recordings, by others: the versions of which docs/metrics.md speaks."""
 SDKS = ("3.54.0", "3.57.0")
@@ -243,32 +248,29 @@ def disturbed(session: nox.Session) -> None:
 
 @nox.session
 @nox.parametrize("age", ["newest", "oldest"])
-@nox.parametrize("client", list(CLIENTS))
+@nox.parametrize("client", [*CLIENTS, *CLIENTS_IN_NODE])
 def clients(session: nox.Session, client: str, age: str) -> None:
-    """Clients of the Realtime API against the fake server: `nox -s clients`; docs/clients.md."""
-    package, versions = CLIENTS[client]
+    """Clients of the Realtime API against the fake server: `nox -s clients`; docs/clients.md.
+
+    Those of JavaScript need node and npm.
+    """
+    env = {"CALLERSIDE_CLIENT": client}
     session.install("-q", "-e", ".[sim]", "pytest", "pytest-asyncio", "pytest-xdist", "trustme")
-    session.install("-q", f"{package}=={versions[age]}", "websockets", "httpx")
+    if client in CLIENTS:
+        package, versions = CLIENTS[client]
+        session.install("-q", f"{package}=={versions[age]}", "websockets", "httpx")
+    else:
+        package, beside, versions = CLIENTS_IN_NODE[client]
+        env["CALLERSIDE_NODE"] = folder = session.create_tmp()
+        wanted = (f"{package}@{versions[age]}", beside)
+        session.run("npm", "install", "--silent", "--prefix", folder, *wanted, external=True)
     tests = [f"tests/clients/test_{client}.py"]
     if age == "newest":  # of which the page speaks
         tests.append("tests/clients/test_page.py")
     session.run(
         "pytest", "-c", "tests/clients/pytest.ini", "-q", "-n", "4", *tests, *session.posargs,
-        env={"CALLERSIDE_CLIENT": client},
+        env=env,
     )  # fmt: skip
-
-
-@nox.session
-def javascript(session: nox.Session) -> None:
-    """The test in JavaScript that docs/clients.md shows, as it is written there; needs npm."""
-    session.install("-q", "-e", ".[sim]")
-    page = Path("docs/clients.md").read_text(encoding="utf-8")
-    folder = Path(session.create_tmp())
-    text = page.partition("```javascript\n")[2].partition("```")[0]
-    (folder / "agents.test.mjs").write_text(text, encoding="utf-8")
-    session.chdir(folder)
-    session.run("npm", "install", "--silent", "@openai/agents-realtime", "zod", external=True)
-    session.run("node", "--test", "agents.test.mjs", external=True)
 
 
 @nox.session
