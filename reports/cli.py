@@ -184,6 +184,9 @@ def _report(given: argparse.Namespace) -> int:
     for call in calls:
         if call.verdict in ("error", "not measured"):
             print(f"{call.slug}: {call.detail}", file=sys.stderr)
+        bare = call.evidence.info.recording
+        if bare is not None and bare.unfit:
+            print(f"{call.slug}: {'; '.join(bare.told)}", file=sys.stderr)
     outcome = info.outcome(calls)
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
     print(f"{count}, {outcome.verdict}: {where / 'index.html'}")

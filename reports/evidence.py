@@ -8,7 +8,7 @@ may be no recording and no server's marks, and what cannot be known is not repor
 import heapq
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -25,6 +25,7 @@ from callerside.atomic_files import write_atomically
 from callerside.audio_files import write_flac, write_wav
 from callerside.files import is_there, read_bytes
 from callerside.marks import Mark, Source, merge
+from callerside.reports.hearing.detector import Segment
 from callerside.timelines import read_timeline
 
 TIMELINE = "timeline.jsonl"
@@ -208,6 +209,8 @@ class CallEvidence:
     """When a packet of the caller's left that left late: by the sample of the mouth at its end."""
     earlier: tuple["CallEvidence", ...] = ()
     """Of the attempts before this one, in folders of their own in the call's: they do not count."""
+    heard: Mapping[int, Sequence[Segment]] = field(default_factory=dict)
+    """What the detector has heard already of a channel as it was recorded: it takes its time."""
     outlined: bool = False
     """Whether this is an `outline`."""
     recording_file: str = RECORDING

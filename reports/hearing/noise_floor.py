@@ -15,6 +15,11 @@ _LOUDEST_FLOOR_DBFS = -32.0  # a "floor" above this is not noise any more, it is
 _ABOVE_FLOOR_DB = 9.0
 _FLOOR_BLOCK_HOPS = 40
 _FLOOR_BLOCKS = 5  # the floor looks back 5 blocks of 400 ms
+_OPENING_HOPS = 10
+_STEADY_DB = 7.0
+"""A call begins amid noise if no two of its first hops are further apart: what is there then is
+the floor at once, and no speech for as long as the floor looks back. A voice that begins there
+rises by more."""
 _SMOOTHING = 0.7  # of the energy that the floor is taken from: a time constant of about 30 ms
 
 
@@ -30,12 +35,15 @@ class NoiseFloor:
         self._smooth = known
         self._lowest = math.inf
         self._in_block = 0
+        self._opening: list[float] | None = [] if floor_dbfs is None else None
         self.threshold = 0.0
         self._set_threshold()
 
     @property
     def steady_hops(self) -> int:
         """For so many hops the threshold stays what it is."""
+        if self._opening is not None:
+            return _OPENING_HOPS - len(self._opening)
         return _FLOOR_BLOCK_HOPS - self._in_block
 
     def update(self, energy: float) -> None:
@@ -55,6 +63,20 @@ class NoiseFloor:
             self._blocks.append(lowest)
             self._lowest = math.inf
             self._in_block = 0
+            self._set_threshold()
+        if self._opening is not None:
+            self._open(self._opening, energies)
+
+    def _open(self, opening: list[float], energies: Sequence[float]) -> None:
+        """Some more of the call's first hops."""
+        opening += energies
+        if len(opening) < _OPENING_HOPS:
+            return
+        self._opening = None
+        quietest = min(opening)
+        if max(opening) <= quietest * 10 ** (_STEADY_DB / 10):
+            self._blocks.extend([quietest] * _FLOOR_BLOCKS)
+            self._smooth = self._lowest = quietest
             self._set_threshold()
 
     def update_silent(self, hops: int) -> None:

@@ -1,7 +1,7 @@
 """What was audible when: a call's recording as sounds on the timeline's clock."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
@@ -86,6 +86,8 @@ class AudibleSegments:
     beep: Sound | None
     """The connection beep: the first tone, if nothing was said before it."""
     said: list[Utterance]
+    detected: Mapping[int, list[Sound]] = field(default_factory=dict)
+    """What the detector hears in a channel, whatever else is known of it; where it has listened."""
 
 
 def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegments:
@@ -96,17 +98,18 @@ def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegm
         answers: what is known of the agent's answers from what the server sent of them, in order;
             what is heard as energy counts beside them, where it is not they, nor the caller's echo.
     """
-    known = _known_mouth(evidence)
-    mouth = detected(evidence, MOUTH) if known is None else known
-    if evidence.info.lane == "recording":  # whose caller may hear the agent by a loudspeaker
-        agent = detected(evidence, EAR)
-        mouth = [one for one in mouth if not _is_echo(evidence, one, agent, of=EAR)]
     heard = detected(evidence, EAR)
+    listened = {EAR: heard}
+    mouth = _known_mouth(evidence)
+    if mouth is None:
+        mouth = listened[MOUTH] = detected(evidence, MOUTH)
+    if evidence.info.lane == "recording":  # whose caller may hear the agent by a loudspeaker
+        mouth = [one for one in mouth if not _is_echo(evidence, one, heard, of=EAR)]
     beep = _beep(heard)
     ear = sorted(
         [*answers, *_beside(evidence, heard, answers, mouth)], key=lambda sound: sound.start_ns
     )
-    return AudibleSegments(mouth, ear, beep, _turns(_said(evidence, mouth)))
+    return AudibleSegments(mouth, ear, beep, _turns(_said(evidence, mouth)), listened)
 
 
 def _beep(heard: list[Sound]) -> Sound | None:
@@ -295,8 +298,11 @@ def detected(evidence: CallEvidence, channel: int) -> list[Sound]:
     if not evidence.recorded:
         return []
     here, there = evidence.channel(channel), evidence.channel(EAR if channel == MOUTH else MOUTH)
-    heard = without_echo(here, there, evidence.rate_hz)
-    return [_by_energy(evidence, one) for one in segments(heard, evidence.rate_hz)]
+    alone = without_echo(here, there, evidence.rate_hz)
+    heard = evidence.heard.get(channel) if alone is here else None
+    if heard is None:
+        heard = segments(alone, evidence.rate_hz)
+    return [_by_energy(evidence, one) for one in heard]
 
 
 def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:

@@ -50,11 +50,12 @@ def edges_of(evidence: CallEvidence, audible: AudibleSegments) -> list[Edge]:
     """Both edges of every utterance at the mouth and at the ear, in order of time."""
     if not evidence.recorded:
         return []
-    found = [
-        edge
-        for channel, sounds in ((MOUTH, audible.mouth), (EAR, audible.ear))
-        for edge in _of_channel(channel, sounds, detected(evidence, channel))
-    ]
+    found: list[Edge] = []
+    for channel, sounds in ((MOUTH, audible.mouth), (EAR, audible.ear)):
+        heard = audible.detected.get(channel)
+        found += _of_channel(
+            channel, sounds, detected(evidence, channel) if heard is None else heard
+        )
     return sorted(found, key=lambda edge: (edge.at_ns, edge.channel))
 
 

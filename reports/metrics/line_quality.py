@@ -28,7 +28,9 @@ _STANDS_OUT = 6.0  # an echo's correlation, above the effective value of that of
 _FAINTEST_DB = 60.0  # of a voice at -20 dBFS that is below the smallest step of G.711
 _APART_MS = 30  # of one delay from another
 _PACKET_MS = 20.0
-_LEVEL = ErrorBound(1.0, "noise under the voice, and its pauses")
+_LEVEL_DB, _TAKEN_OFF = 1.0, 2.0
+_BESIDE_MS, _HOP_MS = 60, 20
+_LEAST_QUIET_HOPS = 10
 _CLIPPING = 0.1, 0.15  # percent, and of the share: peaks of a voice that are as loud, or flatter
 _ECHO = ErrorBound(1.0, "noise, and what else is heard under the echo")
 _ECHO_DELAY = ErrorBound(1.0, "the place of the echo's correlation")
@@ -39,25 +41,69 @@ _DELAY_MS = 20.0
 def agents_voice(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """How loud the agent's voice was at the ear, and how much of it was cut off by clipping."""
     evidence = call.evidence
-    voice = _voice(evidence, [sound for sound in call.audible.ear if sound.kind == "speech"])
+    spans = _spans(evidence, [sound for sound in call.audible.ear if sound.kind == "speech"])
+    ear = evidence.channel(EAR) if evidence.recorded else np.zeros(0, np.int16)
+    voice = np.concatenate([ear[first:past] for first, past in spans] or [ear[:0]])
     if voice.size < _LEAST_SPEECH_MS * evidence.rate_hz / 1000:
         reason = f"less than {_LEAST_SPEECH_MS:.0f} ms of the agent was heard"
         for name in ("agent_level_dbfs", "agent_clipping_share"):
             yield Unmeasured(name=name, reason=reason)
         return
-    level_dbfs = active_level.active_level_dbfs(voice, evidence.rate_hz)
-    if level_dbfs is not None:
-        yield Measurement(name="agent_level_dbfs", value=level_dbfs, bound=_LEVEL)
+    yield from _level(ear, spans, _spans(evidence, call.audible.ear), evidence.rate_hz)
     share = 100 * _clipped(voice) / voice.size
     least, part = _CLIPPING
     bound = ErrorBound(max(least, part * share), "peaks of the voice that are as loud")
     yield Measurement(name="agent_clipping_share", value=share, bound=bound)
 
 
-def _voice(evidence: CallEvidence, sounds: Sequence[Sound]) -> Samples:
-    ear = evidence.channel(EAR) if evidence.recorded else np.zeros(0, np.int16)
-    spans = [(evidence.sample_at(one.start_ns), evidence.sample_at(one.end_ns)) for one in sounds]
-    return np.concatenate([ear[max(0, first) : past] for first, past in spans] or [ear[:0]])
+def _spans(evidence: CallEvidence, sounds: Sequence[Sound]) -> list[tuple[int, int]]:
+    """The samples of sounds: (first, just after last)."""
+    return [
+        (max(0, evidence.sample_at(one.start_ns)), max(0, evidence.sample_at(one.end_ns)))
+        for one in sounds
+    ]
+
+
+def _level(
+    ear: Samples,
+    voice: Sequence[tuple[int, int]],
+    sounds: Sequence[tuple[int, int]],
+    rate_hz: int,
+) -> Iterator[Measurement]:
+    """The active level of a voice in its own time, less the noise that lies under it.
+
+    Its pauses stay in their place: P.56 counts those of up to 200 ms as active.
+    """
+    alone = np.zeros_like(ear)
+    for first, past in voice:
+        alone[first:past] = ear[first:past]
+    level_dbfs = active_level.active_level_dbfs(alone, rate_hz)
+    if level_dbfs is None:
+        return
+    wave = alone.astype(np.float32)
+    heard = float(np.vecdot(wave, wave))
+    noise = _noise(ear, sounds, rate_hz) * sum(past - first for first, past in voice)
+    taken_off_db = -10 * math.log10(max(0.1, 1 - noise / heard))
+    size = _LEVEL_DB + _TAKEN_OFF * taken_off_db
+    yield Measurement(
+        name="agent_level_dbfs",
+        value=level_dbfs - taken_off_db,
+        bound=ErrorBound(size, "noise under the voice, and what it hides"),
+    )
+
+
+def _noise(ear: Samples, sounds: Sequence[tuple[int, int]], rate_hz: int) -> float:
+    """The usual energy of a sample where nothing sounds; 0 where there is too little of that."""
+    hop, beside = (rate_hz * ms // 1000 for ms in (_HOP_MS, _BESIDE_MS))
+    quiet = np.ones(ear.size, np.bool_)
+    for first, past in sounds:
+        quiet[max(0, first - beside) : past + beside] = False
+    whole = ear.size // hop * hop
+    rows = ear[:whole].reshape(-1, hop)[quiet[:whole].reshape(-1, hop).all(axis=1)]
+    if len(rows) < _LEAST_QUIET_HOPS:
+        return 0.0
+    wave = rows.astype(np.float32)
+    return float(np.median(np.vecdot(wave, wave))) / hop
 
 
 def _clipped(voice: Samples) -> int:

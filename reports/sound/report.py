@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 from callerside.marks import Mark
-from callerside.reports.evidence import CallEvidence, CallInfo, RecordingInfo, save_evidence
+from callerside.reports.evidence import (
+    EAR,
+    MOUTH,
+    CallEvidence,
+    CallInfo,
+    RecordingInfo,
+    save_evidence,
+)
 from callerside.reports.formats.write import call_directory, write_judged, write_page
+from callerside.reports.hearing.detector import Segment
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.sound import channels as of_channels
 from callerside.reports.sound.files import Recorded, SoundFileError, ToRead, read
@@ -107,8 +115,9 @@ def evidence_of(recorded: Recorded, info: CallInfo, caller: str | None = None) -
     if len(recorded.channels) == 1:
         mix = recorded.channels[0]
         sound = np.stack([np.zeros_like(mix), mix], axis=1)
-        heard = of_channels.hear([mix], recorded.rate_hz)
-        told = [_MIX.format("it is mono"), *_edges_told(recorded, heard)]
+        by_channel = of_channels.hear([mix], recorded.rate_hz)
+        told = [_MIX.format("it is mono"), *_edges_told(recorded, by_channel)]
+        heard = {EAR: by_channel[0]}
         bare = RecordingInfo(
             files=[str(path) for path in recorded.files],
             told=told,
@@ -116,7 +125,7 @@ def evidence_of(recorded: Recorded, info: CallInfo, caller: str | None = None) -
             clipped=(0, recorded.clipped[0]),
         )
     else:
-        sound, bare = _of_two_channels(recorded, caller)
+        sound, bare, heard = _of_two_channels(recorded, caller)
     started = Mark(
         at_ns=0,
         source="agent",
@@ -129,13 +138,16 @@ def evidence_of(recorded: Recorded, info: CallInfo, caller: str | None = None) -
         marks=[started],
         recording=sound,
         rate_hz=recorded.rate_hz,
+        heard=heard,
     )
 
 
 _MIX = "{}: a mix of both parties, in which nobody can say by the sound who speaks"
 
 
-def _of_two_channels(recorded: Recorded, caller: str | None) -> tuple[Any, RecordingInfo]:
+def _of_two_channels(
+    recorded: Recorded, caller: str | None
+) -> tuple[Any, RecordingInfo, dict[int, list[Segment]]]:
     one, other = recorded.channels
     first, second = of_channels.hear(recorded.channels, recorded.rate_hz)
     relation = of_channels.relate(one, other, (first, second), recorded.rate_hz)
@@ -166,7 +178,11 @@ def _of_two_channels(recorded: Recorded, caller: str | None) -> tuple[Any, Recor
         unfit=unfit,
         clipped=(recorded.clipped[order[0]], recorded.clipped[order[1]]),
     )
-    return sound, bare
+    by_channel = [first, second]
+    heard = {EAR: by_channel[order[1]]}
+    if not relation.is_mix:
+        heard[MOUTH] = by_channel[order[0]]
+    return sound, bare, heard
 
 
 def _whose(

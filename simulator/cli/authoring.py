@@ -149,6 +149,9 @@ def _scenario(given: argparse.Namespace) -> int:
         path = write_scenario(evidence, name, folder, from_s=given.from_s)
     except (FromCallError, EvidenceError, TimelineError, SoundFileError, OSError) as error:
         return _bad_input(error)
+    bare = evidence.info.recording
+    if bare is not None and bare.unfit:
+        print(f"{given.call}: {'; '.join(bare.told)}", file=sys.stderr)
     print(f"{path}: edit it, then: callerside run {path}")
     return EXIT_FINE
 

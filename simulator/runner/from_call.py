@@ -141,8 +141,8 @@ def write_scenario(evidence: CallEvidence, name: str, folder: Path, *, from_s: f
         from_s: only what is later than that in the recording, as if the call began there.
 
     Raises:
-        FromCallError: there is no recording, nobody speaks in it, the name is none, or there is
-            such a scenario already.
+        FromCallError: there is no recording, nobody speaks in it or it is shorter, the name is
+            none, or there is such a scenario already.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or (no_name(name) is not None):
         raise FromCallError(f"{name!r} is no name: expected letters, digits, _ and -")
@@ -153,9 +153,13 @@ def write_scenario(evidence: CallEvidence, name: str, folder: Path, *, from_s: f
         raise FromCallError(f"{evidence.name}: it was not recorded, so nobody knows what was said")
     if evidence.info.recording is not None and not evidence.info.recording.caller:
         raise FromCallError(f"{evidence.info.recording.files[0]}: {_reason(evidence)}")
+    lasts_s = len(evidence.recording) / evidence.rate_hz
+    if from_s >= lasts_s:
+        raise FromCallError(f"{evidence.name}: it ends after {lasts_s:.1f} s, before --from")
     call = _CallToReplay(evidence, from_s)
     if not call.acts and not call.utterances:
-        raise FromCallError(f"{evidence.name}: nobody speaks in it")
+        after = f" after {from_s:g} s" if from_s else ""
+        raise FromCallError(f"{evidence.name}: nobody speaks in it{after}")
     writing = _Writing(name)
     text = call.text(writing)
     before = folder / f"{name}{_BEFORE}.yaml"

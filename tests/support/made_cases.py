@@ -668,6 +668,17 @@ def _(db: int) -> MadeCall:
     return call
 
 
+@_cases("agent's voice", "over noise, dBFS", [-45, -35, -30])
+def _(dbfs: int) -> MadeCall:
+    """The noise under a voice is no part of its level, nor are its short pauses taken out of it."""
+    call = usual(dress=on_the_line(_line(f"noise {dbfs}")), beep_length_ms=None)
+    spoken = np.concatenate([at_rate(texts()[name]) for name in ("greeting", "a1", "a2")])
+    level_dbfs = active_level_dbfs(np.rint(spoken * 32768).astype(np.int16), RATE_HZ)
+    call.truths = []
+    call.expect("agent_level_dbfs", level_dbfs or 0)
+    return call
+
+
 @_cases("agent's voice", "clipped at, of its peak", [0.9, 0.5, 0.2])
 def _(share: float) -> MadeCall:
     text = texts()

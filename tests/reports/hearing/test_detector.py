@@ -18,6 +18,7 @@ from callerside.reports.hearing.detector import (
     segments,
     utterances,
 )
+from callerside.speech.synthesis import synthesise
 
 RATES = pytest.mark.parametrize("rate_hz", [8000, 16_000, 24_000])
 HOP_MS = 10
@@ -164,6 +165,32 @@ def test_noise_that_sets_in_is_no_speech_and_live_it_is_the_floor_within_some_se
     _, ended = live(recording)
     assert isinstance(ended, SpeechEnded)
     assert ended.sample / 8 < 1000 + 3000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_live_noise_that_is_there_when_a_call_begins_is_the_floor_after_100_ms(seed: int) -> None:
+    """It was speech for two seconds, and the words in it began and ended with it."""
+    words = joined(quiet(700), speech(900, 8000), quiet(1200))
+    heard = live(with_noise(words, -42, seed))
+    assert [type(one) for one in heard] == [SpeechStarted, SpeechEnded] * 2
+    for one, at_ms in zip(heard[1:], (100, 700, 1600), strict=True):
+        assert isinstance(one, SpeechStarted | SpeechEnded)
+        assert one.sample / 8 == pytest.approx(at_ms, abs=15)
+
+
+@pytest.mark.parametrize("noise_dbfs", [None, -45])
+@pytest.mark.parametrize("text", ["Mmmm, anyone may roam.", "No.", "Good morning.", "Seven."])
+def test_live_a_word_that_begins_with_the_call_is_no_noise(
+    text: str, noise_dbfs: float | None
+) -> None:
+    said = audio.to_samples(synthesise(text, rate_hz=8000))
+    loud = np.flatnonzero(np.abs(said.astype(np.int32)) > 300)
+    said = said[loud[0] : loud[-1]]
+    recording = joined(said, quiet(1200))
+    heard = live(recording if noise_dbfs is None else with_noise(recording, noise_dbfs))
+    assert heard[0] == SpeechStarted(0)
+    assert isinstance(heard[1], SpeechEnded)
+    assert heard[1].sample > said.size - 800
 
 
 def test_speech_over_noise_that_sets_in_is_speech() -> None:

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from synthetic_call import speech
 
 from callerside.audio import to_samples
@@ -56,3 +57,37 @@ def test_packets_that_never_came_are_holes_and_pauses_of_speech_are_none(rate_hz
     assert first == pytest.approx(lost * packet, abs=packet // 20)
     assert past - first == pytest.approx(packet, abs=packet // 20)
     assert holes(heard, rate_hz, [(0, lost * packet - 1)]) == []  # behind all speech
+
+
+def test_faint_packets_are_holes_where_loud_ones_tell_the_grid_and_pauses_are_none() -> None:
+    """One beside a soft sound was found by nobody: four of ten, of packets lost amid speech."""
+    text = "Packets keep taking the top route to the port, but quite a lot get lost at night. "
+    said = to_samples(synthesise(4 * text, rate_hz=8000))
+    packet, begins = 160, 57
+    level = np.sqrt(np.mean(said.astype(np.float64) ** 2))
+    edges = range(begins, said.size - packet, packet)
+    beside = {
+        edge: min(_effective(said[edge - 16 : edge]), _effective(said[edge + packet :][:16]))
+        for edge in edges
+        if edge > packet
+    }
+    loud = [edge for edge, side in beside.items() if side > 0.4 * level]
+    faint = [edge for edge, side in beside.items() if 0.05 * level < side < 0.2 * level]
+    rng = random.Random(7)  # seed 7
+    lost = [*rng.sample(loud, 4), *rng.sample(faint, 8)]
+    heard = said.copy()
+    for edge in lost:
+        heard[edge : edge + packet] = 0
+    apart = [edge for edge in lost if not {edge - packet, edge + packet} & set(lost)]
+    found = {
+        round((first - begins) / packet)
+        for first, past in holes(heard, 8000, [(0, said.size)])
+        if past - first < 2 * packet
+    }
+    wanted = {(edge - begins) // packet for edge in apart}
+    assert len(wanted & found) >= 0.8 * len(wanted)
+    assert found <= {(edge - begins) // packet for edge in lost}
+
+
+def _effective(wave: NDArray[np.int16]) -> float:
+    return float(np.sqrt(np.mean(wave.astype(np.float64) ** 2)))

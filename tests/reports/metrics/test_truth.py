@@ -20,7 +20,7 @@ WITHIN = {
     "intelligibility": 1.0,
     "false_stops": 0.1,
     "double_talk_share": 1.0,
-    "agent_level_dbfs": 1.0,
+    "agent_level_dbfs": 0.5,
     "agent_clipping_share": 1.0,
     "echo_return_loss_db": 1.0,
     "mos_heard": 0.05,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from synthetic_call import RATE_HZ, SyntheticCall, TurnTruth
 
 from callerside.reports.evidence import CallEvidence, RecordingInfo
+from callerside.reports.hearing import retrospect
 from callerside.simulator.cli.main import main
 
 Sound = NDArray[Any]
@@ -97,7 +98,23 @@ def test_the_callers_channel_is_guessed_told_or_said(tmp_path: Path) -> None:
     assert values(wrong, "turn_ms") != values(guessed, "turn_ms")
 
 
-def test_where_nothing_tells_who_calls_nothing_that_hangs_on_it_is_measured(tmp_path: Path) -> None:
+def test_each_channel_is_listened_to_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is most of what an hour takes, and was done up to four times."""
+    listened: list[int] = []
+    spoken = retrospect.spoken
+
+    def counted(samples: NDArray[np.int16], rate_hz: int, **how: Any) -> Any:
+        listened.append(samples.size)
+        return spoken(samples, rate_hz, **how)
+
+    monkeypatch.setattr(retrospect, "spoken", counted)
+    report(tmp_path, write(tmp_path / "call.wav", made().recording))
+    assert len(listened) == 2
+
+
+def test_where_nothing_tells_who_calls_nothing_that_hangs_on_it_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two who speak alike, at the same time."""
     evidence = made()
     one = evidence.recording[:, 0]
@@ -109,6 +126,7 @@ def test_where_nothing_tells_who_calls_nothing_that_hangs_on_it_is_measured(tmp_
     assert code == 0
     assert values(data, "turn_ms") == []
     assert "say which with --caller left" in told(tmp_path, "a").told[0]
+    assert "say which with --caller left" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("channels", [1, 2])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from synthetic_call import speech
 
 from callerside.audio import to_samples
 from callerside.reports.evidence import load_evidence
@@ -180,6 +181,7 @@ def test_keys_in_the_sound_are_pressed(played: Path, tmp_path: Path) -> None:
         (["silent.wav", "--caller", "left"], "nobody speaks in it"),
         (["there.wav", "--caller", "left"], "there is one already"),
         (["there.wav", "--name", "a/b"], "is no name"),
+        (["silent.wav", "--caller", "left", "--from", "00:30"], "it ends after 1.0 s"),
     ],
 )
 def test_what_no_scenario_can_be_made_of_is_said(
@@ -196,6 +198,18 @@ def test_what_no_scenario_can_be_made_of_is_said(
     assert code == 2
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "there").exists()
+
+
+def test_a_scenario_of_a_caller_who_is_guessed_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = np.pad(np.stack([speech(1500, 3), speech(1500, 4)], axis=1), ((8000, 8000), (0, 0)))
+    soundfile.write(tmp_path / "call.wav", both, 8000)
+    given = ["scenario", str(tmp_path / "call.wav"), "--folder", str(tmp_path)]
+    assert main([*given, "--name", "guessed"]) == 0
+    assert "say which with --caller left or --caller right" in capsys.readouterr().err
+    assert main([*given, "--name", "said", "--caller", "left"]) == 0
+    assert "--caller" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["soon", "-1", "1:xx", "25:00:00"])
