@@ -1,5 +1,6 @@
 """A file of another kind is told to be one, with the command that reads it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ COMMANDS = {
     "script": "fake-realtime serve --script {path} reads it",
     "account": "--account {path} reads it",
 }
-READ = {
+READ: dict[str, Callable[[Path], object]] = {
     "scenario": lambda path: scenario_loader.load([path]),
     "settings": lambda path: settings_loader.load(path, {}),
     "script": script_loader.load_script,
