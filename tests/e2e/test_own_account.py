@@ -231,7 +231,7 @@ def test_baresip_is_called_with_nothing_of_ours_at_the_other_end(tmp_path: Path)
     ) as baresip:  # fmt: skip
         try:
             scenario = SCENARIO.replace("  - expect: beep\n", "")
-            scenario = scenario.replace("greeting_ms: off", "greeting_ms: 60s")
+            scenario = scenario.replace("greeting_ms: off", "greeting_ms: 60000")
             scenario = re.sub(r"  - say.*\n  - expect: reply\n", "", scenario)
             done = run(tmp_path, f"sip:100@127.0.0.1:{port}", {"user": "2001"}, scenario=scenario)
         finally:
