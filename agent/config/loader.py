@@ -1,7 +1,7 @@
 """Reads the settings: a YAML file, overridden by the environment, where alone the secrets are.
 
-`CALLERSIDE_SIP__PORT=5070` overrides `sip.port`: two underscores step into a section, and the value
-is read as YAML. What is wrong is told with its place, what was expected, and the nearest word.
+`CALLERSIDE_SIP__PORT=5070` overrides `sip.port`; `yaml.variables` says how. What is wrong is told
+with its place, what was expected, and the nearest word.
 """
 
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from callerside.agent.config.settings import Settings, merge
-from callerside.yaml import reader
+from callerside.agent.config.settings import Settings
+from callerside.yaml import kinds, reader, variables
 from callerside.yaml.errors import explain, nearest
-from callerside.yaml.source import Source, YamlError, parse
+from callerside.yaml.source import Source, YamlError
 
 ENV_PREFIX = "CALLERSIDE_"
 OTHERS = ("caller",)
@@ -42,6 +42,7 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
     """
     try:
         source = reader.read(path, "settings")
+        kinds.see_that_it_is(source, "settings")
     except YamlError as error:
         raise ConfigError(str(error)) from None
     if source.data is None:
@@ -90,17 +91,15 @@ def _with_environment(source: Source, env: Mapping[str, str]) -> Source:
     for name in sorted(env):
         if not name.startswith(ENV_PREFIX) or name in SECRET_NAMES:
             continue
-        keys = name.removeprefix(ENV_PREFIX).lower().split("__")
-        if keys[0] not in Settings.model_fields:
-            if len(keys) == 1 or keys[0] in OTHERS:
+        keys = name.removeprefix(ENV_PREFIX).split("__")
+        section = keys[0].lower()
+        if section not in Settings.model_fields:
+            if len(keys) == 1 or section in OTHERS:
                 continue  # somebody else's variable: other commands have some of that prefix
             known = sorted(Settings.model_fields)
-            raise ConfigError(f"{name}: there is no setting {keys[0]!r}{nearest(keys[0], known)}")
+            raise ConfigError(f"{name}: there is no setting {section!r}{nearest(section, known)}")
         try:
-            value = Source(Path(name), env[name], parse(Path(name), env[name])).data
+            source = variables.overridden(source, name, keys, env[name], Settings)
         except YamlError as error:
-            raise ConfigError(f"{name}: its value is not YAML: {error}") from None
-        for key in reversed(keys):
-            value = {key: value}
-        source = source.overridden(tuple(keys), name, merge(source.data, value))
+            raise ConfigError(str(error)) from None
     return source

@@ -21,7 +21,8 @@ _INTRODUCTION = """\
 
 `callerside-agent serve --config FILE` reads YAML. Everything has a default; what is written here is
 all there is, and anything else is an error that names the line. The environment overrides the
-file: `CALLERSIDE_SIP__PORT=5070` is `sip.port`, two underscores step into a section. What a
+file: `CALLERSIDE_SIP__PORT=5070` is `sip.port`, two underscores step into a section. A value is
+YAML, but where text is expected it is that text as it stands (`4711`, `on`), without quotes. What a
 route says itself goes before both. Secrets are in the environment only: `OPENAI_API_KEY`, and
 `CALLERSIDE_SIP_PASSWORD` where a registrar asks for it.
 

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from callerside.addresses import Host, HostPort, check_sip_port
 from callerside.agent.config.json_schema import ObjectSchema
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
@@ -30,6 +31,7 @@ from callerside.durations import DurationMs
 from callerside.models import Strict
 from callerside.ports import HIGHEST_PORT
 from callerside.yaml import versions
+from callerside.yaml.variables import merge
 
 Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
 Port = Annotated[int, Field(ge=0, le=HIGHEST_PORT)]
@@ -38,7 +40,19 @@ Port = Annotated[int, Field(ge=0, le=HIGHEST_PORT)]
 def _sip_uri(text: str) -> str:
     if not re.fullmatch(r"(sips?|tel):[^\s<>]+", text):
         raise ValueError(f"{text!r} is no URI; expected one such as sip:desk@pbx.example")
+    check_sip_port(text)
     return text
+
+
+def _parts(url: str, filled: str) -> SplitResult:
+    try:
+        parts = urlsplit(filled)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from None
+    if port == 0:
+        raise ValueError(f"{url!r} is no URL: it has a port of 0")
+    return parts
 
 
 SipUri = Annotated[str, AfterValidator(_sip_uri)]
@@ -58,7 +72,7 @@ Switch = Annotated[
 class RegistrationSettings(Strict):
     """Registration with a PBX or a trunk; the password is `CALLERSIDE_SIP_PASSWORD`, never here."""
 
-    registrar: str = Field(pattern=r"^[^\s@/;]+$")
+    registrar: HostPort
     """Host, or host:port."""
     user: str = Field(pattern=r"^[^\s@]+$")
     """Who we are there."""
@@ -79,7 +93,7 @@ class SipSettings(Strict):
 
     engine: Literal["auto", "pjsua2", "baresip"] = "auto"
     """The SIP stack (docs/engines.md); `auto`: the better one of those that are installed."""
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """IPv4 address to listen on; 0.0.0.0 is every interface."""
     port: Port = 5060
     """Of SIP; 0: any free one."""
@@ -89,9 +103,9 @@ class SipSettings(Strict):
     """First port of RTP and RTCP; 0: a free block is found at start."""
     rtp_port_count: int = Field(40, ge=2, le=2000)
     """How many ports there are; a call takes two, of which the first is even."""
-    public_host: str | None = None
+    public_host: Host | None = None
     """Advertised in Contact, behind NAT."""
-    rtp_public_host: str | None = None
+    rtp_public_host: Host | None = None
     """Advertised in SDP, behind NAT; `public_host` if not given."""
     codecs: list[Literal["PCMU", "PCMA", "G722"]] = Field(["PCMU", "PCMA", "G722"], min_length=1)
     """In order of preference."""
@@ -112,7 +126,7 @@ class SipSettings(Strict):
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
     registration: RegistrationSettings | None = None
-    outbound_proxy: str | None = Field(None, pattern=r"^[^\s@/;]+$")
+    outbound_proxy: HostPort | None = None
     """Host, or host:port, through which calls go that the agent places (attended transfers); null:
     straight to their address. They carry no password."""
 
@@ -249,9 +263,10 @@ class RealtimeSettings(Strict):
     @classmethod
     def _is_websocket_url(cls, url: str) -> str:
         try:
-            parts = urlsplit(url.format(called="0"))
+            filled = url.format(called="0")
         except (KeyError, IndexError, ValueError):
             raise ValueError(f"{url!r}: {{called}} is the only name a URL may hold") from None
+        parts = _parts(url, filled)
         if parts.scheme not in ("ws", "wss") or not parts.netloc:
             raise ValueError(f"{url!r} is not a WebSocket URL (ws://... or wss://...)")
         if "@" in parts.netloc:
@@ -547,12 +562,8 @@ Headers = Annotated[dict[str, str], AfterValidator(_hold_no_keys)]
 
 
 def _checked_url(url: str, example: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"{url!r} is no URL: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    parts = _parts(url, url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is no URL such as {example}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a URL with a password in it; keys belong in headers, as ${NAME}")
@@ -826,14 +837,3 @@ def audio_format(rate_hz: int, codec: str | None) -> AudioFormat:
     if rate_hz == 8_000:
         return AudioFormat("pcma" if codec == "PCMA" else "pcmu")
     raise ValueError(f"a leg of {rate_hz} Hz: the Realtime API knows 24000 and 8000")
-
-
-def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """`overrides` over `base`, mapping by mapping; anything else is replaced as a whole."""
-    merged = dict(base)
-    for key, value in overrides.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = value
-    return merged

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, get_args
 
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallerLeg, CallLeg
-from callerside.agent.telephony.options import SipAccount, SipOptions
+from callerside.agent.telephony.options import CALLER_PASSWORD, SipAccount, SipOptions
 
 EngineName = Literal["pjsua2", "baresip"]
 EngineChoice = Literal["auto", "pjsua2", "baresip"]
@@ -128,9 +128,12 @@ class RegistrationFailedError(SipError):
     """A registrar does not know whoever is to place calls; says what it answered."""
 
     def __init__(self, account: SipAccount, what: str) -> None:
+        todo = "see to the account's registrar, user, auth_user and password"
+        if not account.password and what[:3] in ("401", "407"):
+            todo = f"it asks for a password, and {CALLER_PASSWORD} is not set in the environment"
         super().__init__(
             f"{account.registrar} does not register {account.user}: {what}. Expected its 200 OK: "
-            "see to the account's registrar, user, auth_user and password"
+            f"{todo}"
         )
 
 

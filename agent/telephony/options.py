@@ -11,6 +11,9 @@ CODECS = ("PCMU", "PCMA", "G722")
 
 Transport = Literal["udp", "tcp"]
 
+CALLER_PASSWORD = "CALLERSIDE_CALLER_PASSWORD"  # noqa: S105 - a variable's name
+"""Of the environment: it alone has the password of a `SipAccount`."""
+
 NARROW_HZ, WIDE_HZ = 8_000, 24_000
 """Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
 

@@ -1,3 +1,3 @@
 """YAML as people write it: where each value stands, and what is wrong with it in words."""
 
-__all__ = ["errors", "reader", "source", "versions"]
+__all__ = ["errors", "kinds", "reader", "source", "variables", "versions"]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from callerside.yaml import versions
+from callerside.yaml.schemas import alternatives, children
 from callerside.yaml.source import Path_, Source
 
 _WORDS = {
@@ -208,7 +209,7 @@ def _elsewhere(schema: Mapping[str, Any], data: Any, where: Path_) -> str:
         name
         for branch in _fitting(schema, data, tuple(parents))
         for name, child in branch["properties"].items()
-        if any(key in below.get("properties", ()) for below in _alternatives(child, schema))
+        if any(key in below.get("properties", ()) for below in alternatives(child, schema))
     }
     return f"; it belongs into {' or '.join(sorted(lower))}" if lower else ""
 
@@ -230,8 +231,8 @@ def _fitting(schema: Mapping[str, Any], data: Any, where: Path_) -> list[Mapping
         branches = [
             child
             for branch in branches
-            for child in _children(branch, part)
-            for child in _alternatives(child, schema)
+            for child in children(branch, part)
+            for child in alternatives(child, schema)
         ]
     objects = [branch for branch in branches if "properties" in branch]
     if not isinstance(data, dict):
@@ -245,22 +246,3 @@ def _is_of_its_kind(branch: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
     """Whether a mapping has the words by which a branch differs from others, as `fault: drop`."""
     words = {key: child["const"] for key, child in branch["properties"].items() if "const" in child}
     return all(data.get(key, word) == word for key, word in words.items())
-
-
-def _children(branch: Mapping[str, Any], part: int | str) -> list[Mapping[str, Any]]:
-    if isinstance(part, int):
-        return [branch["items"]] if "items" in branch else []
-    properties = branch.get("properties", {})
-    if part in properties:
-        return [properties[part]]
-    named = [branch.get("additionalProperties"), *branch.get("patternProperties", {}).values()]
-    return [child for child in named if isinstance(child, Mapping)]
-
-
-def _alternatives(branch: Mapping[str, Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    if "$ref" in branch:
-        return _alternatives(root["$defs"][branch["$ref"].rsplit("/", 1)[-1]], root)
-    options = [*branch.get("anyOf", ()), *branch.get("oneOf", ()), *branch.get("allOf", ())]
-    if not options:
-        return [branch]
-    return [found for option in options for found in _alternatives(option, root)]

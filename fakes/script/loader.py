@@ -14,7 +14,7 @@ from callerside.fakes.script.reply import Reply, ReplyItem
 from callerside.files import regular
 from callerside.speech.voices import UnknownVoiceError, VoiceError
 from callerside.vad import engines
-from callerside.yaml import reader
+from callerside.yaml import kinds, reader
 from callerside.yaml.errors import explain
 from callerside.yaml.source import Source, YamlError
 
@@ -76,6 +76,7 @@ def _read(path: Path) -> tuple[Script, Source]:
     """A script, and the file that it was read from."""
     try:
         source = reader.read(path, "script")
+        kinds.see_that_it_is(source, "script")
     except YamlError as error:
         raise ScriptError(str(error)) from None
     try:

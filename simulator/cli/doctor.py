@@ -23,8 +23,8 @@ def add_command(commands: Commands) -> None:
         help="what this machine lacks for calls; or where a call to an agent fails",
         description="Without an address: what this machine has for calls (engines, voices, ports, "
         "cores, stalls), what is missing, and the line that installs it. With one: calls it for a "
-        "few seconds, and says where it fails, with what came and went: name, transport, answer, "
-        "codec, address, sound.",
+        "few seconds, and says where it fails, with what came and went: name, transport, "
+        "registration, answer, codec, address, sound.",
         epilog="Exit codes: 0 nothing is in the way; 1 something is; 2 could not look.",
     )
     parser.add_argument("uri", nargs="?", metavar="URI", type=sip_uri, help="sip:number@host")

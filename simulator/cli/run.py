@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import webbrowser
@@ -29,7 +30,7 @@ from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
 from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
-from callerside.simulator.runner.evaluate import without_evidence
+from callerside.simulator.runner.evaluate import Evaluated, without_evidence
 from callerside.simulator.runner.expectations_after import unseen
 from callerside.simulator.runner.interruption import interruptible
 from callerside.simulator.runner.kept_runs import KEEP, remove_old_runs
@@ -197,6 +198,7 @@ def _run(given: argparse.Namespace) -> int:
         caller_engine=given.caller_engine,
         agent_uri=given.agent,
         account=account,
+        account_file=given.account,
         keep=given.keep,
     )
     done = play(options, console)
@@ -307,7 +309,7 @@ def show(console: "Console", done: Run, options: RunOptions, report: Report) -> 
     if done.failure:
         console.print(f"The run could not go on: {done.failure}", style="bold red")
     if options.agent_uri:
-        console.print("\n".join(_not_known(done, options.agent_uri)))
+        console.print("\n".join(_not_known(done, options)))
     if report.outcome.verdict == "not measured":
         for why in report.outcome.why:
             console.print(f"Too little was measured: {why}", style="bold yellow", markup=False)
@@ -317,11 +319,16 @@ def show(console: "Console", done: Run, options: RunOptions, report: Report) -> 
     console.print(f"{counted(report.calls)}   {index}")
 
 
-def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
+def _not_known(done: Run, options: RunOptions) -> Iterator[str]:
     """What only an agent and a server of ours could have reported."""
+    agent_uri = options.agent_uri
     measured = {one.name for call in done.calls if call.result for one in call.result.judged}
-    if "answer_ms" not in measured:
-        yield f"No call was answered: callerside doctor {agent_uri} says where a call to it fails"
+    if not done.interrupted and not any(map(_was_answered, done.calls)):
+        whose = f" --account {shlex.quote(str(options.account_file))}"
+        told = f"callerside doctor {agent_uri}{whose if options.account_file else ''}"
+        yield f"No call was answered: {told} says where a call to it fails"
+        if options.account and not options.account.password:
+            yield f"{PASSWORD} is not set in the environment: whoever asks for a digest got none"
     missing = ", ".join(name for name in METRICS if name not in measured)
     yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
     scenarios = {call.planned.scenario.name: call.planned.scenario for call in done.calls}
@@ -329,6 +336,11 @@ def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
         unchecked = [*unseen(scenario), *(_NOT_SHOWN & scenario.model_fields_set)]
         if unchecked:
             yield f"  {name}: not checked, or without effect: {', '.join(unchecked)}"
+
+
+def _was_answered(call: Evaluated) -> bool:
+    """Whether the caller heard of an answer, whatever became of the call, and of its measures."""
+    return bool(call.result and call.result.evidence.first("caller", "call_answered"))
 
 
 def _worst(call: CallResult, name: str) -> str:

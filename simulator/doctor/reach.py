@@ -3,12 +3,13 @@
 Each step says what it saw; what lies behind one that failed is left open.
 """
 
+import contextlib
 import ipaddress
 import re
 import socket
 import statistics
 
-from callerside.agent.telephony.options import SipAccount, transport_for
+from callerside.agent.telephony.options import SipAccount, Transport, transport_for
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.audio import AudioFormat, level_dbfs, to_samples
 from callerside.ports import HIGHEST_PORT
@@ -16,7 +17,7 @@ from callerside.simulator.doctor.findings import Finding, State
 from callerside.simulator.doctor.sip_wire import Arrivals, Dialog, Wire
 from callerside.simulator.lanes.sip.account import PASSWORD
 
-STAGES = ("name", "transport", "answer", "codec", "address", "sound")
+STAGES = ("name", "transport", "register", "answer", "codec", "address", "sound")
 ASK_S = 4.0
 RING_S = 40.0
 LISTEN_S = 6.0
@@ -38,6 +39,15 @@ _DOCUMENTATION = [
 ]
 _ALIKE_BITS = 16
 """Of two addresses of one site; no house has 65536 telephones on one wire, and most have fewer."""
+
+_REGISTER_MEANING = {
+    403: "it takes no registration of that user: see to the account's user, domain and registrar, "
+    "and to what that user may do there",
+    404: "it knows no such user: see to the account's user and domain",
+    423: "it registers for longer only: set expires_s to what Min-Expires says, or more",
+}
+
+_NOBODY = "nobody listens at that port: the host itself says so"
 
 _MEANING = {
     401: "it asks who you are: give an account (--account, docs/your-agent.md)",
@@ -80,9 +90,11 @@ class _Reach:
                 self._wire.close()
         seen = {one.about for one in self._found}
         for stage in STAGES:
+            if stage == "register" and not (self._account and self._account.registrar):
+                continue
             if stage not in seen:
                 self._add(stage, State.UNKNOWN, "not looked at: the call did not come so far")
-        return self._found
+        return sorted(self._found, key=lambda one: STAGES.index(one.about))
 
     def _add(self, about: str, state: State, told: str, advice: str = "", *more: str) -> None:
         self._found.append(
@@ -112,23 +124,66 @@ class _Reach:
         over = transport_for(self._uri, self._account)
         where = f"{there[0]}:{there[1]}/{over}"
         try:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                probe.connect(there)
-                here = str(probe.getsockname()[0])
-            self._wire = Wire(here, there, over, ASK_S)
+            self._wire = Wire(_own_address(there), there, over, ASK_S)
         except OSError as error:
             nobody = isinstance(error, ConnectionRefusedError)
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
-                ("nobody listens at that port: the host itself says so (RST). "
-                if nobody else "is it the right port, and does a firewall let it through? ")
-                + "Try the other transport: ;transport=tcp or ;transport=udp",
+                f"{_NOBODY} (RST). {_other(over)}" if nobody
+                else f"is it the right port, and does a firewall let it through? {_other(over)}",
                 *([f"-> SYN to {where}"] if over == "tcp" else []), _refusal(error),
             )  # fmt: skip
             return
         dialog = Dialog(self._wire, self._uri, self._account)
         if not self._transport(where):
             return
+        if self._account is not None and self._account.registrar:
+            with contextlib.ExitStack() as stack:
+                if self._register(there, self._account, stack):
+                    self._talk(dialog, where)
+        else:
+            self._talk(dialog, where)
+
+    def _register(
+        self, there: tuple[str, int], account: SipAccount, stack: contextlib.ExitStack
+    ) -> bool:
+        """As a run does before its calls; `stack` takes it back."""
+        assert self._wire is not None  # noqa: S101 - opened by `_call`
+        host, _, port = (account.outbound_proxy or account.registrar).partition(":")
+        who = f"{account.registrar} and {account.user}"
+        wire = self._wire
+        wire.log.clear()
+        try:
+            at = (socket.gethostbyname(host), int(port or _SIP_PORT))
+            if at != there or account.transport != wire.over:
+                wire = Wire(_own_address(at), at, account.transport, ASK_S)
+                stack.callback(wire.close)
+            dialog = Dialog(wire, f"sip:{account.registrar}", account)
+            answer = dialog.register(ASK_S, account.expires_s)
+        except OSError as error:
+            self._add(
+                "register", State.BAD, f"{who}: {error.strerror or error}",
+                "see to the account's registrar, outbound_proxy and transport",
+                *wire.log, _refusal(error),
+            )  # fmt: skip
+            return False
+        if answer is None:
+            self._add(
+                "register", State.BAD, f"{who}: no answer to REGISTER in {ASK_S:.0f} s",
+                "see to the account's registrar, outbound_proxy and transport", *wire.log,
+            )  # fmt: skip
+            return False
+        told = f"{account.registrar} answers REGISTER of {account.user} with "
+        told += f"{answer.status} {answer.reason}"
+        if not _OK <= answer.status < _REFUSAL:
+            advice = _REGISTER_MEANING.get(answer.status) or self._meaning(answer)
+            self._add("register", State.BAD, told, advice, *wire.log, *_head(answer))
+            return False
+        stack.callback(_take_back, dialog)
+        self._add("register", State.FINE, told)
+        return True
+
+    def _talk(self, dialog: Dialog, where: str) -> None:
         answer = self._answer(dialog, where)
         if answer is None or not _OK <= answer.status < _REFUSAL:
             return
@@ -142,12 +197,14 @@ class _Reach:
 
     def _transport(self, where: str) -> bool:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
+        over = self._wire.over
         try:
             answer = Dialog(self._wire, self._uri, None).options(ASK_S)
         except OSError as error:
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
-                "nothing listens there: see to host, port and transport",
+                f"{_NOBODY} (ICMP). {_other(over)}" if isinstance(error, ConnectionRefusedError)
+                else f"is it the right port, and does a firewall let it through? {_other(over)}",
                 *self._wire.log, _refusal(error),
             )  # fmt: skip
             return False
@@ -333,6 +390,23 @@ class _Reach:
     def _likely(self, otherwise: str) -> str:
         """The cause that is known, or what there may be."""
         return f"likely the cause: {self._cause}" if self._cause else otherwise
+
+
+def _own_address(there: tuple[str, int]) -> str:
+    """This machine's, on the way there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(there)  # sends nothing
+        return str(probe.getsockname()[0])
+
+
+def _take_back(registration: Dialog) -> None:
+    with contextlib.suppress(OSError):
+        registration.register(ASK_S, 0)
+
+
+def _other(over: Transport) -> str:
+    """Another transport may be the one that is spoken there."""
+    return f"Try the other transport: ;transport={'udp' if over == 'tcp' else 'tcp'}"
 
 
 def _refusal(error: OSError) -> str:

@@ -1,7 +1,7 @@
 """One call by hand: SIP messages and RTP packets on plain sockets, each kept as it was.
 
 A SIP stack would hide what `callerside doctor` is there to show. So this says no more than one call
-needs (RFC 3261): OPTIONS, INVITE with a digest if one is asked for, ACK, BYE.
+needs (RFC 3261): REGISTER, OPTIONS, INVITE with a digest if one is asked for, ACK, BYE.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import secrets
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from callerside.agent.telephony.media.rtp import RtpPacket, Sender, parse
@@ -186,6 +186,13 @@ class Dialog:
         self._route: list[str] = []
         self._cseq = 0
         self._branch = ""
+        self._expires_s: int | None = None
+        """Of a registration; None: this is a call."""
+
+    def register(self, wait_s: float, expires_s: int) -> SipMessage | None:
+        """Register the account at the URI (RFC 3261 §10), or take that back (0); its answer."""
+        self._expires_s = expires_s
+        return self._ask_who("REGISTER", wait_s)
 
     def options(self, wait_s: float) -> SipMessage | None:
         """Ask what the other side can do (RFC 3261 §11); its final answer."""
@@ -195,11 +202,7 @@ class Dialog:
         self, wait_s: float, on_provisional: Callable[[SipMessage], None]
     ) -> SipMessage | None:
         """Call; the final answer, acknowledged. With a password, a challenge is answered once."""
-        answer = self._ask("INVITE", wait_s, on_provisional=on_provisional)
-        has_password = self._account is not None and self._account.password
-        if answer is not None and answer.status in _CHALLENGES and has_password:
-            digest = self._digest(answer, "INVITE")
-            answer = self._ask("INVITE", wait_s, digest, on_provisional=on_provisional)
+        answer = self._ask_who("INVITE", wait_s, on_provisional)
         if answer is not None and answer.status // 100 == 2:
             tag = _TAG.search(answer.header("to"))
             self._their_tag = tag[1] if tag else ""
@@ -222,6 +225,19 @@ class Dialog:
                 if message.method == "INVITE" and message.status >= 300:
                     self._wire.send(self._request("ACK", self._cseq, branch=self._branch))
                     return
+
+    def _ask_who(
+        self,
+        method: str,
+        wait_s: float,
+        on_provisional: Callable[[SipMessage], None] = lambda _message: None,
+    ) -> SipMessage | None:
+        answer = self._ask(method, wait_s, on_provisional=on_provisional)
+        has_password = self._account is not None and self._account.password
+        if answer is not None and answer.status in _CHALLENGES and has_password:
+            digest = self._digest(answer, method)
+            answer = self._ask(method, wait_s, digest, on_provisional=on_provisional)
+        return answer
 
     def _ask(
         self,
@@ -258,6 +274,10 @@ class Dialog:
         name = account.from_user if account else "callerside"
         home = (account.home if account else "") or f"{host}:{port}"
         shown = f'"{account.display_name}" ' if account and account.display_name else ""
+        to = self._uri
+        if account and self._expires_s is not None:  # as whom, and no more of what calls show
+            name, shown = account.user, ""
+            to = f"sip:{name}@{home}"
         over = ";transport=tcp" if wire.over == "tcp" else ""
         branch = branch or secrets.token_hex(8)
         body = self._offer() if method == "INVITE" else ""
@@ -268,17 +288,22 @@ class Dialog:
             "Max-Forwards: 70",
             *(f"Route: {one}" for one in self._route),
             f"From: {shown}<sip:{name}@{home}>;tag={self._tag}",
-            f"To: <{self._uri}>{tag}",
+            f"To: <{to}>{tag}",
             f"Call-ID: {self._call_id}",
             f"CSeq: {cseq} {method}",
             f"Contact: <sip:{name}@{host}:{port}{over}>",
             "User-Agent: callerside-doctor",
             *([digest] if digest else []),
-            *(f"{name}: {value}" for name, value in (account.headers if account else ())),
+            *(f"{name}: {value}" for name, value in self._headers(method)),
             *(["Content-Type: application/sdp"] if body else []),
             f"Content-Length: {len(body)}",
         ]
         return "\r\n".join([*lines, "", body])
+
+    def _headers(self, method: str) -> Iterable[tuple[str, str]]:
+        if method == "REGISTER":
+            return (("Expires", str(self._expires_s)),)
+        return self._account.headers if self._account and method == "INVITE" else ()
 
     def _offer(self) -> str:
         host, port = self._wire.here[0], self._wire.rtp.getsockname()[1]

@@ -14,7 +14,6 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from callerside.agent.config.settings import merge
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.atomic_files import write_all_atomically
 from callerside.fakes.recording.as_script import script_of
@@ -37,6 +36,7 @@ from callerside.simulator.runner.stubs import judge_stubs
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.suite import SUITE_FILE, load_suite
 from callerside.timelines import read_timeline
+from callerside.yaml.variables import merge
 
 SUFFIX = "-recorded"
 _KEYS_LINE_CHARS = 100

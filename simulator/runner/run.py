@@ -75,6 +75,8 @@ class RunOptions:
     """An agent that we did not start: only what the caller hears is measured."""
     account: SipAccount | None = None
     """As whom it is called."""
+    account_file: Path | None = None
+    """Where that was read, if anywhere."""
 
 
 @dataclass(kw_only=True)

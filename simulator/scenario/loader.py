@@ -21,7 +21,7 @@ from callerside.simulator.scenario.includes import with_included
 from callerside.simulator.scenario.model import Scenario, name_of, no_name
 from callerside.simulator.scenario.rows import ROWS, each_row
 from callerside.simulator.scenario.suite import SUITE_FILE, SuiteError, over_suite
-from callerside.yaml import reader
+from callerside.yaml import kinds, reader
 from callerside.yaml.errors import explain, nearest
 from callerside.yaml.source import Moved, Path_, Source, YamlError
 
@@ -126,6 +126,7 @@ def load_file(path: Path) -> list[Scenario]:
         raise ScenarioError(f"{path}: {what}")
     try:
         source = reader.read(path, "scenario")
+        kinds.see_that_it_is(source, "scenario")
         if not isinstance(source.data, dict):
             raise source.error(source.place(()), "expected a mapping with about and steps")
         cells = list(_calls(source))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError, create_model
 
-from callerside.agent.config.settings import merge
 from callerside.models import Strict
 from callerside.simulator.scenario.model import Scenario
 from callerside.yaml import reader
 from callerside.yaml import source as yaml_source
 from callerside.yaml.errors import explain
 from callerside.yaml.source import Source
+from callerside.yaml.variables import merge
 
 SUITE_FILE = "suite.yaml"
 SHARED_KEYS = ("agent", "realtime", "caller", "network", "never", "budget", "time_limit", "tags")

@@ -65,7 +65,12 @@ request_route {{
             www_challenge("pbx", "0");
             exit;
         }}
-        xlog("L_ERR", "took REGISTER of $au expires $hdr(Expires) contact $ct\\n");
+        if ($tu != "sip:2001@pbx.test" || $fu != $tu || $tn != $null || $fn != $null) {{
+            sl_send_reply("403", "Forbidden");
+            exit;
+        }}
+        $var(who) = $(ct{{nameaddr.uri}}{{uri.user}});
+        xlog("L_ERR", "took REGISTER of $au as $var(who) route $hdr(Route)\\n");
         save("location");
         exit;
     }}
@@ -78,7 +83,8 @@ request_route {{
             sl_send_reply("403", "Who are you");
             exit;
         }}
-        xlog("L_ERR", "took INVITE from $fn <$fu> over $proto customer $hdr(X-Customer)\\n");
+        $var(who) = $fn + " <" + $fu + "> over " + $proto + " customer " + $hdr(X-Customer);
+        xlog("L_ERR", "took INVITE from $var(who) route $hdr(Route)\\n");
         consume_credentials();
         record_route();
         $ru = "sip:100@127.0.0.1:{agent}";
@@ -95,6 +101,7 @@ ACCOUNT = {
     "auth_user": "2001-login",
     "domain": "pbx.test",
     "realm": "pbx",
+    "caller_id": "+493012345",
     "display_name": "A test of ours",
     "headers": {"X-Customer": "4711"},
 }
@@ -179,7 +186,7 @@ def run(
     )
 
 
-@pytest.mark.parametrize(("engine", "transport"), [("pjsua2", "tcp"), ("baresip", "udp")])
+@pytest.mark.parametrize(("engine", "transport"), [("pjsua2", "udp"), ("baresip", "tcp")])
 def test_registers_and_calls_as_whom_the_account_says(
     tmp_path: Path, pbx: Pbx, engine: str, transport: str
 ) -> None:
@@ -192,9 +199,12 @@ def test_registers_and_calls_as_whom_the_account_says(
     done = run(tmp_path, "sip:100@pbx.test", account, "--caller-engine", engine)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{pbx.log()}"
     took = pbx.took()
-    assert took[0].startswith("REGISTER of 2001-login")
+    suffix = ";transport=tcp" if transport == "tcp" else ""
+    route = f"route <sip:127.0.0.1:{pbx.port}{suffix};lr>"
+    assert took[0] == f"REGISTER of 2001-login as 2001 {route}"
+    who = '"A test of ours" <sip:+493012345@pbx.test>'
     assert [line for line in took if line.startswith("INVITE")] == [
-        f'INVITE from "A test of ours" <sip:2001@pbx.test> over {transport} customer 4711'
+        f"INVITE from {who} over {transport} customer 4711 {route}"
     ]
     assert took[-1].startswith("REGISTER"), "it says goodbye"
     results = json.loads((tmp_path / "out" / "latest" / "results.json").read_text())
@@ -221,6 +231,7 @@ def test_baresip_is_called_with_nothing_of_ours_at_the_other_end(tmp_path: Path)
     ) as baresip:  # fmt: skip
         try:
             scenario = SCENARIO.replace("  - expect: beep\n", "")
+            scenario = scenario.replace("greeting_ms: off", "greeting_ms: 60000")
             scenario = re.sub(r"  - say.*\n  - expect: reply\n", "", scenario)
             done = run(tmp_path, f"sip:100@127.0.0.1:{port}", {"user": "2001"}, scenario=scenario)
         finally:
@@ -240,6 +251,19 @@ def test_a_wrong_password_ends_the_run_with_what_to_do(
     assert done.returncode == 2
     assert f"127.0.0.1:{pbx.port} does not register 2001" in done.stdout + done.stderr
     assert "wrong horse" not in done.stdout + done.stderr
+    assert "CALLERSIDE_CALLER_PASSWORD is not set" not in done.stdout
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+def test_a_password_that_is_not_set_is_told_where_one_is_asked_for(
+    tmp_path: Path, pbx: Pbx, engine: str
+) -> None:
+    account = {**ACCOUNT, "registrar": f"127.0.0.1:{pbx.port}"}
+    uri = f"sip:100@127.0.0.1:{pbx.port}"
+    done = run(tmp_path, uri, account, "--caller-engine", engine, CALLERSIDE_CALLER_PASSWORD="")
+    assert done.returncode == 2
+    assert "CALLERSIDE_CALLER_PASSWORD is not set in the environment" in done.stdout
+    assert f"No call was answered: callerside doctor {uri} --account account.yaml" in done.stdout
 
 
 @pytest.mark.parametrize("engine", PROFILES)

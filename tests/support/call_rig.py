@@ -13,7 +13,7 @@ from callerside.agent.call import events as effects
 from callerside.agent.call.events import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.call.states import State
-from callerside.agent.config.settings import CallSettings, merge
+from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import Prompt
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
 from callerside.agent.realtime.requests import append
@@ -30,6 +30,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.clock import NS_PER_MS
+from callerside.yaml.variables import merge
 
 FRAME_NS = 20 * NS_PER_MS
 START_NS = 1_000_000_000

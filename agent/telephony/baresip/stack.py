@@ -206,7 +206,10 @@ class Stack:
     def _caller(
         self, place: SipAccount, codecs: tuple[str, ...], transport: Transport, expires_s: int = 0
     ) -> str:
-        """An account that places calls as somebody, and answers whoever challenges them."""
+        """An account that places calls as somebody, and answers whoever challenges them.
+
+        One that registers (`expires_s`) places none: what callers show is no part of it.
+        """
         suffix = ";transport=tcp" if transport == "tcp" else ""
         home = place.home or f"{self.options.listen_host}:{self.port}"
         if expires_s:  # where a registrar is found by it
@@ -216,13 +219,15 @@ class Stack:
             place.user if expires_s else place.from_user,
             home,
             place.password,
-            registrar=f"sip:{proxy}{suffix};lr" if proxy else None,
+            registrar=f"sip:{proxy}{suffix}" if proxy else None,  # the stack adds `;lr`
             reg_interval=expires_s,
             transport=transport,
             audio_codecs=tuple(_CODECS[codec] for codec in codecs),
             dtmf_mode="info",
             auth_user=place.auth_user or place.user,
         )
+        if expires_s:
+            return account.aor()
         name = place.display_name.replace("\\", "").replace('"', "'")  # baresip unescapes nothing
         return f'"{name}" {account.aor()}' if name else account.aor()
 

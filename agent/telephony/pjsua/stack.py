@@ -226,12 +226,19 @@ class Stack:
         return config
 
     def caller_config(self, place: SipAccount) -> Any:
-        """An account that places calls as somebody, and answers whoever challenges them."""
+        """An account that places calls as somebody, and answers whoever challenges them.
+
+        One that registers places none: what callers show is no part of who they are there.
+        """
         config = self.account_config()
         here = self.options.public_host or self.options.listen_host
-        name = place.display_name.replace("\\", "\\\\").replace('"', '\\"')
-        uri = f"<sip:{place.from_user}@{place.home or f'{here}:{self.port}'}>"
-        config.idUri = f'"{name}" {uri}' if name else uri
+        home = place.home or f"{here}:{self.port}"
+        if place.registration is not None:
+            config.idUri = f"sip:{place.user}@{home}"
+        else:
+            name = place.display_name.replace("\\", "\\\\").replace('"', '\\"')
+            uri = f"<sip:{place.from_user}@{home}>"
+            config.idUri = f'"{name}" {uri}' if name else uri
         if place.password:
             config.sipConfig.authCreds.append(_digest(place))
         if place.outbound_proxy:
@@ -240,6 +247,8 @@ class Stack:
         if place.registration is not None:
             config.sipConfig.transportId = self._transports[place.transport]
             self._register(config, place.registration)
+            if not place.password:
+                config.sipConfig.authCreds.clear()  # nobody is answered with an empty one
             config.regConfig.proxyUse = _BY_OWN_PROXY if place.outbound_proxy else 0
         return config
 

@@ -13,20 +13,20 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from callerside.agent.telephony.options import SipAccount, Transport
+from callerside.addresses import HostPort
+from callerside.agent.telephony.options import CALLER_PASSWORD, SipAccount, Transport
 from callerside.models import Strict
-from callerside.yaml import reader
+from callerside.yaml import kinds, reader, variables
 from callerside.yaml.errors import explain
 from callerside.yaml.source import Source, YamlError, parse
 
-PASSWORD = "CALLERSIDE_CALLER_PASSWORD"  # noqa: S105 - a variable's name
+PASSWORD = CALLER_PASSWORD
 _PREFIX = "CALLERSIDE_CALLER__"
 _OURS = frozenset({
     *("call-id", "contact", "content-length", "content-type", "cseq"),
     *("from", "max-forwards", "route", "to", "via"),
 })  # fmt: skip
 _TOKEN = r"[A-Za-z0-9!%*_+`'~.-]+"  # noqa: S105 - RFC 3261 §25.1's word
-_HOST = r"^[A-Za-z0-9_.-]+(:\d{1,5})?$"
 
 
 class AccountError(ValueError):
@@ -34,7 +34,15 @@ class AccountError(ValueError):
 
 
 def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
+    spelled: dict[str, str] = {}
     for name, value in headers.items():
+        other = spelled.setdefault(name.lower(), name)
+        if other != name:
+            raise PydanticCustomError(
+                "header",
+                "{name} and {other} are one header: their case alone differs",
+                {"name": name, "other": other},
+            )
         if not re.fullmatch(_TOKEN, name) or name.lower() in _OURS:
             raise PydanticCustomError(
                 "header",
@@ -53,15 +61,15 @@ class Account(Strict):
 
     user: str = Field(pattern=r"^[^\s@:;<>\"?]+$")
     """At the registrar or proxy, and for the digest."""
-    registrar: str | None = Field(None, pattern=_HOST)
+    registrar: HostPort | None = None
     """Host, or host:port, where to register before the first call; absent: nowhere."""
     auth_user: str | None = Field(None, pattern=r"^[^\s;<>\"\\]+$")
     """For the digest, where it is another one than `user`."""
     realm: str = "*"
     """Which alone gets a digest; `*`: whoever asks for one."""
-    outbound_proxy: str | None = Field(None, pattern=_HOST)
+    outbound_proxy: HostPort | None = None
     """Host, or host:port, by way of which everything goes."""
-    domain: str | None = Field(None, pattern=_HOST)
+    domain: HostPort | None = None
     """Host of From; absent: the registrar's, or this machine's own address."""
     transport: Transport = "udp"
     """Where the address that is called names none."""
@@ -83,6 +91,8 @@ def load(path: Path | None, environment: Mapping[str, str]) -> SipAccount | None
     """
     try:
         source = reader.read(path, "account") if path else None
+        if source:
+            kinds.see_that_it_is(source, "account")
         source = _with_environment(source, environment)
     except YamlError as error:
         raise AccountError(str(error)) from None
@@ -106,12 +116,10 @@ def _with_environment(source: Source | None, environment: Mapping[str, str]) -> 
     for name in sorted(environment):
         if not name.startswith(_PREFIX):
             continue
-        key = name.removeprefix(_PREFIX).lower()
-        text = environment[name]
         if source is None:
             source = Source(Path(name), "", parse(Path(name), "{}"))
         if not isinstance(source.data, dict):
             break
-        value = Source(Path(name), text, parse(Path(name), text)).data
-        source = source.overridden((key,), name, {**source.data, key: value})
+        keys = name.removeprefix(_PREFIX).split("__")
+        source = variables.overridden(source, name, keys, environment[name], Account)
     return source

@@ -9,9 +9,9 @@ from callerside.agent.config.settings import (
     CallSettings,
     Settings,
     audio_format,
-    merge,
     realtime_url,
 )
+from callerside.yaml.variables import merge
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -75,6 +75,17 @@ ALIASES = "x0: &x0 [1]\n" + "".join(
             "sip: {transports: [tcp], registration: {registrar: pbx, user: a}}",
             ":1:6: sip: registration.transport: udp is not among the transports",
         ),
+        (
+            "sip: {registration: {registrar: 'pbx:99999', user: a}}",
+            ":1:33: registrar: 'pbx:99999': expected host, or host:port with a port of 1 to 65535",
+        ),
+        ("sip: {public_host: '192.0.2.1:5060'}", ":1:20: public_host: '192.0.2.1:5060': expected"),
+        (
+            "failure: {transfer_to: 'sip:a@b:65536'}",
+            ":1:24: transfer_to: 'sip:a@b:65536': expected",
+        ),
+        ("tools: {transfer: ['sip:b:0;x=1']}", ":1:20: transfer 1: 'sip:b:0;x=1': expected a port"),
+        ("realtime: {url: 'ws://x:99999/'}", ":1:17: url: 'ws://x:99999/' is no URL: Port out of"),
         ("failure: {transfer_to: '+49 30 1'}", ":1:24: transfer_to: '+49 30 1' is no URI"),
         ("tools: {transfer: ['sip:a@b', desk]}", ":1:31: transfer 2: 'desk' is no URI"),
         (
@@ -118,6 +129,31 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     del env["CALLERSIDE_RECORDINGS"]
     settings = load(path, env)
     assert (settings.sip.port, settings.sip.max_calls, settings.voice) == (5070, 2, "ash")
+
+
+@pytest.mark.parametrize(
+    "text", ["4711", "+49301", "on", "true", "1.5", "Be brief: no more.", "[a", "*", "# 1"]
+)
+def test_a_variable_is_text_where_text_is_expected(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, "voice: marin\ntools: {http: {Look: {description: d, url: 'http://x'}}}")
+    env = {
+        "CALLERSIDE_INSTRUCTIONS": text,
+        "CALLERSIDE_GREETING__INSTRUCTIONS": f'"{text}"',
+        "CALLERSIDE_RECORDINGS__DIR": text,
+        "CALLERSIDE_TOOLS__MODULE": "~",
+        "CALLERSIDE_TOOLS__HTTP__LOOK__DESCRIPTION": text,
+        "CALLERSIDE_TOOLS__STUB__Other": "{returns: 3, after: 5, description: 7}",
+        "CALLERSIDE_SIP__MAX_CALLS": "null",
+        "CALLERSIDE_SIP__RTP_PUBLIC_HOST": "",
+    }
+    settings = load(path, env)
+    assert settings.instructions == settings.greeting.instructions == text
+    assert settings.recordings.dir == Path(text)
+    assert settings.tools.http["Look"].description == text
+    assert settings.tools.stub["Other"].returns == 3
+    assert settings.tools.stub["Other"].description == "7"
+    assert (settings.tools.module, settings.sip.max_calls) == (None, None)
+    assert settings.sip.rtp_public_host is None
 
 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:

@@ -6,18 +6,24 @@ import subprocess
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 import soundfile
+from rich.console import Console
 
+from callerside.agent.telephony.options import SipAccount
 from callerside.reports.evidence import CallEvidence, EvidenceError, load_evidence
 from callerside.reports.metrics import measures
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.simulator.cli.main import main
+from callerside.simulator.cli.run import play, show, write_report
+from callerside.simulator.runner.run import Run, RunOptions
 
 ROOT = Path(__file__).parents[3]
 GOOD = "about: A call that goes well.\ntags: [smoke]\nagent: {greeting: {enabled: false}}\n"
@@ -562,3 +568,30 @@ def test_a_text_is_spoken_into_a_file(
     assert Path("x.wav").stat().st_size > 10_000
     assert callerside("say", "Good morning.", "-o", "y.wav", "--voice", "xx") == 2
     assert "xx" in capsys.readouterr().err
+
+
+def test_that_no_call_was_answered_is_said_where_none_was_and_nobody_ended_the_run(
+    tmp_path: Path,
+) -> None:
+    scenario = tmp_path / "asked.yaml"
+    scenario.write_text("version: 2\nabout: A call.\nsteps: [{expect: beep}, hang_up]\n")
+    made = RunOptions(paths=[scenario], lane="virtual", out=tmp_path / "out", keep=0)
+    done = play(made, Console(file=StringIO()))
+    report = write_report(done, made, "callerside run")
+    (call,) = done.calls
+    assert call.result is not None
+    unmeasured = replace(done, calls=[replace(call, result=replace(call.result, judged=[]))])
+    account, uri = SipAccount(user="2001"), "sip:100@127.0.0.1"
+    options = replace(made, agent_uri=uri, account=account, account_file=Path("my account.yaml"))
+
+    def told(run: Run) -> str:
+        text = StringIO()
+        show(Console(file=text, width=1000), run, options, report)
+        return text.getvalue()
+
+    assert "No call was answered" not in told(unmeasured)
+    nobody = replace(done, calls=[])
+    said = told(nobody)
+    assert f"No call was answered: callerside doctor {uri} --account 'my account.yaml' says" in said
+    assert "CALLERSIDE_CALLER_PASSWORD is not set in the environment" in said
+    assert "No call was answered" not in told(replace(nobody, interrupted=True))

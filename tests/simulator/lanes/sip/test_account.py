@@ -61,6 +61,40 @@ def test_the_environment_alone_is_enough() -> None:
     assert account.user == "2001"
 
 
+@pytest.mark.parametrize("text", ["2002", "+493012345", "on", "null", "1e5", "0x10", "@home: #1"])
+def test_what_is_text_in_an_account_is_text_in_a_variable(tmp_path: Path, text: str) -> None:
+    environment = {
+        "CALLERSIDE_CALLER__AUTH_USER": text.replace(" ", "_"),
+        "CALLERSIDE_CALLER__REALM": f" {text} ",
+        "CALLERSIDE_CALLER__EXPIRES_S": "60",
+        "CALLERSIDE_CALLER__DISPLAY_NAME": "null",
+    }
+    account = load(written(tmp_path, FILE), environment)
+    assert account is not None
+    if text != "null":  # which is nothing where there may be no value
+        assert account.auth_user == text.replace(" ", "_")
+    assert (account.realm, account.expires_s, account.display_name) == (text, 60, "")
+
+
+def test_headers_of_the_environment_stand_over_those_of_the_file(tmp_path: Path) -> None:
+    environment = {
+        "CALLERSIDE_CALLER__HEADERS": '{"X-Customer": 99, "X-On": on, "X-Quoted": "007"}',
+        "CALLERSIDE_CALLER__HEADERS__X-Foo": "1",
+        "CALLERSIDE_CALLER__HEADERS__x-quoted": "0.70",
+    }
+    account = load(written(tmp_path, FILE), environment)
+    assert account is not None
+    assert dict(account.headers) == {
+        "X-Customer": "99",
+        "X-On": "on",
+        "X-Quoted": "0.70",
+        "X-Foo": "1",
+    }
+    alone = load(None, {"CALLERSIDE_CALLER__USER": "2", "CALLERSIDE_CALLER__HEADERS__X-Foo": "on"})
+    assert alone is not None
+    assert alone.headers == (("X-Foo", "on"),)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -74,6 +108,13 @@ def test_the_environment_alone_is_enough() -> None:
             "account.yaml:2:1: a password stands in no file: set CALLERSIDE_CALLER_PASSWORD",
         ),
         ("- user", "expected"),
+        (
+            "user: '1'\noutbound_proxy: 127.0.0.1:99999",
+            "account.yaml:2:17: outbound_proxy: '12",
+        ),
+        ("user: '1'\nregistrar: pbx:0", "expected host, or host:port with a port of 1 to 65535"),
+        ("user: '1'\ndomain: pbx:65536", "account.yaml:2:9: domain: 'pbx:65536'"),
+        ("user: '1'\nheaders: {X-A: b, x-a: c}", "x-a and X-A are one header"),
         ("user: '1'\ndisplay_name: 'a\"b'", "display_name"),
     ],
 )
@@ -88,3 +129,9 @@ def test_a_variable_that_is_wrong_is_named() -> None:
         load(None, {"CALLERSIDE_CALLER__USER": "a", "CALLERSIDE_CALLER__TRANSPORT": "carrier"})
     with pytest.raises(AccountError, match="nothing\\.yaml"):
         load(Path("nothing.yaml"), {})
+    with pytest.raises(AccountError, match=r"^CALLERSIDE_CALLER__HEADERS__Via: headers: 'Via' is"):
+        load(None, {"CALLERSIDE_CALLER__USER": "a", "CALLERSIDE_CALLER__HEADERS__Via": "1"})
+    with pytest.raises(AccountError, match=r"^CALLERSIDE_CALLER__HEADERS: its value is not YAML"):
+        load(None, {"CALLERSIDE_CALLER__USER": "a", "CALLERSIDE_CALLER__HEADERS": "{"})
+    with pytest.raises(AccountError, match=r'^CALLERSIDE_CALLER__HEADER__X: unknown key "header"'):
+        load(None, {"CALLERSIDE_CALLER__USER": "a", "CALLERSIDE_CALLER__HEADER__X": "1"})
