@@ -19,6 +19,7 @@ __all__ = [
     "loop_clock",
     "marks",
     "models",
+    "ports",
     "reports",
     "simulator",
     "speech",

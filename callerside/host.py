@@ -127,20 +127,26 @@ def idle_ns() -> int:
         return 0
 
 
+_MOST_OPEN = 64
 _open: dict[str, int] = {}
 """Files of the system's that are looked at all the time, by path: each is opened once."""
+_opening = threading.Lock()
+"""A file must not be closed while another thread reads by its number."""
 
 
 def _read_again(path: str, size: int = 4096) -> bytes:
     """As `_read`, of a process that is looked at for as long as it lives: a third of the calls."""
-    number = _open.get(path)
-    if number is None:
-        number = _open[path] = os.open(path, os.O_RDONLY)
-    try:
-        return os.pread(number, size, 0)
-    except OSError:  # it is gone; another may get its number
-        os.close(_open.pop(path))
-        raise
+    with _opening:
+        number = _open.get(path)
+        if number is None:
+            if len(_open) >= _MOST_OPEN:  # of processes that have ended, unseen
+                os.close(_open.pop(next(iter(_open))))
+            number = _open[path] = os.open(path, os.O_RDONLY)
+        try:
+            return os.pread(number, size, 0)
+        except OSError:  # it is gone; another may get its number
+            os.close(_open.pop(path))
+            raise
 
 
 def _read(path: str, size: int = 4096) -> bytes:

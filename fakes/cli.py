@@ -41,6 +41,7 @@ from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
 from callerside.files import begin_in_utf8
+from callerside.ports import port_from
 from callerside.speech.voices import VoiceError
 
 log = logging.getLogger("callerside.fakes.cli")
@@ -130,7 +131,6 @@ example:
 
 
 _UNUSABLE = 2
-_HIGHEST_PORT = 65_535
 
 
 class _Listening(Protocol):
@@ -303,7 +303,9 @@ def _add_record(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 def _add_address(command: argparse.ArgumentParser, *, pages: str) -> None:
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    command.add_argument("--port", type=_port, default=0, help="port; 0, the default: any free one")
+    command.add_argument(
+        "--port", type=port_from(0), default=0, help="port; 0, the default: any free one"
+    )
     command.add_argument(
         "--allow-origin",
         action="append",
@@ -311,12 +313,6 @@ def _add_address(command: argparse.ArgumentParser, *, pages: str) -> None:
         metavar="ORIGIN",
         help=f"web pages that may connect, such as http://localhost:3000; {pages}",
     )
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > _HIGHEST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to {_HIGHEST_PORT}")
-    return int(text)
 
 
 def _rate(text: str) -> float:

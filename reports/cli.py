@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from callerside.ports import port_from
 from callerside.reports.evidence import EvidenceError, export_wav
 from callerside.reports.formats.markdown import changes_table
 from callerside.reports.formats.rebuild import rebuild
@@ -35,7 +36,6 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 EXIT_FINE, EXIT_WORSE, EXIT_BAD_INPUT = 0, 1, 2
 
 _LATEST = Path("out/latest")
-_MOST_PORT = 65_535
 
 
 def add_commands(commands: Commands) -> None:
@@ -89,15 +89,9 @@ def _add_report(commands: Commands) -> None:
         "run has not written are made at a click",
     )
     parser.add_argument(
-        "--port", type=_port, metavar="N", help="of --serve (default: any that is free)"
+        "--port", type=port_from(1), metavar="N", help="of --serve (default: any that is free)"
     )
     parser.set_defaults(command=_report)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_PORT:
-        raise argparse.ArgumentTypeError(f"{text}: expected a port, 1 to {_MOST_PORT}")
-    return int(text)
 
 
 def _add_compare(commands: Commands) -> None:

@@ -41,8 +41,6 @@ def test_{name}():
 """
 LIMIT_S = 200
 
-pytestmark = pytest.mark.timeout(300)
-
 Run = Callable[..., str]
 
 

@@ -67,7 +67,7 @@ NOT_RUN = {
         "sudo systemctl restart kamailio": ROOT_NEEDED,
     },
     "fake-realtime.md": {
-        "pip install 'callerside[sim]'": INSTALLS,
+        "pip install '.[sim]'": INSTALLS,
         "fake-realtime record --upstream wss://api.openai.com/v1/realtime --to call.realtime": KEY,
     },
     "your-agent.md": {

@@ -46,8 +46,6 @@ PROCESSES = 3
 LEAST_URGENT = 19
 """As `nice` has it: whoever starts there cannot give way to anybody."""
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def test_what_is_red_is_red_all_is_reported_and_who_is_to_be_alone_is(tmp_path: Path) -> None:
     """One session for all of it, as each starts three processes and more."""

@@ -1,3 +1,3 @@
 """One call's behaviour, without I/O: a machine that hears what happened, says what to do."""
 
-__all__ = ["builtin_tools", "events", "machine", "prompts", "states"]
+__all__ = ["builtin_tools", "consultation", "events", "machine", "prompts", "states"]

@@ -21,8 +21,11 @@ def declarations(settings: ToolSettings) -> list[Declaration]:
         use = "End the call. Say goodbye first: the caller hears everything that you have said."
         allowed.append(_declare(HANG_UP, use, {}))
     if settings.transfer:
-        uri = {"type": "string", "enum": list(settings.transfer)}
-        allowed.append(_declare(TRANSFER, "Transfer the caller to somebody else.", {"uri": uri}))
+        properties: dict[str, Any] = {"uri": {"type": "string", "enum": list(settings.transfer)}}
+        if settings.transfer_kind == "attended":
+            told = "Who calls, and why: whoever answers is told so first."
+            properties["reason"] = {"type": "string", "description": told}
+        allowed.append(_declare(TRANSFER, "Transfer the caller to somebody else.", properties))
     if settings.send_dtmf:
         digits = {"type": "string", "pattern": "^[0-9*#A-D]+$"}
         use = "Press telephone keys towards the caller's side."

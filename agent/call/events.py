@@ -46,6 +46,8 @@ class Timer(StrEnum):
     """Media must be up by then."""
     FAREWELL_LIMIT = "farewell"
     """The last words must have been heard by then."""
+    CONSULT_LIMIT = "consultation"
+    """Whoever is to take the caller must have answered by then."""
     TRANSFER_LIMIT = "transfer"
     """A transfer that ends the call must have worked or failed by then."""
     HANG_UP_LIMIT = "hang_up"
@@ -86,6 +88,12 @@ class ToolFinished(Struct, frozen=True, kw_only=True):
     refused: str = ""
 
 
+class ConsultReported(Struct, frozen=True, kw_only=True):
+    """What the telephone reports of the second call, to whoever is to take the caller."""
+
+    event: LegInput
+
+
 class EndRequested(Struct, frozen=True, kw_only=True):
     """Somebody outside the call (a drain, an operator) wants it to end."""
 
@@ -101,6 +109,7 @@ CallInput = (
     | PromptLoaded
     | PromptStored
     | ToolFinished
+    | ConsultReported
     | EndRequested
 )
 
@@ -135,6 +144,24 @@ class Transfer(Struct, frozen=True, kw_only=True):
     """Send the caller elsewhere (REFER)."""
 
     uri: str
+    attended: bool = False
+    """To take the second call's place."""
+
+
+class Consult(Struct, frozen=True, kw_only=True):
+    """Place a second call; `ConsultReported` follows, until it is over."""
+
+    uri: str
+
+
+class PlayToConsulted(Struct, frozen=True, kw_only=True):
+    """Queue audio for whoever answered the second call, at the leg's rate."""
+
+    pcm: bytes
+
+
+class LeaveConsulted(Struct, frozen=True, kw_only=True):
+    """End the second call."""
 
 
 class HangUp(Struct, frozen=True, kw_only=True):
@@ -239,6 +266,9 @@ Effect = (
     | ClearPlayout
     | SendDtmf
     | Transfer
+    | Consult
+    | PlayToConsulted
+    | LeaveConsulted
     | HangUp
     | ConnectRealtime
     | SendEvent

@@ -10,7 +10,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
     dtmf       what the caller presses      session    the session with the API
     history    what a new session gets      fallback   what is said when the API fails
     answers    those that lack something    tool_wait  the silence while functions run
-    termination: the end of the call
+    consultation: the call to whoever is to take the caller; termination: the end of the call
 
 This module decides who hears of what the telephone and the timers report; `Conversation` does so
 for what the API reports, and keeps what holds between the parts.
@@ -22,11 +22,13 @@ from typing import Any
 from callerside.agent.call.answers import AnswerRepair
 from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
+from callerside.agent.call.consultation import Consultation
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import DtmfCollector
 from callerside.agent.call.events import (
     Answer,
     CallInput,
+    ConsultReported,
     Effect,
     EndRequested,
     PromptLoaded,
@@ -101,6 +103,7 @@ class Parts:
             context, chart, playout, self.session, responses, settings.limits
         )
         self.dtmf = dtmf = DtmfCollector(context, history, self.turns, responses, settings.dtmf)
+        self.consultation = Consultation(context, rate_hz, settings)
         self.tool_calls = ToolCalls(
             context,
             playout,
@@ -108,6 +111,7 @@ class Parts:
             self.turns,
             responses,
             self.termination,
+            self.consultation,
             dtmf,
             settings,
             offered,
@@ -161,6 +165,8 @@ class Conversation:
             fields = {"type": str(event.event.get("type")), "reason": str(error)}
             self._context.mark("event_dropped", fields)
             return False
+        if self._parts.consultation.takes(parsed, self._parts.format):
+            return True
         if type(parsed) is events.AudioDelta:  # many a second, as is the next
             return self._parts.responses.delta(parsed)
         if type(parsed) is events.ResponseProgressed:
@@ -289,6 +295,7 @@ class Conversation:
         turn_owed = parts.turns.lose_session()
         response_owed = parts.responses.lose_session()
         self._answer_owed = self._answer_owed or turn_owed or response_owed
+        parts.consultation.session_lost()
         parts.history.lose_session()
         parts.playout.forget_items()
         parts.opening.session_lost(greeting)
@@ -306,6 +313,8 @@ class Conversation:
         parts = self._parts
         self._context.mark("realtime_error", {"code": event.code, "message": event.message})
         if parts.session.refused(event.event_id, event.message):
+            return
+        if parts.consultation.refused(event.event_id, event.message):
             return
         if not parts.turns.commit_refused(event.event_id):
             self._request_refused(event)
@@ -546,6 +555,8 @@ class CallMachine:
             changed = self._playout.frame_played(event)
         elif type(event) is RealtimeEvent:
             changed = self._conversation.event(event)
+        elif type(event) is ConsultReported:
+            changed = self._parts.consultation.reported(event.event)
         else:
             self._handlers[type(event)](event)
             changed = True
@@ -696,6 +707,7 @@ class CallMachine:
             Timer.CALL_LIMIT: lambda: self._limit_reached(Timer.CALL_LIMIT),
             Timer.MEDIA_LIMIT: lambda: termination.limit_reached(Timer.MEDIA_LIMIT),
             Timer.FAREWELL_LIMIT: conversation.farewell_limit,
+            Timer.CONSULT_LIMIT: parts.consultation.not_answered,
             Timer.TRANSFER_LIMIT: self._transfer_limit,
             Timer.HANG_UP_LIMIT: termination.never_hung_up,
         }

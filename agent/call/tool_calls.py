@@ -6,7 +6,8 @@ response is done: how a model takes an item amid its own is not documented. When
 answered, the model is asked to go on. Calls that cannot be made are answered with the reason; a
 model that goes on making such calls is asked to do without. The three that are built in act on the
 call itself: `hang_up`, `transfer`, `send_dtmf`; they begin when their response is done, and the
-first two wait until what was said has been heard.
+first two wait until what was said has been heard. A transfer that is attended begins with a call to
+whoever is to take the caller (`agent.call.consultation`).
 """
 
 import json
@@ -20,6 +21,7 @@ from callerside.agent.call.builtin_tools import (
     TRANSFER,
     Declaration,
 )
+from callerside.agent.call.consultation import TOLD_WITHIN_MS, Consultation
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import DtmfCollector
 from callerside.agent.call.events import (
@@ -64,6 +66,7 @@ class ToolCalls:
         turns: TurnTaking,
         responses: Responses,
         termination: Termination,
+        consultation: Consultation,
         dtmf: DtmfCollector,
         settings: CallSettings,
         offered: Sequence[Declaration],
@@ -75,6 +78,9 @@ class ToolCalls:
         self._turns = turns
         self._responses = responses
         self._termination = termination
+        self._consultation = consultation
+        consultation.on_told = self._told
+        consultation.on_failed = self._not_taken
         self._dtmf = dtmf
         self._settings = settings
         self._offered = {str(tool["name"]): tool for tool in offered}
@@ -91,7 +97,11 @@ class ToolCalls:
         """Calls that have not answered yet, by id; looked at with every delta."""
         self._transferring: FunctionCall | None = None
         self._transfer_to: str | None = None
-        """Where to, until the REFER is sent."""
+        """Where to, until the REFER is sent; while somebody is called first, not."""
+        self._transfer_reason: str | None = None
+        """What whoever is to take the caller has to be told first."""
+        self._is_handed_over = False
+        """The caller is in another call now."""
         self._ask_when_done = False
         self._caller_first = False
         """The caller spoke when the last one answered: what comes next answers that, too."""
@@ -157,7 +167,7 @@ class ToolCalls:
             why = {"name": running.call.name, "call_id": event.call_id, "reason": event.refused}
             self._context.mark("stub_refused", why)
         self._unsaid.append((event.call_id, _bounded(event.output)))
-        if running.call.name != HANG_UP:
+        if running.call.name != HANG_UP and not self._is_handed_over:
             self._ask_when_done = True
         if not self.running:
             self._context.cancel_timer(Timer.TOOL_LIMIT)
@@ -193,9 +203,23 @@ class ToolCalls:
         if self._termination.hanging_up or self._termination.transferring:
             return  # the call ends some other way
         self._transfer_to = None
-        self._context.add(Transfer(uri=uri))
-        self._context.mark("transfer_sent", {"uri": uri})
+        if self._transfer_reason is not None:
+            reason, self._transfer_reason = self._transfer_reason, None
+            self._consultation.begin(uri, reason)
+        else:
+            self._context.add(Transfer(uri=uri, attended=self._consultation.told))
+            self._context.mark("transfer_sent", {"uri": uri})
         self._limit()
+
+    def _told(self, uri: str) -> None:
+        """Whoever is to take the caller knows why: hand the caller over."""
+        self._transfer_to = uri
+
+    def _not_taken(self, why: str) -> None:
+        """The caller stays with us."""
+        call, self._transferring, self._transfer_to = self._transferring, None, None
+        if call is not None:
+            self._fail(call.call_id, f"not transferred: {why}")
 
     def time_limit(self) -> None:
         """The time of the functions that run is over."""
@@ -204,6 +228,7 @@ class ToolCalls:
             call, self._transferring = self._transferring, None
             self._fail(call.call_id, "not transferred: the caller could not hear your last words")
         self._context.mark("watchdog_fired", {"what": Timer.TOOL_LIMIT.value})
+        self._consultation.end("it took too long")
         limit_s = self._settings.limits.tool_ms / 1000
         for call_id in list(self.running):
             self._context.add(CancelTool(call_id=call_id))
@@ -212,11 +237,16 @@ class ToolCalls:
     def transfer_ended(self, status: int) -> None:
         """What became of a transfer that the model wanted."""
         call, self._transferring = self._transferring, None
+        self._is_handed_over = self._consultation.told and 200 <= status < 300
+        self._consultation.end(f"the transfer ended with SIP status {status}")
         if call is None:
             return
         if 200 <= status < 300:
             self._succeed(call.call_id, "The caller has been transferred.")
-            self._termination.after_last_word("transferred")
+            if self._is_handed_over:  # and speaks to them: there is nobody here to take leave of
+                self._termination.now("transferred")
+            else:
+                self._termination.after_last_word("transferred")
         else:
             self._fail(call.call_id, f"the transfer failed with SIP status {status}")
 
@@ -265,6 +295,7 @@ class ToolCalls:
 
     def _cancel_all(self) -> None:
         """The call is over: nobody waits for what still runs, and its results are dropped."""
+        self._consultation.end("the call is over")
         for call_id, running in self.running.items():
             ran_ms = (self._context.now_ns - running.started_ns) / NS_PER_MS
             fields = {"name": running.call.name, "call_id": call_id, "ran_ms": ran_ms}
@@ -285,6 +316,8 @@ class ToolCalls:
             self._fail(call.call_id, "another transfer is under way")
         else:
             self._transferring, self._transfer_to = call, uri
+            if self._settings.tools.transfer_kind == "attended":
+                self._transfer_reason = str(arguments["reason"])
             self._limit()
 
     def _send_dtmf(self, call: FunctionCall, arguments: Mapping[str, Any]) -> None:
@@ -303,6 +336,8 @@ class ToolCalls:
         limit_ms: float = self._settings.limits.tool_ms
         if self._transfer_to is not None:
             limit_ms += self._playout.waiting_ms
+        if self._transferring is not None and self._settings.tools.transfer_kind == "attended":
+            limit_ms += self._settings.tools.transfer_answer_ms + TOLD_WITHIN_MS
         self._context.set_timer(Timer.TOOL_LIMIT, limit_ms)
 
     def _succeed(self, call_id: str, output: str) -> None:

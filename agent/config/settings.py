@@ -28,10 +28,11 @@ from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
 from callerside.durations import DurationMs
 from callerside.models import Strict
+from callerside.ports import HIGHEST_PORT
 from callerside.yaml import versions
 
 Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=0, le=HIGHEST_PORT)]
 
 
 def _sip_uri(text: str) -> str:
@@ -111,6 +112,9 @@ class SipSettings(Strict):
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
     registration: RegistrationSettings | None = None
+    outbound_proxy: str | None = Field(None, pattern=r"^[^\s@/;]+$")
+    """Host, or host:port, through which calls go that the agent places (attended transfers); null:
+    straight to their address. They carry no password."""
 
     @model_validator(mode="after")
     def _has_ports_for_its_calls(self) -> Self:
@@ -701,6 +705,17 @@ class ToolSettings(Strict):
     """The model may end the call, once its last word has been heard."""
     transfer: list[SipUri] = Field(default=[])
     """SIP URIs that the model may transfer to; empty: it may not."""
+    transfer_kind: Literal["blind", "attended"] = "blind"
+    """`attended`: whoever is to take the caller is called first and told why; then the caller is
+    handed over to that call (RFC 5589 §7). Whoever does not answer leaves the caller with us."""
+    transfer_answer_ms: int = Field(20_000, ge=1_000, le=120_000)
+    """How long it rings there at most, in an attended transfer."""
+    transfer_instructions: str = Field(
+        "Somebody else has just answered, who is to take the caller over. Tell them in one or two "
+        "short sentences who calls, and why. They hear nothing else.",
+        min_length=1,
+    )
+    """What the model is asked for then; the reason that it has given follows."""
     send_dtmf: Switch = False
     """The model may press keys towards the caller."""
     argument_retries: int = Field(1, ge=0, le=5)

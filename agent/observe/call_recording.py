@@ -234,9 +234,13 @@ class RecordingLeg:
         """See `CallLeg.send_dtmf`."""
         self._leg.send_dtmf(digits, method)
 
-    def transfer(self, uri: str) -> None:
+    def consult(self, uri: str) -> CallLeg:
+        """See `CallLeg.consult`; the recording is the caller's, of nobody else."""
+        return self._leg.consult(uri)
+
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         """See `CallLeg.transfer`."""
-        self._leg.transfer(uri)
+        self._leg.transfer(uri, consulted)
 
     def _record(self, event: LegInput) -> None:
         assert self._writer is not None  # noqa: S101 - looked at by the only caller

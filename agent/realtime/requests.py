@@ -70,13 +70,17 @@ def response_create(
     instructions: str | None = None,
     may_call: bool = True,
     voice: str | None = None,
+    aside: bool = False,
     dialect: Dialect,
 ) -> Event:
     """Ask for a response; `purpose` comes back in the response's metadata.
 
     With `instructions` it says just that, and calls no function; nor does it without `may_call`.
+    One that is `aside` is out of band: it knows the conversation, and is no part of it.
     """
     response: Event = {"metadata": {"purpose": purpose}}
+    if aside:
+        response["conversation"] = "none"
     if instructions is not None:
         response["instructions"] = instructions
     if instructions is not None or not may_call:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from callerside.agent.call import events
 from callerside.agent.call.events import (
     CallInput,
+    ConsultReported,
     EndRequested,
     PromptLoaded,
     PromptStored,
@@ -21,7 +22,7 @@ from callerside.agent.call.events import (
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.prompts.cache import DamagedPromptError, Prompt, PromptStore
 from callerside.agent.realtime.interface import RealtimeConnection
-from callerside.agent.telephony.interface import CallLeg, HungUp
+from callerside.agent.telephony.interface import CallLeg, HungUp, LegInput
 from callerside.agent.tools.interface import Cancellation
 from callerside.agent.tools.stub import OutOfReach, Stub
 from callerside.agent.tools.toolboxes import Toolbox
@@ -98,6 +99,7 @@ class CallDriver:
         self._on_failure = on_failure
         self._failed = False
         self._connection: RealtimeConnection | None = None
+        self._consulted: CallLeg | None = None
         self._cancellations: dict[str, Cancellation] = {}
         """Of functions that run, by call id."""
         self._timers = TimerSet[Timer](clock, lambda timer: self.feed(TimerFired(timer=timer)))
@@ -158,7 +160,12 @@ class CallDriver:
             events.Answer: lambda effect: leg.answer(effect.status),
             events.ClearPlayout: lambda effect: leg.clear(effect.tags),
             events.SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
-            events.Transfer: lambda effect: leg.transfer(effect.uri),
+            events.Transfer: lambda effect: leg.transfer(
+                effect.uri, self._consulted if effect.attended else None
+            ),
+            events.Consult: self._consult,
+            events.PlayToConsulted: self._play_to_consulted,
+            events.LeaveConsulted: lambda _: self._leave_consulted(),
             events.HangUp: lambda effect: leg.hang_up(effect.status),
             events.ConnectRealtime: self._open,
             events.SendEvent: self._send,
@@ -186,6 +193,25 @@ class CallDriver:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _consult(self, effect: events.Consult) -> None:
+        self._leave_consulted()
+        consulted = self._consulted = self._leg.consult(effect.uri)
+
+        def report(event: LegInput) -> None:
+            if self._consulted is consulted:
+                self.feed(ConsultReported(event=event))
+
+        consulted.start(report)
+
+    def _play_to_consulted(self, effect: events.PlayToConsulted) -> None:
+        if self._consulted is not None:
+            self._consulted.play(effect.pcm)
+
+    def _leave_consulted(self) -> None:
+        consulted, self._consulted = self._consulted, None
+        if consulted is not None:
+            consulted.hang_up()
 
     def _load_prompt(self, effect: events.LoadPrompt) -> None:
         store, key, rate_hz = self._prompts, effect.key, effect.rate_hz
@@ -266,5 +292,6 @@ class CallDriver:
         try:
             self._timers.cancel_all()
             self._close()
+            self._leave_consulted()
         finally:
             self._on_end()

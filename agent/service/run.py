@@ -18,8 +18,7 @@ from callerside.agent.service.signals import signals
 from callerside.agent.service.supervisor import WorkerPool
 from callerside.agent.service.worker import run_worker, serving
 from callerside.child_processes import command
-
-MAX_PORT = 65535
+from callerside.ports import HIGHEST_PORT
 
 OnReady = Callable[[Sequence[str]], None]
 """Called with the addresses that take calls, once all do."""
@@ -37,16 +36,16 @@ def check_ports(settings: Settings) -> None:
         ConfigError: they do not.
     """
     sip, last = settings.sip, settings.workers - 1
-    if sip.port + last > MAX_PORT:
+    if sip.port + last > HIGHEST_PORT:
         raise ConfigError(
             f"sip.port: {settings.workers} workers from {sip.port} on need ports up to "
-            f"{sip.port + last}, and {MAX_PORT} is the last"
+            f"{sip.port + last}, and {HIGHEST_PORT} is the last"
         )
     last_rtp = sip.rtp_port + settings.workers * sip.rtp_port_count - 1
-    if sip.rtp_port and last_rtp > MAX_PORT:
+    if sip.rtp_port and last_rtp > HIGHEST_PORT:
         raise ConfigError(
             f"sip.rtp_port: {settings.workers} workers with {sip.rtp_port_count} ports each from "
-            f"{sip.rtp_port} on need ports up to {last_rtp}, and {MAX_PORT} is the last"
+            f"{sip.rtp_port} on need ports up to {last_rtp}, and {HIGHEST_PORT} is the last"
         )
 
 

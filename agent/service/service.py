@@ -318,4 +318,5 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),
         registration=registration,
+        outbound_proxy=sip.outbound_proxy or "",
     )

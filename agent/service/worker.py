@@ -162,6 +162,9 @@ class Worker:
         except (ConfigError, ToolError) as error:
             _log.error("reload_failed", error=str(error))
             return
+        except Exception as error:  # a fault, and not of the settings: the next reload may do
+            _log.exception("reload_failed", error=str(error))
+            return
         for section in NEEDS_RESTART:
             if getattr(fresh, section) != getattr(self._settings, section):
                 _log.warning("reload_needs_restart", section=section)

@@ -116,6 +116,10 @@ PROFILES: Mapping[EngineName, Profile] = {
 """The better ones first: the order of `auto`."""
 
 
+CALLED_HEADER = "X-Called"
+"""Of the INVITE of a call that is placed on a caller's behalf: the number that the caller called,
+for whoever it is that answers, or passes it on."""
+
 REGISTER_S = 10.0
 """For how long whoever is to place calls waits for the registrar."""
 

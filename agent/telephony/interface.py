@@ -207,8 +207,17 @@ class CallLeg(Protocol):
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         """Send key presses: the first one at once, the others 200 ms one after the other."""
 
-    def transfer(self, uri: str) -> None:
-        """REFER the other side to `uri` (RFC 3515); `TransferProgressed` follows."""
+    def consult(self, uri: str) -> "CallLeg":
+        """Call somebody else on this caller's behalf: a leg of its own, of the same rate.
+
+        It is dialled when it is started; if that cannot be, its `HungUp` says why.
+        """
+
+    def transfer(self, uri: str, consulted: "CallLeg | None" = None) -> None:
+        """REFER the other side to `uri` (RFC 3515); `TransferProgressed` follows.
+
+        With `consulted`, a leg of `consult`, to take its place (RFC 3891).
+        """
 
 
 class CallerLeg(CallLeg, Protocol):

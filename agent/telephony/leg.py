@@ -12,10 +12,12 @@ from typing import Protocol
 import structlog
 
 from callerside.agent.telephony import dtmf
+from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     INBAND_KEYS,
+    CallLeg,
     DtmfMethod,
     DtmfReceived,
     HungUp,
@@ -81,6 +83,10 @@ class Leg(ABC):
 
     def answer(self, status: int = 200) -> None:  # noqa: B027 - of what there is to answer alone
         """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
+
+    def consult(self, uri: str) -> CallLeg:
+        """See `CallLeg.consult`; nobody asks that of a call that we have placed."""
+        raise SipError(f"cannot call {uri} on behalf of a call that did not come here")
 
     def play(self, pcm: bytes, tag: int = 0) -> None:
         """See `CallLeg.play`."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
+from callerside.ports import HIGHEST_PORT
+
 CODECS = ("PCMU", "PCMA", "G722")
 """What can be offered, by the names of RFC 3551."""
 
@@ -122,6 +124,8 @@ class SipOptions:
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None
     """Of who takes calls."""
+    outbound_proxy: str = ""
+    """`host:port` through which calls go that are placed on a caller's behalf; empty: straight."""
     account: SipAccount | None = None
     """Of who places calls; None: they are anybody's."""
     user_agent: str = "callerside"
@@ -130,8 +134,8 @@ class SipOptions:
 
     def __post_init__(self) -> None:
         for name in ("port", "rtp_port"):
-            if not 0 <= getattr(self, name) <= 65535:
-                raise ValueError(f"{name}: expected 0 to 65535, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) <= HIGHEST_PORT:
+                raise ValueError(f"{name}: expected 0 to {HIGHEST_PORT}, got {getattr(self, name)}")
         unknown = [codec for codec in self.codecs if codec not in CODECS]
         if unknown or not self.codecs:
             raise ValueError(f"codecs: expected some of {', '.join(CODECS)}, got {self.codecs}")

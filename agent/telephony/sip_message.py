@@ -31,18 +31,22 @@ class SipMessage:
         return self._parts[1]
 
     @cached_property
-    def _headers(self) -> dict[str, str]:
+    def _headers(self) -> dict[str, list[str]]:
         unfolded = re.sub(r"\r\n[ \t]+", " ", self._parts[0])
-        found: dict[str, str] = {}
+        found: dict[str, list[str]] = {}
         for line in unfolded.split("\r\n")[1:]:
             name, _, value = line.partition(":")
             key = name.strip().lower()
-            found.setdefault(_SHORT.get(key, key), value.strip())
+            found.setdefault(_SHORT.get(key, key), []).append(value.strip())
         return found
 
     def header(self, name: str) -> str:
         """The first value of a header, by its long name in small letters."""
-        return self._headers.get(name, "")
+        return next(iter(self.headers(name)), "")
+
+    def headers(self, name: str) -> list[str]:
+        """All values of a header, in order: of Via, one for each who has passed it on."""
+        return self._headers.get(name, [])
 
     @cached_property
     def status(self) -> int:

@@ -36,15 +36,17 @@ class Cancellation:
 
     def cancel(self) -> None:
         """Nobody does any more: what runs is stopped, if it can be."""
-        with self._lock:
+        with self._lock:  # what runs is not over before it has been told
             self._cancelled.set()
-            stop, self._stop = self._stop, None
-        if stop is not None:
-            stop()
+            if self._stop is not None:
+                self._stop()
+                self._stop = None
 
     @contextmanager
     def stopping(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Have `stop` called, in another thread, if it is cancelled meanwhile.
+        """Have `stop` called, in another thread, if it is cancelled meanwhile; never afterwards.
+
+        It must wait for nothing.
 
         Raises:
             CancelledError: it has been cancelled already.

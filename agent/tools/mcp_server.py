@@ -40,6 +40,8 @@ _MOST_OF_A_DESCRIPTION = 1024
 """Letters; what is longer, the Realtime API refuses."""
 _MOST_OF_A_REFUSAL = 1_000
 _RETRY_DELAY_MS = 200
+_REFUSALS = (-32602, -32601)
+"""What JSON-RPC calls wrong parameters, and no such method: the connection is as good as before."""
 _SPARE_BYTES = 65_536
 """Of one event, around what a function says."""
 _HAND_OVER_S = 1.0
@@ -64,6 +66,8 @@ class McpServer:
         self._loop = _loop()
         self._connecting = asyncio.Lock()
         self._connection: _Connection | None = None
+        """Looked at and changed on the loop."""
+        self._finalizer: weakref.finalize[Any, McpServer] | None = None
 
     def offered(self) -> "Sequence[Offered]":
         """What the server offers, of what is wanted.
@@ -127,7 +131,6 @@ class McpServer:
             CancelledError: nobody waits for it any more.
         """
         from mcp import MCPError
-        from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
 
         limit_s = min(self._settings.timeout_ms / 1000, until_s - time.monotonic())
         try:
@@ -137,21 +140,25 @@ class McpServer:
         except TimeoutError:
             raise _LostError(f"no answer within {limit_s:.3g} s") from None
         except MCPError as error:
-            if error.code in (INVALID_PARAMS, METHOD_NOT_FOUND):
+            if error.code in _REFUSALS:
                 return failed(f"{self.name}: {error.message[:_MOST_OF_A_REFUSAL]}")
-            self._drop()
             raise _LostError(error.message[:_MOST_OF_A_REFUSAL]) from None
         except Exception as error:  # the transport's, the system's, or a result that is none
-            self._drop()
             raise _LostError(_why(error)) from None
         return _told(result, self._settings.max_response_bytes)
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> "CallToolResult":
-        client = await self._client()
-        return await client.call_tool(tool, arguments)
+        connection = await self._connected()
+        client = await connection.client()
+        try:
+            return await client.call_tool(tool, arguments)
+        except Exception as error:
+            if getattr(error, "code", None) not in _REFUSALS:
+                self._lose(connection)
+            raise
 
     async def _list(self) -> "list[Offered]":
-        client = await self._client()
+        client = await (await self._connected()).client()
         tools: list[Offered] = []
         cursor = None
         for _ in range(_MOST_PAGES):
@@ -162,19 +169,32 @@ class McpServer:
                 return tools
         raise ToolError(f"it offers more than {_MOST_PAGES} pages of functions")
 
-    async def _client(self) -> "Client":
-        """The connection that there is, or a new one."""
+    async def _connected(self) -> "_Connection":
+        """The connection that there is, or a new one, once it is made."""
         async with self._connecting:
-            if self._connection is None or self._connection.is_over:
-                self._connection = connection = _Connection(self._transport())
-                weakref.finalize(self, connection.close_soon, self._loop)
-            return await self._connection.client()
+            connection = self._connection
+            if connection is None or connection.is_over:
+                connection = _Connection(self._transport(), self._settings.connect_ms / 1000)
+                self._hold(connection)
+            await connection.client()
+            return connection
 
-    def _drop(self) -> None:
-        """The connection is of no use any more."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close_soon(self._loop)
+    def _hold(self, connection: "_Connection | None") -> None:
+        """Keep this one, and close it with the server."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._connection = connection
+        self._finalizer = (
+            None
+            if connection is None
+            else weakref.finalize(self, connection.close_soon, self._loop)
+        )
+
+    def _lose(self, connection: "_Connection") -> None:
+        """A connection is of no use any more; there may be another one already."""
+        connection.close()
+        if self._connection is connection:
+            self._hold(None)
 
     def _transport(self) -> "Transport | StdioServerParameters":
         from mcp.client.stdio import StdioServerParameters
@@ -255,7 +275,9 @@ class _LostError(Exception):
 class _Connection:
     """A client, entered and left in one task, as the SDK wants it. For the servers' loop."""
 
-    def __init__(self, transport: "Transport | StdioServerParameters") -> None:
+    def __init__(self, transport: "Transport | StdioServerParameters", limit_s: float) -> None:
+        """`limit_s`: for making it; who waits for it may give up before."""
+        self._limit_s = limit_s
         self._ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
         self._task = asyncio.create_task(self._hold(transport))
@@ -272,9 +294,10 @@ class _Connection:
     def close_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close it, or stop trying to connect; from any thread."""
         if not loop.is_closed():
-            loop.call_soon_threadsafe(self._close)
+            loop.call_soon_threadsafe(self.close)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """The same, on the loop."""
         self._closing.set()
         if not self._ready.done():
             self._task.cancel()
@@ -283,7 +306,8 @@ class _Connection:
         from mcp import Client
 
         try:
-            async with Client(transport) as client:
+            async with asyncio.timeout(self._limit_s) as limit, Client(transport) as client:
+                limit.reschedule(None)
                 self._ready.set_result(client)
                 await self._closing.wait()
         except Exception as error:  # whoever waits is told; a connection that is over just ends

@@ -5,16 +5,15 @@ turn by turn, whatever else happens, so it plays under a call.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 from callerside.fakes.recording.format import Entry, Recording, part_of, text_of
-from callerside.fakes.recording.turn import read_turn
+from callerside.fakes.recording.turn import AUDIO_DELTAS, SpokenResponse, spoken_responses
 from callerside.fakes.script.reply import Incomplete
 
-_AUDIO = ("response.output_audio.delta", "response.audio.delta")
 _TEXT = ("response.output_text.done", "response.text.done")
 _HEARD = "conversation.item.input_audio_transcription.completed"
 _COMMITTED = "input_audio_buffer.committed"
@@ -26,6 +25,8 @@ class _Response:
     asked_s: float
     turn_item: str | None
     """The caller's turn that it answers; None: it came before any."""
+    in_conversation: bool
+    """Whether it answers anybody: the others are said by the script's `default_reply`."""
     began_s: float | None = None
     """When the first of it came that is not about the response as such."""
     spoken: int | None = None
@@ -38,25 +39,27 @@ class _Response:
 def script_of(recording: Recording, path: Path) -> dict[str, Any]:
     """The script that says what `recording` does, which lies at `path`, for a file beside it.
 
-    Each response has its own think time, and what was heard of the turn before it.
-
-    Raises:
-        RecordingError: its sound cannot be read.
+    Each response has its own think time, and what was heard of the turn before it. Responses out of
+    band answer nobody, and are left out.
     """
     reader = _Reader()
     for entry in recording.entries:
         if entry.sender == "server":
             reader.on_server(entry)
         elif entry.type == "response.create":
-            reader.asked_s = entry.at_s
+            if part_of(entry.event, "response").get("conversation") != "none":
+                reader.asked_s = entry.at_s
         elif entry.type == "conversation.item.create":
             item = part_of(entry.event, "item")
             if item.get("role") == "user":
                 reader.turn_item = text_of(item, "id")
     script: dict[str, Any] = {}
     replies = []
+    spoken = spoken_responses(recording)
     for response in reader.responses.values():
-        reply = _reply(response, path)
+        if not response.in_conversation:
+            continue
+        reply = _reply(response, path, spoken)
         if response.turn_item is None:
             script.setdefault("greeting", reply)
             continue
@@ -80,8 +83,11 @@ class _Reader:
         elif entry.type == _HEARD:
             self.heard[text_of(event, "item_id")] = text_of(event, "transcript").strip()
         elif entry.type == "response.created":
-            response_id = text_of(part_of(event, "response"), "id")
-            self.responses[response_id] = _Response(self.asked_s, self.turn_item)
+            made = part_of(event, "response")
+            beside = "conversation_id" in made and made["conversation_id"] is None
+            self.responses[text_of(made, "id")] = _Response(
+                self.asked_s, self.turn_item, in_conversation=not beside
+            )
         elif entry.type == "response.done":
             done = part_of(event, "response")
             if (response := self.responses.get(text_of(done, "id"))) is not None:
@@ -90,7 +96,7 @@ class _Reader:
             self._on_part(response, entry)
 
     def _on_part(self, response: _Response, entry: Entry) -> None:
-        if entry.type in _AUDIO and response.spoken is None:
+        if entry.type in AUDIO_DELTAS and response.spoken is None:
             self._spoken += 1
             response.spoken, response.began_s = self._spoken, entry.at_s
         elif entry.type in _TEXT:
@@ -114,10 +120,10 @@ def _call(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name, "raw_arguments": text}
 
 
-def _reply(response: _Response, path: Path) -> dict[str, Any]:
+def _reply(response: _Response, path: Path, spoken: Sequence[SpokenResponse]) -> dict[str, Any]:
     reply: dict[str, Any] = {}
     if response.spoken is not None:
-        turn = read_turn(path, response.spoken)
+        turn = spoken[response.spoken - 1].turn
         if turn.pcm or turn.transcript:
             reply["recording"] = {"file": path.name, "turn": response.spoken}
     elif response.text:

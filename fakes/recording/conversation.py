@@ -16,6 +16,7 @@ from callerside.fakes.recording.format import (
     Entry,
     Recording,
     number_of,
+    one_line,
     part_of,
     text_of,
 )
@@ -73,6 +74,8 @@ class _Teller:
         self._asked_at_s = 0.0
         self._speech_began_ms: float | None = None
         self._answers: dict[str, _Answer] = {}
+        self._done: set[str] = set()
+        """Responses of which all has been told, whatever still comes of them."""
         items = [part_of(entry.event, "item") for entry in self._entries]
         self._calls = {
             text_of(item, "call_id"): text_of(item, "name") for item in items if "name" in item
@@ -137,6 +140,8 @@ class _Teller:
         event = entry.event
         response = part_of(event, "response")
         response_id = text_of(event, "response_id") or text_of(response, "id")
+        if not response_id or response_id in self._done:
+            return
         answer = self._answers.setdefault(response_id, _Answer(self._asked_at_s))
         if entry.type in AUDIO_FIELDS:
             pcm = self._format.decode(event[AUDIO_FIELDS[entry.type]])
@@ -149,13 +154,14 @@ class _Teller:
             self._add_call(answer, part_of(event, "item"))
         elif entry.type == "response.done":
             del self._answers[response_id]
+            self._done.add(response_id)
             at_s = answer.asked_at_s if answer.first_at_s is None else answer.first_at_s
             yield Told(at_s, "model", _said(answer) + _ending(response), _took(answer))
 
     def _add_call(self, answer: _Answer, item: Mapping[str, Any]) -> None:
         name = text_of(item, "name")
         if name:
-            arguments = _cut(_compact(text_of(item, "arguments")))
+            arguments = one_line(_compact(text_of(item, "arguments")), _LONGEST)
             answer.calls.append(f"calls {name}({arguments})")
 
 
@@ -230,10 +236,4 @@ def _compact(value: object) -> str:
 
 def _short(value: object) -> str:
     """A text in quotes, and not all of a long one."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return json.dumps(_cut(text), ensure_ascii=False)
-
-
-def _cut(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return json.dumps(one_line(value, _LONGEST), ensure_ascii=False)

@@ -211,6 +211,12 @@ def text_of(event: Mapping[str, Any], name: str) -> str:
     return text if isinstance(text, str) else ""
 
 
+def one_line(value: object, most: int) -> str:
+    """A value for people, on one line: a text as it is, and not all of what is longer than that."""
+    text = " ".join((value if isinstance(value, str) else json.dumps(value)).split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def number_of(event: Mapping[str, Any], name: str) -> float | None:
     """A number inside an event, None if there is none."""
     number = event.get(name)

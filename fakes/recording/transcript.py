@@ -1,12 +1,18 @@
 """Prints a recording as a conversation that people can read."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from callerside.audio import AudioFormat
 from callerside.fakes.recording.audio_files import encoding_of
-from callerside.fakes.recording.format import AUDIO_FIELDS, Entry, Recording, part_of, text_of
+from callerside.fakes.recording.format import (
+    AUDIO_FIELDS,
+    Entry,
+    Recording,
+    one_line,
+    part_of,
+    text_of,
+)
 
 _LONGEST = 100
 
@@ -100,6 +106,4 @@ def _session_facts(session: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return one_line(value, _LONGEST)

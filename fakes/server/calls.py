@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from callerside.fakes.server.kept import Kept
 from callerside.fakes.session.context import Ids
 from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.requests import read_part
@@ -30,19 +31,19 @@ class Call:
     id: str
     state: State = "ringing"
     session: SessionFields | None = None
-    """What it was accepted with."""
+    """What it was accepted with, as long as it lasts."""
     detail: str = ""
     """The status that it was rejected with, or where it was transferred to."""
 
 
 class Calls:
-    """All calls of a server; the oldest is forgotten when there are too many."""
+    """All calls of a server; the oldest are forgotten when they are too much (`Kept`)."""
 
     def __init__(self, rng: random.Random, on_over: Callable[[str], None]) -> None:
         """`on_over` is called with the id of a call that has ended."""
         self._ids = Ids(rng)
         self._on_over = on_over
-        self._all: dict[str, Call] = {}
+        self._all = Kept[Call](_MOST_KEPT)
 
     def ring(self, asked: Mapping[str, Any], now_s: int) -> dict[str, Any]:
         """A call comes in: the webhook's `body` and `headers`, signed if there is a secret.
@@ -52,9 +53,7 @@ class Calls:
         """
         ring = read_part(Ring, asked)
         call = Call(f"rtc_{self._ids.letters(32)}")
-        while len(self._all) >= _MOST_KEPT:
-            del self._all[next(iter(self._all))]
-        self._all[call.id] = call
+        self._all.keep(call.id, call, {})
         named = {"From": ring.caller, "To": ring.called, "Call-ID": self._ids.letters(32)}
         event_id = self._ids.new("evt")
         event = {
@@ -80,6 +79,7 @@ class Calls:
         call = self._get(call_id, "ringing")
         call.session = read_part(SessionFields, asked)
         call.state = "accepted"
+        self._all.keep(call_id, call, asked)
 
     def reject(self, call_id: str, asked: Mapping[str, Any]) -> None:
         """Do not answer it: `status_code` is SIP's.
@@ -99,7 +99,7 @@ class Calls:
         """
         call = self._get(call_id, "accepted")
         call.detail = read_part(Refer, asked).target_uri
-        self._end(call, "transferred")
+        self._end(call, "transferred", asked)
 
     def hang_up(self, call_id: str) -> None:
         """End it.
@@ -107,7 +107,7 @@ class Calls:
         Raises:
             RequestError: see `accept`.
         """
-        self._end(self._get(call_id, "accepted"), "over")
+        self._end(self._get(call_id, "accepted"), "over", {})
 
     def session_of(self, call_id: str) -> SessionFields:
         """What a call was accepted with, for who joins it.
@@ -126,8 +126,9 @@ class Calls:
         call = self._get(call_id)
         return {"call_id": call.id, "state": call.state, "detail": call.detail}
 
-    def _end(self, call: Call, state: State) -> None:
-        call.state = state
+    def _end(self, call: Call, state: State, asked: Mapping[str, Any]) -> None:
+        call.state, call.session = state, None
+        self._all.keep(call.id, call, asked)
         self._on_over(call.id)
 
     def _get(self, call_id: str, state: State | None = None) -> Call:

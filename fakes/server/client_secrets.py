@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from callerside.fakes.server.kept import Kept
 from callerside.fakes.session.config import SessionConfig
 from callerside.fakes.session.context import Ids
 from callerside.fakes.session.refusals import RequestError
@@ -29,11 +30,14 @@ class _Secret:
 
 
 class ClientSecrets:
-    """All secrets of a server; the oldest is forgotten when there are too many."""
+    """All secrets of a server; the oldest are forgotten when they are too much (`Kept`)."""
 
     def __init__(self, rng: random.Random) -> None:
         self._ids = Ids(rng)
-        self._all: dict[str, _Secret] = {}
+        self._all = Kept[_Secret](_MOST_KEPT)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
     def create(self, asked: Mapping[str, Any], now_s: int) -> dict[str, Any]:
         """Make a secret: `value`, `expires_at` (seconds since the epoch), and its `session`.
@@ -51,9 +55,9 @@ class ClientSecrets:
         if fields.session is not None:
             config.update(fields.session)
         value = f"{PREFIX}{self._ids.letters(32)}"
-        while len(self._all) >= _MOST_KEPT:
-            del self._all[next(iter(self._all))]
-        self._all[value] = _Secret(now_s + seconds, fields.session)
+        for name in [name for name, kept in self._all.items() if now_s >= kept.expires_at_s]:
+            self._all.forget(name)
+        self._all.keep(value, _Secret(now_s + seconds, fields.session), asked)
         return {"value": value, "expires_at": now_s + seconds, "session": config.snapshot()}
 
     def session_of(self, key: str, now_s: float) -> Fields | None:

@@ -20,12 +20,12 @@ from callerside.fakes.script.reply import Reply
 from callerside.fakes.server.journal import Journal, Search, SessionRecord
 from callerside.fakes.session.faults import FAULTS, Fault, HandshakeFault, ResponseFault
 from callerside.fakes.session.interface import Changed
+from callerside.fakes.session.session import MOST_CHANGES_WAITING
 from callerside.speech.voices import VoiceError
 from callerside.yaml.errors import in_words
 
 MOST_CHANGES = 100
 """Replies, and faults, that one request may give."""
-LONGEST_WAIT_S = 60.0
 _NEXT = re.compile(r"next\s+(?P<place>speech|turn|reply)(?P<rest>.*)")
 _NOW = re.compile(r"now(?P<rest>.*)")
 
@@ -50,6 +50,9 @@ class Changeable(Protocol):
     def progress(self) -> Mapping[str, int]:
         """By place (`speech`, `turn`, `reply`, `event`): how many of them there have been."""
 
+    def why_no_change(self, changed: Changed) -> str | None:
+        """Why what is given would do nothing, or is too much; None if it may be."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenSession:
@@ -72,16 +75,18 @@ class Control:
         self._reset = reset
         self.journal = new_journal()
         self._open: dict[int, OpenSession] = {}
-        self._for_next: list[tuple[Sequence[Mapping[str, Any]], tuple[PreparedReply, ...]]] = []
+        self._replies_for_next: list[PreparedReply] = []
+        self._faults_for_next: list[Mapping[str, Any]] = []
 
     def opened(self, session: OpenSession) -> None:
         """One begins: it gets what was meant for the next one."""
         self._open[session.record.number] = session
         if session.session is None:
             return
-        meant, self._for_next = self._for_next, []
-        for faults, replies in meant:
-            session.change(_change(session, faults, replies))
+        replies, self._replies_for_next = self._replies_for_next, []
+        faults, self._faults_for_next = self._faults_for_next, []
+        meant = _faults(faults, session.session.progress)
+        session.change(Changed(replies=tuple(replies), faults=meant))
 
     def over(self, record: SessionRecord) -> None:
         """One has ended."""
@@ -96,7 +101,7 @@ class Control:
             ControlError: there are not, after that time; says what there is.
             TooManyWaitError: see `Journal.wait`.
         """
-        found = await self.journal.wait(search, count, min(within_s, LONGEST_WAIT_S))
+        found = await self.journal.wait(search, count, within_s)
         if len(found) >= count:
             return [entry.as_json() for entry in found]
         same = Search(session=search.session, sender=search.sender, after=search.after)
@@ -134,10 +139,8 @@ class Control:
             raise ControlError(f"at most {MOST_CHANGES} replies and faults at a time")
         prepared = await asyncio.to_thread(_prepared, replies, may_read_files=may_read_files)
         if session == "next":
-            if len(self._for_next) >= MOST_CHANGES:
-                raise ControlError("too much waits for the next session", status=409)
             _faults(faults, _NOTHING_YET)
-            self._for_next.append((faults, prepared))
+            self._keep_for_next(prepared, faults)
             return None
         chosen = self._chosen(session)
         chosen.change(_change(chosen, faults, prepared))
@@ -148,9 +151,21 @@ class Control:
         # Before anybody is waited for: who connects again meanwhile is a new first session.
         ended = self._reset()
         self._open.clear()
-        self._for_next.clear()
+        self._replies_for_next.clear()
+        self._faults_for_next.clear()
         self.journal = self._new_journal()
         await ended
+
+    def _keep_for_next(
+        self, replies: Sequence[PreparedReply], faults: Sequence[Mapping[str, Any]]
+    ) -> None:
+        all_replies = [*self._replies_for_next, *replies]
+        all_faults = [*self._faults_for_next, *faults]
+        for name, waiting in (("replies", all_replies), ("faults", all_faults)):
+            if len(waiting) > MOST_CHANGES_WAITING:
+                told = f"{name}: at most {MOST_CHANGES_WAITING} may wait for the next session"
+                raise ControlError(told, status=409)
+        self._replies_for_next, self._faults_for_next = all_replies, all_faults
 
     def _chosen(self, number: int | None) -> OpenSession:
         if number is None:
@@ -171,7 +186,11 @@ def _change(
 ) -> Changed:
     if session.session is None:
         raise ControlError("a replay does what was recorded", status=409)
-    return Changed(replies=replies, faults=_faults(faults, session.session.progress))
+    changed = Changed(replies=replies, faults=_faults(faults, session.session.progress))
+    why = session.session.why_no_change(changed)
+    if why is not None:
+        raise ControlError(why, status=409)
+    return changed
 
 
 def _prepared(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from callerside.fakes.script.model import Script
-from callerside.fakes.server.control import LONGEST_WAIT_S, Control, ControlError
+from callerside.fakes.server.control import Control, ControlError
 from callerside.fakes.server.http import (
     HttpError,
     HttpRequest,
@@ -34,6 +34,7 @@ from callerside.fakes.session.faults import FAULTS, HandshakeFault
 MOST_AT_ONCE = 1000
 """Events in one answer: other sessions wait while it is made. `after` leads to the next ones."""
 _WAIT_MS = 10_000
+_LONGEST_WAIT_MS = 60_000
 _SENDERS = ("client", "server", "fake")
 _FAULTS = [name for name, kind in FAULTS.items() if not issubclass(kind, HandshakeFault)]
 _OF_PAGES = {
@@ -96,9 +97,9 @@ class _ControlRoutes:
         count, within_ms = _number(query, "count", 1), _number(query, "within_ms", _WAIT_MS)
         if not 1 <= count <= MOST_AT_ONCE:
             raise HttpError(400, f"count: expected 1 to {MOST_AT_ONCE}", param="count")
-        if within_ms > LONGEST_WAIT_S * 1000:
-            limit_ms = round(LONGEST_WAIT_S * 1000)
-            raise HttpError(400, f"within_ms: expected at most {limit_ms}", param="within_ms")
+        if within_ms > _LONGEST_WAIT_MS:
+            message = f"within_ms: expected at most {_LONGEST_WAIT_MS}"
+            raise HttpError(400, message, param="within_ms")
         try:
             found = await self._control.wait(_search(query), count=count, within_s=within_ms / 1000)
         except ControlError as error:

@@ -1,7 +1,8 @@
 """What has happened in a server's sessions: events both ways, and marks; searched, and waited for.
 
-It is kept in memory, within bounds: what is oldest goes first, and how much has gone is told. Sound
-is not kept, only how much of it there was; appends one after another are one entry.
+It is kept in memory, within bounds: what is oldest goes first, and the number of what is left says
+how much has gone. Sound is not kept, only how much of it there was; appends one after another are
+one entry.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from callerside.clock import ns_to_ms
-from callerside.fakes.session.interface import Event
+from callerside.fakes.session.interface import Event, size_chars
 from callerside.marks import Mark
 
 Sender = Literal["client", "server", "fake"]
@@ -24,6 +25,10 @@ MOST_CHARS = 2**25
 MOST_SESSIONS = 1000
 MOST_WAITING = 100
 _APPEND = "input_audio_buffer.append"
+_OF_AN_APPEND = "audio_received"
+"""The mark of a session that traces audio, for each append: the appends' entry has that, too."""
+_SPOKEN = "audio"
+"""How the type of an item's content ends that has sound in it, as base64: `input_audio`, ..."""
 
 
 class TooManyWaitError(Exception):
@@ -98,13 +103,42 @@ class Search:
 
     def finds(self, entry: Entry) -> bool:
         """Whether an entry is wanted."""
-        return (
-            entry.number > self.after
-            and self.session in (None, entry.session)
-            and self.sender in (None, entry.sender)
-            and fnmatchcase(entry.type, self.type)
-            and _holds(entry.event, self.match)
-        )
+        try:
+            return (
+                entry.number > self.after
+                and self.session in (None, entry.session)
+                and self.sender in (None, entry.sender)
+                and fnmatchcase(entry.type, self.type)
+                and _holds(entry.event, self.match)
+            )
+        except RecursionError:
+            return False  # of what is nested so deeply, nothing is kept
+
+
+class _Wait:
+    """Somebody who waits: each entry is looked at once, when it is there."""
+
+    def __init__(self, search: Search, count: int, found: list[Entry]) -> None:
+        self.enough = asyncio.Event()
+        self._search = search
+        self._count = count
+        self._found = {entry.number: entry for entry in found}
+        self._settle()
+
+    @property
+    def found(self) -> list[Entry]:
+        """What is wanted, in order."""
+        return [entry for _, entry in sorted(self._found.items())]
+
+    def offer(self, entry: Entry) -> None:
+        """Something has happened; appends that go on are offered with each."""
+        if not self.enough.is_set() and self._search.finds(entry):
+            self._found[entry.number] = entry
+            self._settle()
+
+    def _settle(self) -> None:
+        if len(self._found) >= self._count:
+            self.enough.set()
 
 
 class Journal:
@@ -118,21 +152,14 @@ class Journal:
         self._entries: deque[Entry] = deque()
         self._noted = 0
         self._chars = 0
-        self.forgotten = 0
-        """Entries that are no longer there."""
         self._runs: dict[int, Entry] = {}
         """By session: the appends that go on, if the last thing that it did was one."""
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: set[_Wait] = set()
 
     @property
     def sessions(self) -> list[SessionRecord]:
         """The newest of them, in the order of their numbers."""
         return list(self._sessions)
-
-    @property
-    def last(self) -> int:
-        """The number of the newest entry; 0: there has been none."""
-        return self._noted
 
     def open_session(self, name: str, path: str, now_ns: int) -> SessionRecord:
         """A client has asked for one."""
@@ -158,6 +185,8 @@ class Journal:
 
     def note_mark(self, session: SessionRecord, mark: Mark) -> None:
         """A mark is written."""
+        if mark.name == _OF_AN_APPEND:
+            return
         self._note(session, "fake", mark.name, mark.fields, mark.at_ns)
         if mark.name == "session_closed":
             session.closed = dict(mark.fields)
@@ -181,19 +210,16 @@ class Journal:
         """
         if len(self._waiting) >= MOST_WAITING:
             raise TooManyWaitError(f"{MOST_WAITING} wait already")
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + within_s
-        while len(found := self.search(search, count)) < count:
-            left_s = until_s - loop.time()
-            if left_s <= 0:
-                break
-            news: asyncio.Future[None] = loop.create_future()
-            self._waiting.add(news)
-            try:
-                await asyncio.wait([news], timeout=left_s)
-            finally:
-                self._waiting.discard(news)
-        return found
+        wait = _Wait(search, count, self.search(search, count))
+        self._waiting.add(wait)
+        try:
+            async with asyncio.timeout(within_s):
+                await wait.enough.wait()
+        except TimeoutError:
+            pass  # there are fewer
+        finally:
+            self._waiting.discard(wait)
+        return wait.found
 
     def _note_append(self, session: SessionRecord, event: Event, now_ns: int) -> None:
         run = self._runs.get(session.number)
@@ -208,6 +234,7 @@ class Journal:
             "audio_bytes": run.event["audio_bytes"]
             + (len(audio) if isinstance(audio, bytes) else 0),
         }
+        self._tell(run)
 
     def _note(
         self,
@@ -218,7 +245,7 @@ class Journal:
         now_ns: int,
     ) -> Entry:
         try:
-            chars = _chars(what)
+            chars = size_chars(what)
         except RecursionError:
             chars = MOST_CHARS + 1
         if chars > MOST_CHARS:
@@ -236,12 +263,16 @@ class Journal:
         self._entries.append(entry)
         self._chars += chars
         while len(self._entries) > MOST_ENTRIES or self._chars > MOST_CHARS:
-            self._chars -= self._entries.popleft().chars
-            self.forgotten += 1
-        for news in self._waiting:
-            if not news.done():
-                news.set_result(None)
+            gone = self._entries.popleft()
+            self._chars -= gone.chars
+            if self._runs.get(gone.session) is gone:
+                del self._runs[gone.session]  # what comes now is an entry of its own
+        self._tell(entry)
         return entry
+
+    def _tell(self, entry: Entry) -> None:
+        for wait in self._waiting:
+            wait.offer(entry)
 
     def _ms(self, at_ns: int) -> float:
         return round(ns_to_ms(at_ns - self._begun_ns), 3)
@@ -252,23 +283,14 @@ def _without_sound(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"bytes": len(value)}
     if isinstance(value, Mapping):
-        return {key: _without_sound(inner) for key, inner in value.items()}
+        kept = {key: _without_sound(inner) for key, inner in value.items()}
+        audio = value.get("audio")
+        if isinstance(audio, str) and str(value.get("type")).endswith(_SPOKEN):
+            kept["audio"] = {"bytes": len(audio.rstrip("=")) * 3 // 4}
+        return kept
     if isinstance(value, list | tuple):
         return [_without_sound(inner) for inner in value]
     return value
-
-
-def _chars(value: Any) -> int:
-    """About how much memory something takes; anything takes a little."""
-    match value:
-        case str():
-            return 8 + len(value)
-        case Mapping():
-            return 8 + sum(map(_chars, (*value, *value.values())))
-        case list() | tuple():
-            return 8 + sum(map(_chars, value))
-        case _:
-            return 8
 
 
 def _holds(value: Any, wanted: Any) -> bool:

@@ -15,6 +15,7 @@ from callerside.fakes.session.faults import (
     HandshakeFault,
     ResponseFault,
     SessionFault,
+    name_of,
     parse_trigger_point,
 )
 from callerside.registry import Drawn
@@ -24,7 +25,6 @@ _OFFSETS_MS = (0, 0, 200, 800, 2000)
 _OF_HANDSHAKES = [kind for kind in FAULTS.values() if issubclass(kind, HandshakeFault)]
 _OF_RESPONSES = [kind for kind in FAULTS.values() if issubclass(kind, ResponseFault)]
 _OF_SESSIONS = [kind for kind in FAULTS.values() if issubclass(kind, SessionFault)]
-_NAMES: dict[type[BaseFault], str] = {kind: name for name, kind in FAULTS.items()}
 
 Kind = TypeVar("Kind", bound=BaseFault)
 
@@ -59,7 +59,7 @@ class Chaos:
     def _filled(self, kind: type[Kind], place: str) -> Kind:
         offset_ms = self._rng.choice(_OFFSETS_MS) if kind.delayable else 0
         at = f"{place} + {offset_ms}ms" if offset_ms else place
-        return kind.model_validate({"fault": _NAMES[kind], "at": at, **self._fields(kind)})
+        return kind.model_validate({"fault": name_of(kind), "at": at, **self._fields(kind)})
 
     def _fields(self, kind: type[BaseFault]) -> dict[str, object]:
         values = kind.fuzz.values if isinstance(kind.fuzz, Drawn) else {}

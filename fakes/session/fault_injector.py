@@ -14,6 +14,7 @@ from callerside.fakes.session.faults import (
     FaultySession,
     Handshake,
     HandshakeFault,
+    Place,
     ResponseFault,
     SessionFault,
     TriggerPoint,
@@ -39,8 +40,34 @@ class FaultInjector:
         self._added = 0
         self._drawn: set[int] = set()
         """Those that chance has added: by the number of a waiting one."""
+        self._shaken = False
+        self._shaped: dict[Place, int] = {}
+        self._reached: dict[Place, int] = {}
+        """By place, the last number of one that was planned, and of one that has begun."""
         for fault in faults:
             self.add(fault)
+
+    @property
+    def waiting(self) -> int:
+        """How many have not struck yet."""
+        return (
+            len(self._at_handshake) * (not self._shaken)
+            + len(self._at_response)
+            + len(self._waiting)
+        )
+
+    def why_too_late(self, fault: Fault) -> str | None:
+        """Why a fault would never strike if it were added now; None if it may."""
+        point = fault.point
+        if isinstance(fault, HandshakeFault):
+            return "the handshake is over: it is for the next session" if self._shaken else None
+        begun = self._shaped if isinstance(fault, ResponseFault) else self._reached
+        if point.place in ("event", "greeting") or point.number > begun.get(point.place, -1):
+            return None
+        if point.place == "connect":
+            return "the session is open already: 'now', or for the next session"
+        place = TriggerPoint(point.place, point.number)
+        return f"{place} has been: 'next {point.place}'"
 
     def add(self, fault: Fault) -> None:
         """One more, in time for its place. At an event that has been sent it strikes now."""
@@ -56,6 +83,7 @@ class FaultInjector:
 
     def handshake(self) -> Handshake:
         """What becomes of the handshake."""
+        self._shaken = True
         handshake = Handshake()
         drawn = self._chaos and self._chaos.of_handshake()
         if drawn:
@@ -72,6 +100,7 @@ class FaultInjector:
         if spec.name == "out_of_band":
             return spec
         place = parse_trigger_point(spec.name)
+        self._shaped[place.place] = place.number
         drawn = self._chaos and self._chaos.of_response(spec.name)
         if drawn:
             self._at_response.append(drawn)
@@ -90,9 +119,8 @@ class FaultInjector:
             number = self._wait_for(drawn)
             self._drawn.add(number)
             self._schedule(number, drawn.point)
-        if not self._waiting:
-            return
         point = parse_trigger_point(place)
+        self._reached[point.place] = point.number
         if point.place not in self._places:
             return
         for number, fault in list(self._waiting.items()):
@@ -132,4 +160,4 @@ class FaultInjector:
         extra: dict[str, object] = {"detail": fault.detail} if fault.detail else {}
         if drawn:
             extra["drawn"] = True
-        self._session.out.mark("fault_applied", fault=name_of(fault), at=fault.at, **extra)
+        self._session.out.mark("fault_applied", fault=name_of(type(fault)), at=fault.at, **extra)

@@ -441,9 +441,9 @@ _ADAPTER: TypeAdapter[Fault] = TypeAdapter(Fault)
 _NAMES: dict[type[BaseFault], str] = {kind: name for name, kind in FAULTS.items()}
 
 
-def name_of(fault: BaseFault) -> str:
-    """What it is called: the key `fault` of it."""
-    return _NAMES[type(fault)]
+def name_of(kind: type[BaseFault]) -> str:
+    """What such faults are called: the key `fault` of them."""
+    return _NAMES[kind]
 
 
 def parse_fault(text: str) -> Fault:

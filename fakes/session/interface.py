@@ -21,6 +21,19 @@ if TYPE_CHECKING:  # both know what is here
 Event = Mapping[str, Any]
 
 
+def size_chars(value: object) -> int:
+    """About how much memory an event takes, or a part of one; anything takes a little."""
+    match value:
+        case str() | bytes():
+            return 8 + len(value)
+        case Mapping():
+            return 8 + sum(map(size_chars, (*value, *value.values())))
+        case list() | tuple():
+            return 8 + sum(map(size_chars, value))
+        case _:
+            return 8
+
+
 class ConnectionRequested(Struct, frozen=True):
     """A client asks for a connection."""
 
@@ -75,7 +88,8 @@ class ServerStopping(Struct, frozen=True):
 class Changed(Struct, frozen=True, kw_only=True):
     """Whoever has control of the server wants something else than the script.
 
-    A fault at an event that has been sent already strikes now.
+    A fault at an event that has been sent already strikes now. Whoever gives it has asked
+    `RealtimeSession.why_no_change`.
     """
 
     replies: tuple["PreparedReply", ...] = ()

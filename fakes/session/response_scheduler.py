@@ -19,7 +19,6 @@ from callerside.fakes.session.schema import ResponseFields
 
 _RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
 _MAX_RESPONSES = 16
-_MOST_REPLIES = 1000  # that may be given to a session that runs, as in a script
 _LIMITS = (("requests", 5000), ("tokens", 800_000))
 
 
@@ -63,10 +62,14 @@ class ResponseScheduler:
         """How many replies have been begun."""
         return self._answered_turns
 
+    @property
+    def replies_waiting(self) -> int:
+        """How many turns will be answered by what was given for them."""
+        return len(self._next_replies)
+
     def say_next(self, replies: Sequence[PreparedReply]) -> None:
-        """Answer the next turns by these; of too many, the last are dropped."""
-        room = _MOST_REPLIES - len(self._next_replies)
-        self._next_replies.extend(replies[:room])
+        """Answer the next turns by these, in place of the script's."""
+        self._next_replies.extend(replies)
 
     def request(self, fields: ResponseFields | None) -> None:
         """The client asks for a response.
@@ -95,7 +98,7 @@ class ResponseScheduler:
 
     def pass_over(self) -> None:
         """A turn has ended that nobody answers: what is heard next is of the next reply."""
-        self._answered_turns += 1
+        self._take_reply()
 
     def interrupt(self) -> None:
         """The user speaks: stop what is being said."""
@@ -199,10 +202,14 @@ class ResponseScheduler:
             return PreparedReply(reply, items), f"reply {number}" if number else "greeting"
         if not self._state.conversation.has_user_item:
             return prepared.greeting, "greeting"
+        return self._take_reply(), f"reply {self._answered_turns}"
+
+    def _take_reply(self) -> PreparedReply:
+        """What is said to the turn that has ended."""
         self._answered_turns += 1
         if self._next_replies:
-            return self._next_replies.popleft(), f"reply {self._answered_turns}"
-        return prepared.reply(self._answered_turns), f"reply {self._answered_turns}"
+            return self._next_replies.popleft()
+        return self._state.prepared.reply(self._answered_turns)
 
     def _advance(self, response: Response) -> None:
         response.advance(self._state.out.now_ns)

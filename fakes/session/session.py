@@ -17,7 +17,7 @@ from callerside.fakes.session.context import Ids, Observation, SessionOutput, Se
 from callerside.fakes.session.conversation import Conversation
 from callerside.fakes.session.dialects import Beta, Ga
 from callerside.fakes.session.fault_injector import FaultInjector
-from callerside.fakes.session.faults import FaultySession
+from callerside.fakes.session.faults import Fault, FaultySession
 from callerside.fakes.session.interface import (
     AcceptConnection,
     CallOver,
@@ -33,6 +33,7 @@ from callerside.fakes.session.interface import (
     Input,
     ServerStopping,
     TimerFired,
+    size_chars,
 )
 from callerside.fakes.session.items import make
 from callerside.fakes.session.refusals import RequestError
@@ -63,10 +64,12 @@ from callerside.fakes.session.user_turns import UserTurns
 
 DEFAULT_MODEL = "gpt-realtime-2.1"
 """Of a client that names none."""
+MOST_CHANGES_WAITING = 1000
+"""Replies, and faults, that are still to come in a session."""
 _MAX_WAITING_EVENTS = 1000
 _MOST_LEFT_OUT = 100
 _TOO_LONG = "string_too_long"
-_MAX_WAITING_BYTES = 2**25
+_MAX_WAITING_CHARS = 2**25
 _OF_THE_BUFFER = frozenset(
     {APPEND, "input_audio_buffer.commit", "input_audio_buffer.clear", "session.update"}
 )
@@ -122,7 +125,7 @@ class RealtimeSession:
         )
         self._turns = UserTurns(self._state, self._fault_injector, self._scheduler)
         self._waiting: deque[Event] = deque()
-        self._waiting_bytes = 0
+        self._waiting_chars = 0
         self._appends_wait = False
         self._late_errors: deque[tuple[RequestError, str | None]] = deque()
         self._late_errors_sent = 0
@@ -142,6 +145,28 @@ class RealtimeSession:
             "reply": self._scheduler.answered_turns,
             "event": self._out.events_sent,
         }
+
+    def why_no_change(self, changed: Changed) -> str | None:
+        """Why what is given to a session that runs would do nothing, or is too much; None: do."""
+        replies = self._scheduler.replies_waiting + len(changed.replies)
+        faults = self._fault_injector.waiting + len(changed.faults)
+        for name, waiting in (("replies", replies), ("faults", faults)):
+            if waiting > MOST_CHANGES_WAITING:
+                return f"{name}: at most {MOST_CHANGES_WAITING} may wait for their turn"
+        for number, fault in enumerate(changed.faults):
+            why = self._fault_injector.why_too_late(fault) or self._why_no_response(fault)
+            if why is not None:
+                return f"faults.{number}: {why}"
+        return None
+
+    def _why_no_response(self, fault: Fault) -> str | None:
+        """Why there will be no response that a fault could befall; None if there may be one."""
+        place = fault.point.place
+        if place in ("greeting", "reply") and self._state.config.only_transcribes:
+            return "the session answers nobody: it transcribes"
+        if place == "greeting" and self._state.conversation.has_user_item:
+            return "the user has spoken, and is not greeted any more: 'next reply'"
+        return None
 
     def routine_ms(self, *, silent: bool) -> float:
         """So much audio may be appended at once, as nothing can come of it, whatever is in it.
@@ -169,13 +194,18 @@ class RealtimeSession:
                 self._end(code, reason)
             case ServerStopping() | CallOver():
                 self._close(given.code, given.reason)
-            case Changed(replies=replies, faults=faults):
-                self._scheduler.say_next(replies)
-                for fault in faults:
-                    self._fault_injector.add(fault)
+            case Changed():
+                self._change(given)
             case unknown:
                 assert_never(unknown)
         return self._out.take()
+
+    def _change(self, changed: Changed) -> None:
+        self._scheduler.say_next(changed.replies)
+        if self._phase == "open":
+            self._turns.configure()  # the turn that they answer may be unfinished
+        for fault in changed.faults:
+            self._fault_injector.add(fault)
 
     def _on_request(self, request: ConnectionRequested) -> None:
         self._request = request
@@ -307,20 +337,20 @@ class RealtimeSession:
         if not waits:
             self._serve(event)
             return
-        size_bytes = _size_bytes(event)
+        chars = size_chars(event)
         is_full = len(self._waiting) >= _MAX_WAITING_EVENTS
-        if is_full or self._waiting_bytes + size_bytes > _MAX_WAITING_BYTES:
+        if is_full or self._waiting_chars + chars > _MAX_WAITING_CHARS:
             self._refuse(RequestError("too_much_waits"), None)
             return
         self._waiting.append(event)
-        self._waiting_bytes += size_bytes
+        self._waiting_chars += chars
         self._appends_wait = self._appends_wait or event.get("type") in _OF_THE_BUFFER
 
     def _serve_waiting(self) -> None:
         """Serve what has waited for a commit, in the order of its arrival, until the next one."""
         while self._waiting and not self._turns.commit_pending:
             event = self._waiting.popleft()
-            self._waiting_bytes -= _size_bytes(event)
+            self._waiting_chars -= size_chars(event)
             self._serve(event)
         self._appends_wait = any(event.get("type") in _OF_THE_BUFFER for event in self._waiting)
 
@@ -451,12 +481,3 @@ class RealtimeSession:
             audio_end_ms=request.audio_end_ms,
         )
         self._out.mark("truncated", item=request.item_id, audio_end_ms=request.audio_end_ms)
-
-
-def _size_bytes(value: object) -> int:
-    """About what an event takes: its texts and its audio."""
-    if isinstance(value, str | bytes):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(map(_size_bytes, value.values()))
-    return sum(map(_size_bytes, value)) if isinstance(value, list) else 0

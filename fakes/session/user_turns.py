@@ -202,6 +202,7 @@ class UserTurns:
             self._transcriber.begin(item_id, self._words(by), audio_ms)
         if self._state.config.only_transcribes:
             self._scheduler.pass_over()
+            self.configure()
         self.committed += 1
         self._fault_injector.reached(f"turn {self.committed}")
 

@@ -93,7 +93,8 @@ def write_page(directory: Path, info: RunInfo, call: CallResult, *, counts: bool
     `counts`: whether it is the call's last attempt, whose directory is the call's own.
     """
     if call.evidence.outlined:
-        call = replace(call, evidence=load_evidence(directory))
+        evidence = load_evidence(directory)
+        call = replace(call, evidence=evidence, measured=call.measured.whole(evidence))
     write_atomically(directory / "call.html", html.call_page(info, call, counts=counts).encode())
 
 

@@ -9,4 +9,5 @@ __all__ = [
     "holes",
     "intelligibility",
     "keys",
+    "retrospect",
 ]

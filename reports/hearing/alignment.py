@@ -61,8 +61,15 @@ _JUMP = 7.0  # another lag
 _STEP = 1.5  # a lag that drifts
 _END_EARLY = 3.0
 _FAINT = 0.005  # of the active level's energy: a fault of which nobody could hear anything
+_SOFT = 3e-4  # of it: fainter than a soft ending
+_LOUDER = 4.0  # than before the answer
 _OPENING_MS = 120
 _SURELY = 0.9
+_MOST_RESUMED = 3
+_RESUMED_MS = 400
+_RESUMED_LENGTHS_MS = (400, 100, 40)  # of the answer's end
+_RESUMED_NATS, _RESUMED_EDGE_NATS = 80.0, 25.0
+"""Noise makes less at any lag that is tried; at an edge of the answer less is enough."""
 
 # How far the truth may be from what is found, as tests/reports/hearing has it.
 _EXACT_MS = 0.2
@@ -222,10 +229,10 @@ def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> In
     around = _BESIDE_MS * rate_hz // 1000
     after = lag + sent.size + block if whole else lag + (cut + 1) * block
     until = after + around if whole else heard.size
-    if not (
-        _is_still(heard[max(0, lag - around) : lag], block, faint)
-        and _is_still(heard[after:until], block, faint)
-    ):
+    before = _loudest(heard[max(0, lag - around) : lag], block)
+    # Behind a cut a soft ending may be heard at another lag: as silent as before it must be.
+    least = faint if whole else min(faint, max(gain**2 * active * _SOFT, _LOUDER * before))
+    if before > faint or _loudest(heard[after:until], block) > least:
         return None
     known = min(sent.size, heard.size - lag) if whole else cut * block
     near = _NEAR_MS * rate_hz // 1000
@@ -244,9 +251,10 @@ def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> In
     return InStep(Span(began.place, ended.place, lag), began, ended)
 
 
-def _is_still(heard: Samples, block: int, faint: float) -> bool:
+def _loudest(heard: Samples, block: int) -> float:
+    """The most energy of a block."""
     rows = heard[: heard.size // block * block].astype(np.float32).reshape(-1, block)
-    return not rows.size or float(np.vecdot(rows, rows).max()) <= faint
+    return float(np.vecdot(rows, rows).max()) if rows.size else 0.0
 
 
 class _Run(NamedTuple):
@@ -263,6 +271,7 @@ class _Decoder:
     def __init__(self, a: Wave, b: Wave, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._frame = rate_hz * _FRAME_MS // 1000
+        self._shortest = rate_hz * _SHORTEST_SEARCH_MS // 1000
         self._count = b.size // self._frame
         self._b = b[: self._count * self._frame]
         self._pad = self._b.size
@@ -582,12 +591,25 @@ class _Decoder:
         spans = [self._span(run) for run in matched]
         spans[0], first_between = self._began(spans[0], self._likeness_at(spans[0].lag, spans))
         holes: list[Hole] = []
-        missing = spans[0].start if self._is_loud(0, spans[0].start) else 0
         repeated = 0
         for number in range(len(spans) - 1):
             before, after = self._refined(spans[number], spans[number + 1])
             spans[number], spans[number + 1] = before, after
         spans, last_between = self._ended(spans, self._likeness_at(spans[-1].lag, spans))
+        preceded = self._preceded(spans)
+        if preceded is not None:
+            spans = [*self._refined(preceded, spans[0]), *spans[1:]]
+            spans[0], first_between = self._began(spans[0], self._likeness_at(preceded.lag, spans))
+        for _ in range(_MOST_RESUMED):
+            resumed = self._resumed(spans)
+            if resumed is None:
+                break
+            longer = [*spans[:-1], *self._refined(spans[-1], resumed)]
+            longer, between = self._ended(longer, self._likeness_at(resumed.lag, longer))
+            if longer[-1].end - longer[-1].start < self._frame:
+                break
+            spans, last_between = longer, between
+        missing = spans[0].start if self._is_loud(0, spans[0].start) else 0
         for before, after in pairwise(spans):
             put_in, left_out, hole = self._between(before, after)
             repeated += put_in
@@ -706,6 +728,62 @@ class _Decoder:
         heard = [*spans[: first + 1], *(span for span in spans[first + 1 :] if span.start < end)]
         heard[-1] = heard[-1]._replace(end=max(end, heard[-1].start))
         return heard, (min(end, low + edge.low), max(end, low + edge.high))
+
+    def _resumed(self, spans: list[Span]) -> Span | None:
+        """What is heard behind the last span, at another lag, and noise hides from the frames.
+
+        What is left of an answer behind a fault may be short and faint; then no piece of it is
+        alike enough, and no frame likely enough, but all of it together is.
+        """
+        last = spans[-1]
+        likeness = self._likeness_at(last.lag, spans)
+        past = self._a.size
+        first = last.end + int(min(self._loud_samples(last.end, past), default=0))
+        low = max(0, last.end + last.lag - self._frame)
+        gain = self._gain[min(self._count - 1, low // self._frame)]
+        far, near, *lengths = (
+            ms * self._rate_hz // 1000 for ms in (_FAR_MS, _RESUMED_MS, *_RESUMED_LENGTHS_MS)
+        )
+        best, resumed = 0.0, None
+        # What follows next, and what comes last: of a cut answer the one, of a whole one the other.
+        pieces = (first, min(past, first + near)), *((past - one, past) for one in lengths)
+        for start, end in dict.fromkeys(pieces):
+            if start < last.end or end - start < self._shortest:
+                continue
+            found = likeness.elsewhere(
+                gain * self._a[start:end], self._b[low : low + past - last.end + far]
+            )
+            if found is None or found.nats <= best:
+                continue
+            span = Span(start + found.start, start + found.end, low + found.later - start)
+            if self._is_evident(found.nats, span.lag - last.lag, past - span.end):
+                best, resumed = found.nats, span
+        return resumed
+
+    def _preceded(self, spans: list[Span]) -> Span | None:
+        """The same before the first span."""
+        first = spans[0]
+        if first.start < self._shortest:
+            return None
+        high = max(0, min(self._b.size, first.start + first.lag + self._frame))
+        low = max(0, high - first.start - _FAR_MS * self._rate_hz // 1000)
+        gain = self._gain[min(self._count - 1, high // self._frame)]
+        likeness = self._likeness_at(first.lag, spans)
+        found = likeness.elsewhere(gain * self._a[: first.start], self._b[low:high])
+        if found is None:
+            return None
+        span = Span(found.start, found.end, low + found.later)
+        return span if self._is_evident(found.nats, span.lag - first.lag, span.start) else None
+
+    def _is_evident(self, nats: float, later: int, left: int) -> bool:
+        """Whether a piece is heard, so much later than another, by so many nats.
+
+        What is heard of an answer most likely reaches to its edge, till which so much is `left`.
+        """
+        least = _RESUMED_EDGE_NATS if left < 2 * self._frame else _RESUMED_NATS
+        if abs(later) > _RESUMED_MS * self._rate_hz // 1000:
+            least *= 2
+        return later != 0 and nats > least
 
     def _faded(self, end: int, lag: int) -> int:
         """Further on, where the answer is still heard, but ever more quietly.

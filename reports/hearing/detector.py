@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from callerside.reports.hearing import retrospect
 from callerside.reports.hearing.frame import HOP_MS, AnalysisFrame, Wave, end_of, onset_of
 from callerside.reports.hearing.noise_floor import NoiseFloor, opening_floor_dbfs
+from callerside.reports.hearing.retrospect import Behind
 from callerside.reports.hearing.tone_detector import BeepHeard, Tones, ToneTest
 
 PAUSE_MS = 400
@@ -68,8 +69,8 @@ class Segment:
     start: int
     end: int
     hz: float | None = None
-    exact: bool = True
-    """Whether its edges are by the definition (`active_level`): nothing louder hid them."""
+    behind: Behind = Behind.SILENCE
+    """What is behind it: silence, or noise that is louder than its edges."""
 
 
 def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Segment]:
@@ -84,7 +85,7 @@ def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60)
     ]
     beside = [(one.start, one.end) for one in found]
     spans = retrospect.spoken(samples, rate_hz, pause_ms=hangover_ms, beside=beside)
-    found += [Segment("speech", one.start, one.end, exact=one.exact) for one in spans]
+    found += [Segment("speech", one.start, one.end, behind=one.behind) for one in spans]
     return sorted(found, key=lambda s: s.start)
 
 
@@ -105,8 +106,8 @@ def utterances(found: list[Segment], rate_hz: int, *, pause_ms: float = PAUSE_MS
             and segment.kind == last.kind == "speech"
             and segment.start - last.end <= pause_ms * rate_hz / 1000
         ):
-            exact = last.exact and segment.exact
-            merged[-1] = Segment("speech", last.start, segment.end, exact=exact)
+            behind = max(last.behind, segment.behind)
+            merged[-1] = Segment("speech", last.start, segment.end, behind=behind)
         else:
             merged.append(segment)
     return merged

@@ -30,7 +30,8 @@ def without_echo(heard: Samples, other: Samples, rate_hz: int) -> Samples:
     count = min(heard.size, other.size, _LEARNT_S * rate_hz)
     a = other[:count].astype(np.float32) / np.float32(_FULL_SCALE)
     b = heard[:count].astype(np.float32) / np.float32(_FULL_SCALE)
-    b = b * _only_other(a, b, rate_hz)
+    listened = _only_other(a, b, rate_hz)
+    b = b * listened
     energy = float(np.vecdot(a, a)) * float(np.vecdot(b, b))
     if not energy:
         return heard
@@ -41,7 +42,9 @@ def without_echo(heard: Samples, other: Samples, rate_hz: int) -> Samples:
     like = np.fft.irfft(np.conj(spectrum) * np.fft.rfft(b, size), size)[: latest + taps]
     late = int(np.abs(like[:latest]).argmax())
     # Of the other channel only what can have come back counts: the rest met the agent's own speech.
-    if abs(like[late]) < _ALIKE * _most_alike(a, b, late):
+    met = np.where(listened[late:] != 0, a[: a.size - late], 0)
+    met_energy = float(np.vecdot(met, met))
+    if abs(like[late]) < _ALIKE * (met_energy * float(np.vecdot(b, b))) ** 0.5:
         return heard
     first = max(0, late - taps // 2)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
@@ -49,7 +52,8 @@ def without_echo(heard: Samples, other: Samples, rate_hz: int) -> Samples:
     own[0] *= 1.001
     lags = np.abs(np.subtract.outer(np.arange(taps), np.arange(taps)))
     way = np.linalg.solve(own[lags], like[first : first + taps])
-    way *= _share_heard(a, b, late)
+    # The way is learnt from all of the other channel, of which only a part was met.
+    way *= float(np.vecdot(a, a)) / max(1e-12, met_energy)
     back = np.convolve(other.astype(np.float64), way)[: heard.size]
     echo = np.zeros(heard.size)
     length = min(back.size, max(0, heard.size - first))
@@ -75,19 +79,3 @@ def _only_other(a: Wave, b: Wave, rate_hz: int) -> Wave:
     mask = np.zeros(a.size, np.float32)
     mask[: count * frame] = np.repeat(alone, frame)
     return mask
-
-
-def _met(a: Wave, b: Wave, late: int) -> Wave:
-    """What of `a` arrives where `b` was listened to."""
-    return np.asarray(np.where(b[late:] != 0, a[: a.size - late], 0))
-
-
-def _most_alike(a: Wave, b: Wave, late: int) -> float:
-    met = _met(a, b, late)
-    return float(np.sqrt(np.vecdot(met, met) * np.vecdot(b, b)))
-
-
-def _share_heard(a: Wave, b: Wave, late: int) -> float:
-    """The way is learnt from all of `a`, of which only a part was met: so much more it is."""
-    met = _met(a, b, late)
-    return float(np.vecdot(a, a)) / max(1e-12, float(np.vecdot(met, met)))

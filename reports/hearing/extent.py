@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from callerside.reports.hearing import correlation
+
 Wave = NDArray[np.float64]
 
 _WINDOW_MS = 5
@@ -28,6 +30,7 @@ _GAINS = ((1.0, 0.0), (0.32, 3.0), (0.1, 3.0))
 _SOMETHING_ELSE = 10.0  # times the noise: as likely something else, which may have any energy
 _LEAST_SHARE, _MOST_SHARE = 1e-3, 0.2
 _LOUD = 0.1  # of the mean energy
+_PLACES = 4
 
 
 class Edge(NamedTuple):
@@ -36,6 +39,16 @@ class Edge(NamedTuple):
     place: int
     low: int
     high: int
+
+
+class Elsewhere(NamedTuple):
+    """A piece of the sent audio that is heard later than expected: from, to, and how much later."""
+
+    start: int
+    end: int
+    later: int
+    nats: float
+    """How much likelier that is than that it is not heard."""
 
 
 class Likeness:
@@ -65,6 +78,29 @@ class Likeness:
     def last(self, sent: Wave, heard: Wave) -> Edge:
         """Up to before which sample it is heard; it is from the beginning of what is given."""
         return self._edge(*self._nats(sent, heard))
+
+    def elsewhere(self, sent: Wave, heard: Wave) -> Elsewhere | None:
+        """Where a piece is likeliest heard, that may lie anywhere in what is given.
+
+        The noise made white, it need not be louder than the noise: each sample says a little.
+        """
+        one, other = (np.convolve(wave, self._taps)[: wave.size] for wave in (sent, heard))
+        likenesses = correlation.likenesses(one, np.pad(other, one.size))
+        best: Elsewhere | None = None
+        for _ in range(_PLACES):
+            if not likenesses.size or likenesses.max() <= 0:
+                break
+            place = int(likenesses.argmax())
+            likenesses[max(0, place - self._window // 4) : place + self._window // 4 + 1] = 0
+            later = place - one.size
+            start, end = max(0, -later), min(sent.size, heard.size - later)
+            if end <= start:
+                continue
+            nats, _ = self._nats(sent[start:end], heard[start + later : end + later])
+            first, past, sum_ = _likeliest(np.maximum(nats, -_SPEAKS_AGAINST / self._window))
+            if best is None or sum_ > best.nats:
+                best = Elsewhere(start + first, start + past, later, sum_)
+        return best
 
     def _nats(self, sent: Wave, heard: Wave) -> tuple[Wave, Wave]:
         """How much likelier each sample is if it is heard: by what is around it, and alone."""
@@ -102,15 +138,32 @@ class Likeness:
         return Edge(place, max(0, min(low, place)), min(nats.size, max(place, high)))
 
 
+def _likeliest(nats: Wave) -> tuple[int, int, float]:
+    """The stretch with the greatest sum: from, to, and that sum."""
+    sums = _sums(nats)
+    risen = sums - np.minimum.accumulate(sums)
+    past = int(risen.argmax())
+    first = int(sums[: past + 1].argmin())
+    return first, past, float(risen[past])
+
+
 def _sums(nats: Wave) -> Wave:
     return np.concatenate(([0.0], np.cumsum(nats)))
 
 
 def _smoothed(energy: Wave, window: int) -> Wave:
-    sums = np.concatenate(([0.0], np.cumsum(energy)))
-    low = np.maximum(np.arange(energy.size) - window // 2, 0)
-    high = np.minimum(low + window, energy.size)
-    return np.asarray((sums[high] - sums[low]) / np.maximum(1, high - low))
+    """The mean of so many samples around each: of fewer at the end, of the first ones before."""
+    sums, size, half = np.concatenate(([0.0], np.cumsum(energy))), energy.size, window // 2
+    if size <= window:
+        low = np.maximum(np.arange(size) - half, 0)
+        high = np.minimum(low + window, size)
+        return np.asarray((sums[high] - sums[low]) / np.maximum(1, high - low))
+    mean = np.empty(size)
+    mean[half : size - window + half + 1] = (sums[window:] - sums[:-window]) / window
+    mean[:half] = mean[half]
+    rest = size - window + 1
+    mean[rest + half :] = (sums[-1] - sums[rest : size - half]) / np.arange(window - 1, half, -1)
+    return mean
 
 
 def _whitening(noise: Wave, rate_hz: int) -> Wave:

@@ -17,6 +17,7 @@ known, and the definition of a beginning and an end (`active_level`) be kept to:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -30,13 +31,23 @@ Flags = NDArray[np.bool_]
 Span = tuple[int, int]
 
 
+class Behind(IntEnum):
+    """What there is behind a stretch of speech, by which its edges are known more or less well."""
+
+    SILENCE = 0
+    """Nothing louder than its edges: they are known by the definition."""
+    NOISE = 1
+    """A background that is louder than its edges."""
+    LOUD_NOISE = 2
+    """One that is louder than its softer sounds, whole syllables among them."""
+
+
 class Spoken(NamedTuple):
-    """A stretch of speech: first sample, the one after the last, and how its edges are known."""
+    """A stretch of speech: first sample, the one after the last, and what is behind it."""
 
     start: int
     end: int
-    exact: bool
-    """By the definition; else out of a background that is louder than they are."""
+    behind: Behind
 
 
 _HOP_MS = 5
@@ -62,6 +73,7 @@ _MOST_SPREADS = 12.0
 _LEAST_SCORE = 1.0
 _ABOVE = 0.4  # of the way from the background's median score to its 97th percentile, beyond that
 _CLEARLY = 1.2
+_LOUD_NOISE_DB = 15.0  # below the active level, or less
 _UTTERANCE_MS = 400
 _BESIDE_MS = 30
 _BLOCK_MS = 2.5
@@ -98,9 +110,9 @@ def spoken(
         # Each with what is around it, so that nothing is cut and short rests have a background.
         low, high = max(0, start - chunk // 4), min(samples.size, start + chunk + chunk // 4)
         inside = [(a - low, b - low) for a, b in beside if a < high and b > low]
-        for a, b, exact in _Recording(samples[low:high], rate_hz, inside).spans():
+        for a, b, behind in _Recording(samples[low:high], rate_hz, inside).spans():
             if start <= a + low < start + chunk:
-                found.append(Spoken(a + low, b + low, exact))
+                found.append(Spoken(a + low, b + low, behind))
         if high == samples.size:
             break
     pause = round(pause_ms * rate_hz / 1000)
@@ -108,7 +120,7 @@ def spoken(
     for one in sorted(found):
         if merged and one.start - merged[-1].end <= pause:
             last = merged[-1]
-            merged[-1] = Spoken(last.start, max(one.end, last.end), last.exact and one.exact)
+            merged[-1] = Spoken(last.start, max(one.end, last.end), max(last.behind, one.behind))
         else:
             merged.append(one)
     return merged
@@ -206,9 +218,11 @@ class _Recording:
             return
         quiet = self._samples[np.repeat(self._background, self._hop).nonzero()[0]]
         centre = float(quiet.mean()) if quiet.size else 0.0
-        loudest = 0.0
+        loudest = noise = 0.0
         if quiet.size:
-            loudest = 1.1 * float(np.percentile(np.abs(quiet - np.float32(centre)), 99.99))
+            sizes = np.abs(quiet - np.float32(centre))
+            loudest = 1.1 * float(np.percentile(sizes, 99.99))
+            noise = float(np.sqrt(np.square(sizes).mean()))
         hop = self._hop
         regions = [(first * hop, past * hop) for first, past in _runs(self._speech)]
         for first, past in _bridged(regions, self._of_ms(_UTTERANCE_MS)):
@@ -216,13 +230,17 @@ class _Recording:
             level_dbfs = active_level.active_level_dbfs(self._samples[around], self._rate_hz)
             if level_dbfs is None or level_dbfs < _LEAST_DBFS:
                 continue
-            exact = active_level.least_sample(level_dbfs) >= loudest
-            if exact:
+            behind = Behind.NOISE
+            if active_level.least_sample(level_dbfs) >= loudest:
+                behind = Behind.SILENCE
+            elif noise > _FULL_SCALE * 10 ** ((level_dbfs - _LOUD_NOISE_DB) / 20):
+                behind = Behind.LOUD_NOISE
+            if behind is Behind.SILENCE:
                 found = list(self._exact(first, past, level_dbfs, centre))
             else:
                 found = list(self._out_of_noise([one for one in regions if first <= one[0] < past]))
             if sum(end - start for start, end in found) >= self._of_ms(_NO_CLICK_MS):
-                yield from (Spoken(start, end, exact) for start, end in found)
+                yield from (Spoken(start, end, behind) for start, end in found)
 
     def _exact(self, first: int, past: int, level_dbfs: float, centre: float) -> Iterator[Span]:
         """By the definition, where the background is fainter than all that is part of the sound."""

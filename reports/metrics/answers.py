@@ -1,7 +1,7 @@
 """The agent's answers as they were heard, beside what the server sent of them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from callerside.clock import NS_PER_S
 from callerside.marks import Mark
 from callerside.reports.evidence import EAR, CallEvidence
 from callerside.reports.hearing import active_level, intelligibility
@@ -29,6 +30,7 @@ _LAST_HEARD = {
     "playout_ended": 1500 * NS_PER_MS,
 }
 """So long after these, nothing more of an answer is on its way."""
+_UNTOLD_NS = 1500 * NS_PER_MS  # after its length, an answer of which nobody says when it is played
 _SOON_MS = 600  # after its playout began, nearly every answer is at the ear
 _PAUSE_MS = 60
 _LONGER = 1.5  # than sent an answer may be as heard, and by so much besides
@@ -290,7 +292,8 @@ def answers_of(evidence: CallEvidence) -> list[Answer]:
         return []
     playouts = list(evidence.find("agent", "playout_started", "greeting_started"))
     found = []
-    for response, item, first, past in _responses(evidence):
+    responses = list(_responses(evidence))
+    for response, item, first, past in responses:
         started_ns = first[1]
         if playouts:
             started = next((m for m in playouts if m.fields.get("item") == item), None)
@@ -309,6 +312,9 @@ def answers_of(evidence: CallEvidence) -> list[Answer]:
             continue
         sent, lead_ms, loud = sound
         low, high = _where(evidence, sent, started_ns, playouts, item)
+        if not playouts:
+            following = (other[1] for _, _, other, _ in responses if other[1] > started_ns)
+            high = min(high, _untold_past(evidence, sent, started_ns, following))
         if high > low:
             found.append(
                 Answer(response, item, sent, lead_ms, low, high, evidence, loud, played_ms)
@@ -337,6 +343,26 @@ def _where(
     low = max(0, evidence.sample_at(started_ns - _EARLY_NS))
     longest = round(sent.size * _LONGER + _LONGER_MS * evidence.rate_hz / 1000)
     return low, min(len(evidence.recording), evidence.sample_at(until_ns), low + longest)
+
+
+def _untold_past(
+    evidence: CallEvidence, sent: NDArray[np.int16], started_ns: int, following_ns: Iterable[int]
+) -> int:
+    """Before which sample an answer must have been heard of which nobody says when it is played.
+
+    An agent is done with it, or has stopped, when the server sends the next one; that may say the
+    same words, and would be taken for this one where a fault befell this one.
+
+    Args:
+        evidence: of the call.
+        sent: the answer, at the recording's rate.
+        started_ns: when the server began to send it.
+        following_ns: when it began to send each later one.
+    """
+    if (next_ns := min(following_ns, default=None)) is None:
+        return len(evidence.recording)
+    lasts_ns = round(sent.size * NS_PER_S / evidence.rate_hz)
+    return evidence.sample_at(max(next_ns + _LATE_NS, started_ns + lasts_ns + _UNTOLD_NS))
 
 
 def _responses(

@@ -8,10 +8,13 @@ from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.hearing.correlation import find
 from callerside.reports.hearing.detector import PAUSE_MS, Segment, segments
 from callerside.reports.hearing.echo import without_echo
+from callerside.reports.hearing.retrospect import Behind
 from callerside.reports.metrics.error_bounds import (
     ENERGY_END,
     ENERGY_ONSET,
     EXACT,
+    LOST_END,
+    LOST_ONSET,
     MASKED_END,
     MASKED_ONSET,
     SAID,
@@ -21,6 +24,11 @@ from callerside.reports.metrics.measurement import ErrorBound
 
 NS_PER_MS = 1_000_000
 
+_BOUNDS = {
+    Behind.SILENCE: (ENERGY_ONSET, ENERGY_END),
+    Behind.NOISE: (MASKED_ONSET, MASKED_END),
+    Behind.LOUD_NOISE: (LOST_ONSET, LOST_END),
+}
 _FRAME_NS = 20 * NS_PER_MS  # what is marked is marked when its packet leaves
 _LEAST_BESIDE_NS = 60 * NS_PER_MS  # of a sound that is partly an answer: less is its fringe
 _BEFORE_NS = 20 * NS_PER_MS  # around an answer that is known, energy is its own
@@ -28,6 +36,8 @@ _AFTERWARDS_NS = 60 * NS_PER_MS
 _LOST_OF_A_BEEP_NS = 100 * NS_PER_MS
 _SAME_HZ = 20.0
 _ECHO_NS = 600 * NS_PER_MS
+_LEAST_ECHO_NS = 300 * NS_PER_MS
+"""So much is looked at of a sound that may be an echo: a snatch of a voice is like any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +159,16 @@ def _beside(
             if not whole and end_ns - start_ns < _LEAST_BESIDE_NS:
                 continue
             part = replace(sound, start_ns=start_ns, end_ns=end_ns)
-            if sound.kind == "beep" or not _is_echo(evidence, part, mouth):
+            # Beside an answer nothing more is looked at: what is around is the answer.
+            looked_at = _at_least(part, _LEAST_ECHO_NS) if whole else part
+            if sound.kind == "beep" or not _is_echo(evidence, looked_at, mouth):
                 yield part
+
+
+def _at_least(sound: Sound, length_ns: int) -> Sound:
+    """A sound with the silence around it that makes it so long."""
+    around_ns = max(0, length_ns - (sound.end_ns - sound.start_ns)) // 2
+    return replace(sound, start_ns=sound.start_ns - around_ns, end_ns=sound.end_ns + around_ns)
 
 
 def _without(span: tuple[int, int], answer: Sound) -> list[tuple[int, int]]:
@@ -285,9 +303,8 @@ def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
     sound = Sound(heard.kind, evidence.at_ns(heard.start), evidence.at_ns(heard.end), heard.hz)
     if heard.kind == "beep":
         return replace(sound, start_bound=TONE, end_bound=TONE)
-    if heard.exact:
-        return replace(sound, start_bound=ENERGY_ONSET, end_bound=ENERGY_END)
-    return replace(sound, start_bound=MASKED_ONSET, end_bound=MASKED_END)
+    onset, end = _BOUNDS[heard.behind]
+    return replace(sound, start_bound=onset, end_bound=end)
 
 
 def _turns(said: Iterable[Utterance]) -> list[Utterance]:

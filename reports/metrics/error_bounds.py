@@ -17,6 +17,8 @@ ENERGY_ONSET = ErrorBound(30.0, "an onset by its energy")
 ENERGY_END = ErrorBound(60.0, "an end by its energy")
 MASKED_ONSET = ErrorBound(160.0, "an onset in a background that is louder than it")
 MASKED_END = ErrorBound(250.0, "an end in a background that is louder than it")
+LOST_ONSET = ErrorBound(700.0, "an onset in a background that is louder than whole syllables")
+LOST_END = ErrorBound(1000.0, "an end in a background that is louder than whole syllables")
 PACKET = ErrorBound(1.0, "a hole of whole packets, by its sound alone")
 VAD_FRAME_MS = 32.0
 """Of the server's detector: as fine as it says when it heard the last voiced sample."""

@@ -32,8 +32,9 @@ GREETED = (
 """Up to where the greeting is there to be played."""
 _PACED = frozenset({"beep_ended", "greeting_ended"})
 _ASIDE = frozenset({"realtime/delta_sent"})
-_OF_SEVERAL = frozenset({"realtime/speech_started"})
-"""What ends a part in which several processes had to do something, one after the other."""
+_OF_SEVERAL = frozenset({"realtime/speech_started", "realtime/session_opened"})
+"""What ends a part in which several processes had to do something, one after the other: a server
+opens a session when the agent has found it, connected, and asked for it."""
 
 
 def passed(

@@ -98,6 +98,7 @@ class MachineTime:
     def __init__(self, marks: Iterable[Mark]) -> None:
         stalls = [mark for mark in marks if mark.name == "machine_stalled"]
         told = [(_told(mark), mark) for mark in stalls]
+        self._took_nothing = not told  # as in memory, where each packet asks as well
         self._waits = _InTime([one for one, _ in told if one.process])
         self._stalls = _InTime([one for one, _ in told if not one.process])
         self._of_all = _InTime(
@@ -159,7 +160,7 @@ class MachineTime:
 
     def _of(self, start_ns: int, part: Part) -> Taken:
         end_ns = part.end_ns
-        if part.aside or end_ns <= start_ns:
+        if self._took_nothing or part.aside or end_ns <= start_ns:
             return NOTHING_TAKEN
         last_ns = end_ns - ms_to_ns(RESUMED_MS)
         within = self._waits.within(start_ns, end_ns)

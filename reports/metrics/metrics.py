@@ -1,11 +1,11 @@
 """The numbers: from the evidence of a call to all that the registry declares."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
 
 from callerside.reports.evidence import CallEvidence
-from callerside.reports.metrics.answers import Answer
+from callerside.reports.metrics.answers import Answer, answers_of
 from callerside.reports.metrics.audible import AudibleSegments
 from callerside.reports.metrics.heard_call import HeardCall, hear
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
@@ -27,6 +27,14 @@ class Measured:
     """From when to when packets are missing, in a bare recording."""
     unmeasured: list[Unmeasured] = field(default_factory=list)
     """The numbers that this call does not have, each with its reason."""
+
+    def outline(self) -> "Measured":
+        """Without the answers, which hold all the sound that was sent and heard."""
+        return replace(self, answers=[])
+
+    def whole(self, evidence: CallEvidence) -> "Measured":
+        """An outline with its answers again, found in the evidence that was measured."""
+        return replace(self, answers=answers_of(evidence))
 
 
 def measure(evidence: CallEvidence) -> Measured:

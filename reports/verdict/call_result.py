@@ -6,7 +6,8 @@ apart, and a call's verdict is made of both:
     passed         the behaviour is right, and everything with a limit is within it
     failed         the behaviour is wrong, or something measured is beyond its limit
     flaky          the behaviour was wrong, and right when the call was placed once more
-    not measured   the behaviour is right, and something with a limit could not be judged
+    not measured   the behaviour is right, and something with a limit could not be judged, or there
+                   was nothing to hold to any limit
     error          the call could not be played
 """
 
@@ -41,6 +42,7 @@ from callerside.reports.verdict.machine import (
 CallVerdict = Literal["passed", "failed", "not measured", "flaky", "error"]
 
 NOTHING = "nothing to measure it by has happened"
+NOTHING_AT_ALL = "nothing that has a limit came to be measured"
 WHY: dict[Reason, str] = {
     "machine": "the machine stood still, which explains it",
     "undecided": "the limit lies within the error bound",
@@ -63,6 +65,10 @@ class CallResult:
     judged: list[Judged]
     earlier: tuple["CallResult", ...] = ()
     """The attempts before this one, the first one first."""
+
+    def outline(self) -> "CallResult":
+        """What a run still has to know of it: no sound, neither heard nor sent, and few marks."""
+        return replace(self, evidence=self.evidence.outline(), measured=self.measured.outline())
 
     @property
     def slug(self) -> str:
@@ -93,11 +99,8 @@ class CallResult:
             return Part("failed", "over budget: " + "; ".join(map(describe, over)))
         if why := self.not_measured:
             return Part("not measured", "not measured: " + "; ".join(why))
-        held = any(one.verdict != "unlimited" for one in self.judged)
-        if not held and self.behaviour.verdict != "passed":
-            return Part(
-                "not measured", "not measured: nothing that has a limit came to be measured"
-            )
+        if self._holds_nothing:
+            return Part("not measured", f"not measured: {NOTHING_AT_ALL}")
         return Part("passed", "")
 
     @property
@@ -112,7 +115,20 @@ class CallResult:
         unfit = bare.unfit if bare is not None else {}
         limits = self.evidence.info.limits
         told += [f"{name}: {unfit[name]}" for name in limits if name in unfit]
-        return [*told, *(f"{name} has a limit, and {NOTHING}" for name in self.unheld)]
+        told += [f"{name} has a limit, and {NOTHING}" for name in self.unheld]
+        # What went wrong may have left nothing to measure by: that is told, and not this.
+        if not told and self._holds_nothing and self.behaviour.verdict == "passed":
+            told = [NOTHING_AT_ALL]
+        return told
+
+    @property
+    def _holds_nothing(self) -> bool:
+        """Whether nothing came to be held to a limit, and something was to be.
+
+        A bare recording without limits of its own is held to none.
+        """
+        held = any(one.verdict != "unlimited" for one in self.judged)
+        return not held and bool(limits_of(self.evidence.info))
 
     def _is_moot(self, one: Judged) -> bool:
         """Whether a limit that could not be decided upon was asked for by nobody.

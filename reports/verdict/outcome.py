@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.reports.verdict.call_result import NOTHING, CallResult, limits_of
+from callerside.reports.verdict.call_result import NOTHING, NOTHING_AT_ALL, CallResult, limits_of
 
 RunVerdict = Literal["passed", "failed", "not measured", "error"]
 
@@ -101,7 +101,10 @@ def _too_little(calls: Sequence[CallResult], *, strict: bool) -> Iterator[str]:
 
 
 def _with_what_nothing_held(call: CallResult) -> str:
-    return f"{call.slug} ({', '.join(call.unheld)}: {NOTHING})" if call.unheld else call.slug
+    if call.unheld:
+        return f"{call.slug} ({', '.join(call.unheld)}: {NOTHING})"
+    bare = call.not_measured == [NOTHING_AT_ALL]
+    return f"{call.slug} ({NOTHING_AT_ALL})" if bare else call.slug
 
 
 def _own_limits(calls: Sequence[CallResult]) -> list[tuple[CallResult, list[str]]]:

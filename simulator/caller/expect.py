@@ -9,6 +9,7 @@ from callerside.durations import format_duration
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.listener import AgentUtterance
 from callerside.simulator.scenario.expectations import (
+    DetailedExpectation,
     Dtmf,
     Heard,
     LookedUp,
@@ -17,6 +18,7 @@ from callerside.simulator.scenario.expectations import (
     Transfer,
     matches,
 )
+from callerside.simulator.scenario.moments import Moment
 from callerside.simulator.scenario.steps import Expect
 
 CERTAINTY_MS = 100
@@ -55,7 +57,12 @@ def nearest(step: Expect, observed: ObservedCall, since_ns: int, now_ns: int) ->
 
     The arguments are those of `expectation`.
     """
-    return _Judgement(step, observed, since_ns, now_ns).near()
+    return _Nearest(observed, since_ns, now_ns).to(step.expect)
+
+
+def nearest_to_moment(moment: Moment, observed: ObservedCall, since_ns: int, now_ns: int) -> str:
+    """The same of the moment that a step still waits for."""
+    return _Nearest(observed, since_ns, now_ns).to_moment(moment)
 
 
 def keys_ns(digits: str, heard: Sequence[tuple[int, str]]) -> list[int]:
@@ -169,16 +176,28 @@ class _Judgement:
         )
 
     def _missing(self) -> Waiting:
-        near = self.near()
+        near = nearest(self._step, self._observed, self._since_ns, self._now_ns)
         told = self._observed.heard_so_far()
         return Waiting(failure=f"{self._expected()}, but {f'{near}; ' if near else ''}{told}")
 
-    def near(self) -> str:
-        """What of the kind that was expected did happen, and when; empty where nothing did."""
+    def _expected(self) -> str:
+        return f"expected {self._step.target} within {format_duration(self._within_ms)}"
+
+
+class _Nearest:
+    """What of a kind did happen, and when, where something did not."""
+
+    def __init__(self, observed: ObservedCall, since_ns: int, now_ns: int) -> None:
+        self._observed = observed
+        self._since_ns = since_ns
+        self._now_ns = now_ns
+
+    def to(self, expected: Heard | DetailedExpectation) -> str:
+        """To what was expected; empty where nothing of the kind did."""
         observed = self._observed
-        match self._step.expect:
+        match expected:
             case str(word):
-                return self._near_word(word)
+                return self._to_word(word)
             case Dtmf():
                 return _listed("keys heard", observed, observed.digits) or "no key was heard"
             case Transfer():
@@ -192,7 +211,19 @@ class _Judgement:
             case unknown:
                 assert_never(unknown)
 
-    def _near_word(self, word: Heard) -> str:
+    def to_moment(self, moment: Moment) -> str:
+        """To a moment that did not come."""
+        match moment.event:
+            case None:
+                return self._longest_silence()
+            case "dialed" | "ringing":
+                return self._ringing()
+            case "answer" | "beep" | "greeting" | "reply":
+                return self._to_word(moment.event)
+            case unknown:
+                assert_never(unknown)
+
+    def _to_word(self, word: Heard) -> str:
         observed = self._observed
         match word:
             case "answer":
@@ -231,7 +262,14 @@ class _Judgement:
                 f"what was said last began {format_duration(before_ms)} before the caller's turn "
                 f"was over (at {self._observed.since_answer(turn_end_ns)})"
             )
-        return "what was said last has been waited out by a step" if said[-1].heard_out else ""
+        if not said[-1].heard_out:
+            return ""
+        last = said[-1]
+        until = f" to {self._observed.since_answer(last.quiet_ns)}" if last.quiet_ns else ""
+        return (
+            f"what was said last, from {self._observed.since_answer(last.start_ns)}{until}, has "
+            "been waited out by a step before"
+        )
 
     def _longest_silence(self) -> str:
         """Between what was heard, from the step on."""
@@ -247,6 +285,3 @@ class _Judgement:
             return "there was none"
         length = format_duration(ns_to_ms(longest_ns))
         return f"the longest was {length}, from {self._observed.since_answer(from_ns)} on"
-
-    def _expected(self) -> str:
-        return f"expected {self._step.target} within {format_duration(self._within_ms)}"

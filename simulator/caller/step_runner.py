@@ -14,7 +14,7 @@ from callerside.clock import ms_to_ns
 from callerside.durations import format_duration
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import Effect, EmitMark
-from callerside.simulator.caller.expect import Waiting, nearest
+from callerside.simulator.caller.expect import Waiting, nearest, nearest_to_moment
 from callerside.simulator.caller.performers import PERFORMERS, Ends, StepContext
 from callerside.simulator.scenario.steps import Expect, Step, Voiced
 
@@ -71,11 +71,18 @@ class StepRunner:
         return f"step {self._number + 1} ({self.phase})"
 
     def awaited(self, now_ns: int) -> str:
-        """What there was instead of what the step still expects: a sentence's end, or nothing."""
-        progress = self._progress
-        if self.done or progress is None or not isinstance(self._step, Expect):
+        """What there was instead of what the step still waits for: a sentence's end, or nothing."""
+        if self.done or self._progress is None:
             return ""
-        near = nearest(self._step, self._observed, progress.began_ns, now_ns)
+        return self._instead(self._step, self._progress, now_ns)
+
+    def _instead(self, step: Step, progress: _Progress, now_ns: int) -> str:
+        """Of the moment, until that has come, and of what is expected from then on."""
+        near = ""
+        if progress.ends is None and step.when is not None:
+            near = nearest_to_moment(step.when, self._observed, progress.began_ns, now_ns)
+        elif isinstance(step, Expect):
+            near = nearest(step, self._observed, progress.began_ns, now_ns)
         return f"{near}; " if near else ""
 
     @property
@@ -161,7 +168,7 @@ class StepRunner:
             return Waiting(deadline_ns)
         return Waiting(
             failure=f"could not {step.what()}: {reason} within {format_duration(limit_ms)}; "
-            f"{self._observed.heard_so_far()}"
+            f"{self._instead(step, progress, now_ns)}{self._observed.heard_so_far()}"
         )
 
     def _act(self, step: Step, progress: _Progress, now_ns: int) -> Ends:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from callerside.agent.telephony.engine import CHOICES
 from callerside.agent.telephony.options import SipAccount
+from callerside.ports import HIGHEST_PORT
 from callerside.reports.formats.write import write_judged
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration_file import kept
@@ -46,7 +47,6 @@ from callerside.simulator.runner.run import (
 LOG_WIDTH = 140
 """Of the closing table where no terminal says how wide it is."""
 
-HIGHEST_PORT = 65_535
 _SIP_URI = re.compile(r"sip:[^@\s;]+@[^@\s;:\[\]]+(?::(\d+))?(;\S*)?", re.IGNORECASE)
 _WITH_TLS = re.compile(r"sips:|.*;transport=tls", re.IGNORECASE)
 _TRANSPORT = re.compile(r";transport=(?!(?:udp|tcp)(?:;|$))([^;]*)", re.IGNORECASE)

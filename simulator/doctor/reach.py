@@ -11,6 +11,7 @@ import statistics
 from callerside.agent.telephony.options import SipAccount, transport_for
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.audio import AudioFormat, level_dbfs, to_samples
+from callerside.ports import HIGHEST_PORT
 from callerside.simulator.doctor.findings import Finding, State
 from callerside.simulator.doctor.sip_wire import Arrivals, Dialog, Wire
 from callerside.simulator.lanes.sip.account import PASSWORD
@@ -22,7 +23,6 @@ LISTEN_S = 6.0
 """Longer than the 5 s between two reports of RTCP (RFC 3550 §6.2)."""
 SILENT_DBFS = -60.0
 _SIP_PORT = 5060
-_HIGHEST_PORT = 65_535
 _CODECS = {0: "PCMU", 8: "PCMA", 9: "G722"}
 _G711 = {0: AudioFormat("pcmu"), 8: AudioFormat("pcma")}
 """By payload type (RFC 3551)."""
@@ -229,10 +229,10 @@ class _Reach:
             )  # fmt: skip
             return None
         host, port = _connection(sdp), int(audio[1])
-        if not host or port > _HIGHEST_PORT:
+        if not host or port > HIGHEST_PORT:
             self._add(
                 "codec", State.BAD, "the answer says not where to send sound",
-                f"expected c=IN IP4 ADDRESS and a port of 1 to {_HIGHEST_PORT}", *sdp.splitlines(),
+                f"expected c=IN IP4 ADDRESS and a port of 1 to {HIGHEST_PORT}", *sdp.splitlines(),
             )  # fmt: skip
             return None
         told = f"{known[0]}, by {audio[2]} to {host}:{port}"
@@ -310,8 +310,11 @@ class _Reach:
         elsewhere = {source[0] for source in came.sources} - {host}
         loudest = _loudest_dbfs(came)
         if came.deaf and not came.hears_us:
+            sure = came.hears_another
             self._add(
-                "sound", State.BAD, f"one-way: {told}",
+                "sound",
+                State.BAD if sure else State.DOUBTFUL,
+                f"one-way: {told}" if sure else f"perhaps one-way: {told}",
                 self._likely(f"what is sent to {host}:{port} does not get there: a firewall or NAT "
                 "on its side, or that address is not the one it listens at"), *sdp, came.deaf,
             )  # fmt: skip
@@ -397,7 +400,9 @@ def _hears(came: Arrivals) -> str:
     if came.hears_us:
         return "by its RTCP it gets ours"
     if came.reports:
-        return "its RTCP says nothing of ours"
+        return "its RTCP says nothing of ours" + (
+            "" if came.hears_another else ", nor of anybody's: some never do"
+        )
     return "whether it gets ours is not known (no RTCP)"
 
 

@@ -26,6 +26,8 @@ _SETTLED_S = 2.0
 """Whoever hears us so long knows of us: a receiver waits for two packets (RFC 3550 §A.1)."""
 _REPORTS = (200, 201)
 """Types of RTCP: of a sender, of a receiver (RFC 3550 §6.4)."""
+_BLOCKS = 0x1F
+"""Of the first byte: how many sources it reports of. Some never say any, whatever they hear."""
 _SILENCE = b"\xff" * 160
 """20 ms of PCMU."""
 _FRAME_S = 0.02
@@ -49,6 +51,8 @@ class Arrivals:
     """The first packet of RTP, as it came."""
     deaf: str = ""
     """The last report that knew nothing of what had been sent for `_SETTLED_S`, as it came."""
+    hears_another: bool = False
+    """Whether such a report was of what somebody else had sent."""
 
 
 class Wire:
@@ -160,6 +164,7 @@ class Wire:
                 came.hears_us |= knows_us
                 if data[1] in _REPORTS and not knows_us and at_s > _SETTLED_S:
                     came.deaf = _dump("RTCP", data, source)
+                    came.hears_another |= bool(data[0] & _BLOCKS)
 
 
 def uuid_32() -> int:

@@ -31,7 +31,7 @@ from callerside.reports.verdict.outcome import called
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.answers import judge_answers
-from callerside.simulator.runner.expectations_after import check
+from callerside.simulator.runner.expectations_after import CALLER_ALONE, EVERYBODY, check
 from callerside.simulator.runner.stubs import judge_stubs
 from callerside.simulator.runner.yields import should_yield
 from callerside.simulator.scenario import model as scenario_model
@@ -74,7 +74,8 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
     try:
         _write_info(played.directory, call_info(played, lane))
         evidence = load_evidence(played.directory)
-        complaints = check(played.planned.scenario, evidence.marks, ours=played.ours)
+        told = EVERYBODY if played.ours else CALLER_ALONE
+        complaints = check(played.planned.scenario, evidence.marks, told=told)
         unusable, warnings = judge_answers(played.planned.scenario, evidence.marks)
         complaints += unusable + judge_stubs(played.planned.scenario, evidence.marks)
         result = judge_call(evidence, kept() if lane == "sip" else None)
@@ -88,7 +89,7 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         if page_of is not None:
             if has_page:
                 write_page(played.directory, page_of, result)
-            result = replace(result, evidence=result.evidence.outline())
+            result = result.outline()
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
         _log.debug("%s: not evaluated", played.planned.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)

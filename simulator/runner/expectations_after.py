@@ -6,7 +6,7 @@ what happened between the beginning of the caller's last turn before it and the 
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.durations import format_duration
-from callerside.mark_registry import MARKS
 from callerside.marks import Mark, Source
 from callerside.simulator.caller.call_state import is_greeting, is_reply
 from callerside.simulator.caller.expect import keys_ns
@@ -23,15 +22,18 @@ from callerside.simulator.scenario.expectations import (
     Dtmf,
     Heard,
     LookedUp,
-    MarkFound,
     Silence,
     Told,
 )
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Expect
 
+EVERYBODY: Set[Source] = frozenset(("agent", "caller", "realtime"))
+CALLER_ALONE: Set[Source] = frozenset(("caller",))
 _MOST_TOLD = 10
 """Of the marks that may have been meant."""
+_MOST_INSTEAD = 3
+"""Of those that may be why there is none."""
 _EARLY_MS = 200.0
 """The first packet may be so much earlier than the caller knows of the answer."""
 _BEGINS = ("speech_heard", "utterance_started")
@@ -100,7 +102,7 @@ _PLAYED = {
 """What the agent marks when something of its own begins and ends to leave."""
 
 
-def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> list[str]:
+def check(scenario: Scenario, marks: Sequence[Mark], *, told: Set[Source] = EVERYBODY) -> list[str]:
     """Everything that was expected and is not there, and that must not be and is: a sentence each.
 
     A fault of the script is expected to strike, and a time in which the network is dead to come.
@@ -108,16 +110,16 @@ def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> li
     Args:
         scenario: what was played.
         marks: of all parties, in order of time.
-        ours: whether agent and server are ours; without their marks, what `unseen` names is left
-            out.
+        told: whose marks they are; what only the others' would show is left out.
     """
-    idle = (*_idle_faults(scenario, marks), *_idle_network(scenario, marks)) if ours else ()
+    by_agent = "agent" in told
     return [
-        *_unmet(scenario, marks, ours=ours),
-        *_cut(scenario, marks, ours=ours),
-        *(_rests(scenario, marks) if ours else ()),
-        *_broken(scenario, marks, ours=ours),
-        *idle,
+        *_unmet(scenario, marks, told),
+        *_cut(scenario, marks, by_agent=by_agent),
+        *(_rests(scenario, marks) if by_agent else ()),
+        *_broken(scenario, marks, told),
+        *(_idle_faults(scenario, marks) if "realtime" in told else ()),
+        *(_idle_network(scenario, marks) if by_agent else ()),
     ]
 
 
@@ -126,24 +128,22 @@ def unseen(scenario: Scenario) -> list[str]:
     steps = [
         f"step {number + 1} ({step.what()})"
         for number, step in enumerate(scenario.all_steps)
-        if isinstance(step, Expect) and not _is_seen(step.expect)
+        if isinstance(step, Expect) and not _is_seen(step.expect, CALLER_ALONE)
     ]
-    return [*steps, *(f"never {one}" for one in scenario.never if not _is_seen(one))]
+    nevers = (one for one in scenario.never if not _is_seen(one, CALLER_ALONE))
+    return [*steps, *(f"never {one}" for one in nevers)]
 
 
-def _is_seen(expected: Heard | DetailedExpectation) -> bool:
-    """Whether the caller's own marks show it."""
-    if isinstance(expected, MarkFound):
-        sources = {source for source, marks in MARKS.items() if expected.mark in marks}
-        return (expected.source or "") == "caller" or sources == {"caller"}
-    return not isinstance(expected, LookedUp)
+def _is_seen(expected: Heard | DetailedExpectation, told: Set[Source]) -> bool:
+    """Whether these parties' own marks show it."""
+    return not isinstance(expected, LookedUp) or expected.sources <= told
 
 
-def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
+def _unmet(scenario: Scenario, marks: Sequence[Mark], told: Set[Source]) -> Iterable[str]:
     for number, step in enumerate(scenario.all_steps):
         if not isinstance(step, Expect) or not isinstance(step.expect, LookedUp):
             continue
-        if not (ours or _is_seen(step.expect)):
+        if not _is_seen(step.expect, told):
             continue
         begun_ns = step_ns("step_started", number, marks)
         if begun_ns is None:
@@ -161,13 +161,13 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
             )
 
 
-def _cut(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
+def _cut(scenario: Scenario, marks: Sequence[Mark], *, by_agent: bool) -> Iterable[str]:
     """Greetings and replies whose end was awaited, and which the end of the call has cut.
 
     An agent may hang up with its last word; nobody can hear that. Ours marks whether it has played
     all.
     """
-    if ours and _played_all(marks):
+    if by_agent and _played_all(marks):
         return
     for number, step in enumerate(scenario.all_steps):
         ends = [mark for mark in marks if mark.name == "step_ended" and mark.fields.get("cut")]
@@ -226,10 +226,10 @@ def _played_all(marks: Iterable[Mark]) -> bool:
     return whole
 
 
-def _broken(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
+def _broken(scenario: Scenario, marks: Sequence[Mark], told: Set[Source]) -> Iterable[str]:
     answered_ns = next((m.at_ns for m in marks if m.name == "call_answered"), None)
     for expected in scenario.never:
-        if not (ours or _is_seen(expected)):
+        if not _is_seen(expected, told):
             continue
         times = occurrences(expected, marks, greets=scenario.greets)
         if times:
@@ -391,7 +391,15 @@ def _nearest(expected: LookedUp, marks: Sequence[Mark], since_ns: int, until_ns:
     if len(shown) > _MOST_TOLD:
         told.append(f"and {len(shown) - _MOST_TOLD} more")
     elsewhere = ", not in its time" if like and not within else ""
-    return f"{expected.others}{elsewhere}: {', '.join(told) or 'none'}"
+    instead = _instead(expected, marks, since_ns, until_ns)
+    return f"{expected.others}{elsewhere}: {', '.join(told) or 'none'}{instead}"
+
+
+def _instead(expected: LookedUp, marks: Sequence[Mark], since_ns: int, until_ns: int) -> str:
+    """What may be why it did not happen, in its time: the last of that; else nothing."""
+    found = expected.instead([mark for mark in marks if since_ns <= mark.at_ns <= until_ns])
+    told = [f"{one} at {_since_answer(at_ns, marks)}" for at_ns, one in found[-_MOST_INSTEAD:]]
+    return f"; instead there was {', '.join(told)}" if told else ""
 
 
 def _since_answer(at_ns: int, marks: Iterable[Mark]) -> str:

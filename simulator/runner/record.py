@@ -5,32 +5,42 @@ Beside `NAME.yaml` come `NAME.realtime`, what agent and server have said to each
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
+from callerside.agent.config.settings import merge
 from callerside.agent.telephony.engine import EngineChoice
-from callerside.atomic_files import write_atomically
+from callerside.atomic_files import write_all_atomically
 from callerside.fakes.recording.as_script import script_of
 from callerside.fakes.recording.comparison import differences
 from callerside.fakes.recording.format import Recording, RecordingError, read_recording
+from callerside.fakes.script.model import Script
+from callerside.fakes.script.reply import Reply
 from callerside.fakes.server.addresses import is_loopback, parts_of, why_no_websocket
+from callerside.reports.evidence import TIMELINE
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.config import Upstream
 from callerside.simulator.lanes.sip.lane import SipLane
+from callerside.simulator.runner.expectations_after import check
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.runner.run import RunError, begin_run, choose, see_that_engines_can
 from callerside.simulator.runner.speech import SpeechError, prepare_all
+from callerside.simulator.runner.stubs import judge_stubs
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.suite import SUITE_FILE, load_suite
+from callerside.timelines import read_timeline
 
 SUFFIX = "-recorded"
 _KEYS_LINE_CHARS = 100
+_KEPT_AT_API = ("prompts", "mcp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +78,8 @@ class Recorded:
 def record(options: RecordOptions, on_phase: Callable[[str, str], None]) -> Recorded:
     """Play the scenario at `options.path`, once, over SIP, and write down what the server says.
 
-    A call that does not go as its scenario says leaves what is beside the scenario as it was.
+    A call that does not go as its scenario says, as far as caller and agent tell, leaves what is
+    beside the scenario as it was. So does what cannot be written.
 
     Raises:
         RunError: it could not be played, or there is nothing to write.
@@ -106,10 +117,11 @@ def record(options: RecordOptions, on_phase: Callable[[str, str], None]) -> Reco
     try:
         now = read_recording(raw)
         text = _scenario_text(scenario, now, raw)
+        write_all_atomically({recording: raw.read_bytes(), target: text.encode()})
     except RecordingError as error:
         raise RunError(str(error)) from None
-    write_atomically(recording, raw.read_bytes())
-    write_atomically(target, text.encode())
+    except OSError as error:
+        raise RunError(f"{error.filename}: cannot be written: {error.strerror}") from None
     changes = () if before is None else tuple(differences(before, now))
     return Recorded(
         recording=recording, scenario=target, detail="", sessions=sessions, changes=changes
@@ -186,7 +198,11 @@ async def _play(
         upstream=upstream,
     ) as lane:
         played = await lane.play(planned)
-    return "" if played.verdict == "passed" else played.detail or played.verdict
+    if played.verdict != "passed":
+        return played.detail or played.verdict
+    marks = read_timeline(played.directory / TIMELINE)
+    complaints = check(planned.scenario, marks, told={"agent", "caller"})
+    return "; ".join([*complaints, *judge_stubs(planned.scenario, marks)])
 
 
 def _scenario_text(scenario: Scenario, recording: Recording, path: Path) -> str:
@@ -210,17 +226,30 @@ def _with_realtime(scenario: Scenario, section: str) -> str:
 
 
 def _over_suite(script: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
-    """The script with what takes back what the scenario's suite would mix into it."""
+    """The script with what takes back what the scenario's suite would mix into it.
+
+    What is kept at the API (prompts, MCP servers) stays: that is not the server's own doing.
+    """
     suite = (scenario.path or Path()).parent / SUITE_FILE
     shared = load_suite(suite).data.get("realtime", {}) if suite.is_file() else {}
-    greeting = script.get("greeting")
-    if greeting is not None:
-        others = shared.get("greeting", {})
-        undone: dict[str, Any] = {
-            key: [] if isinstance(value, list) else None for key, value in others.items()
-        }
-        script = {**script, "greeting": {**undone, **greeting}}
-    return {**script, "faults": []} if shared.get("faults") else script
+    of_suite = {key: value for key, value in shared.items() if key not in _KEPT_AT_API}
+    defaults = dict(Script())
+    if "greeting" in script:
+        defaults["greeting"] = Reply.model_construct()  # not what the fake says by itself
+    undone = _taken_back(of_suite, defaults)
+    return merge(undone, script)
+
+
+def _taken_back(shared: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of all that is shared; what a mapping says is replaced key by key."""
+    undone: dict[str, Any] = {}
+    for key, value in shared.items():
+        default = defaults[key]
+        if isinstance(value, Mapping) and isinstance(default, BaseModel):
+            undone[key] = _taken_back(value, dict(default))
+        else:
+            undone[key] = to_jsonable_python(default)
+    return undone
 
 
 def replace_section(text: str, key: str, section: str) -> str:

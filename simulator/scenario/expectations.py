@@ -12,7 +12,7 @@ found for `never` in `simulator.runner.expectations_after`, too.
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence, Set
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError
 from callerside.agent.call.states import State as AgentState
 from callerside.durations import DurationMs, format_duration
 from callerside.mark_registry import MARKS
-from callerside.marks import Mark
+from callerside.marks import Mark, Source
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry, NotDrawn
 
@@ -68,6 +68,16 @@ def fits(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
+_OF_EVERY_FRAME = frozenset({"audio_appended", "audio_received", "delta_sent"})
+"""Marks that tell nobody what happened."""
+
+
+def ended_as(response_done: Mark) -> str:
+    """How a response ended, by its mark: `cancelled (turn_detected)`."""
+    reason = response_done.fields.get("reason")
+    return f"{response_done.fields.get('status')}{f' ({reason})' if reason else ''}"
+
+
 _Entry = partial(
     Entry,
     page="docs/scenarios.md#expectations",
@@ -96,6 +106,11 @@ class LookedUp(Told, ABC):
     """What those are called that `likeness` shows."""
 
     @property
+    def sources(self) -> Set[Source]:
+        """Whose marks may tell it."""
+        return {"realtime"}
+
+    @property
     def details(self) -> str:
         """What is asked for besides, for a message that repeats it; begins with a blank."""
         return ""
@@ -103,6 +118,10 @@ class LookedUp(Told, ABC):
     @abstractmethod
     def likeness(self, mark: Mark) -> str | None:
         """How a mark reads that may have been meant; None if it is of another kind."""
+
+    def instead(self, _marks: Sequence[Mark]) -> list[tuple[int, str]]:
+        """When there was what of another kind, among marks, that may be why there is none."""
+        return []
 
 
 class Silence(_Detailed):
@@ -192,6 +211,15 @@ class FunctionCall(LookedUp):
             return None
         return f"{mark.fields.get('name')}({mark.fields.get('arguments')})"
 
+    def instead(self, marks: Sequence[Mark]) -> list[tuple[int, str]]:
+        """See `LookedUp.instead`: a response that was to call it may have been stopped before."""
+        return [
+            (mark.at_ns, f"a response that ended {ended_as(mark)}")
+            for mark in marks
+            if (mark.source, mark.name) == ("realtime", "response_done")
+            and mark.fields.get("status") != "completed"
+        ]
+
     @property
     def details(self) -> str:
         """See `LookedUp.details`."""
@@ -239,6 +267,11 @@ class ResponseEnded(LookedUp):
     response: Literal["incomplete", "failed", "cancelled", "silent"]
     reason: str | None = None
 
+    @property
+    def sources(self) -> Set[Source]:
+        """See `LookedUp.sources`."""
+        return {"agent"} if self.response == "silent" else {"realtime"}
+
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
         if self.response == "silent":
@@ -250,8 +283,7 @@ class ResponseEnded(LookedUp):
         """See `LookedUp.likeness`."""
         if (mark.source, mark.name) != ("realtime", "response_done"):
             return None
-        reason = mark.fields.get("reason")
-        return f"{mark.fields.get('status')}{f' ({reason})' if reason else ''}"
+        return ended_as(mark)
 
     @property
     def details(self) -> str:
@@ -275,6 +307,11 @@ class State(LookedUp):
     @classmethod
     def _is_known(cls, name: str) -> str:
         return _one_of(name, "state of a call", [str(state) for state in AgentState])
+
+    @property
+    def sources(self) -> Set[Source]:
+        """See `LookedUp.sources`."""
+        return {"agent"}
 
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
@@ -321,6 +358,13 @@ class MarkFound(LookedUp):
         _one_of(self.mark, f"mark of {' or '.join(sources)}", names)
         return self
 
+    @property
+    def sources(self) -> Set[Source]:
+        """See `LookedUp.sources`."""
+        if self.source is not None:
+            return {self.source}
+        return {source for source, marks in MARKS.items() if self.mark in marks}
+
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
         is_one = mark.name == self.mark and self.source in (None, mark.source)
@@ -330,6 +374,20 @@ class MarkFound(LookedUp):
         """See `LookedUp.likeness`."""
         is_one = mark.name == self.mark and self.source in (None, mark.source)
         return f"{mark.source}'s {dict(mark.fields)}" if is_one else None
+
+    def instead(self, marks: Sequence[Mark]) -> list[tuple[int, str]]:
+        """See `LookedUp.instead`: what its source marked of the same thing, or else marked last."""
+        if any(self.likeness(mark) is not None for mark in marks):
+            return []
+        others = [
+            mark
+            for mark in marks
+            if self.source in (None, mark.source) and self.mark in MARKS[mark.source]
+        ]
+        thing = self.mark.partition("_")[0]  # of `tool_cancelled` as of `tool_called`
+        alike = [mark for mark in others if mark.name.partition("_")[0] == thing]
+        rest = [mark for mark in others if mark.name not in _OF_EVERY_FRAME]
+        return [(mark.at_ns, f"{mark.source}'s {mark.name}") for mark in alike or rest]
 
     @property
     def details(self) -> str:

@@ -112,6 +112,18 @@ class Echo(Strict):
     delay: DurationMs = Field(ge=100, le=1000, description="When it comes back; at least 100ms.")
 
 
+class Target(Strict):
+    """Whoever the agent calls to hand a caller over, in an attended transfer."""
+
+    answers_after: DurationMs = Field(1_000.0, ge=0, le=120_000)
+    refuses: int | None = Field(
+        None, ge=400, le=699, description="The SIP status that it answers with, instead of 200."
+    )
+    hangs_up_after: DurationMs | None = Field(
+        None, ge=0, le=120_000, description="How long after its answer; by default it stays."
+    )
+
+
 class Caller(Strict):
     """Who calls, and with what telephone."""
 
@@ -239,6 +251,9 @@ class Scenario(Steps):
         default_factory=Script, description="What the fake Realtime server says and does."
     )
     caller: Caller = Field(default_factory=Caller)
+    target: Target = Field(
+        default_factory=Target, description="Who answers where the agent calls somebody else."
+    )
     network: Network | None = Field(None, description="What the packets of the call go through.")
     meanwhile: tuple[Step, ...] = Field(
         (), strict=False, description="Steps done at the same time as `steps`, in their own order."
@@ -326,7 +341,7 @@ class Scenario(Steps):
         """What it says of agent, caller, server and network, as JSON has it: not of its steps."""
         said = self.model_dump(
             mode="json",
-            include={"agent", "caller", "network", "budget", "after", "realtime"},
+            include={"agent", "caller", "target", "network", "budget", "after", "realtime"},
             exclude_unset=True,
         )
         spoken = {
@@ -339,6 +354,11 @@ class Scenario(Steps):
     def greets(self) -> bool:
         """Whether the agent is set to greet the caller."""
         return bool(self.agent.get("greeting", {}).get("enabled", True))
+
+    @property
+    def consults(self) -> bool:
+        """Whether the agent may call somebody else, to hand the caller over."""
+        return CallSettings.model_validate(self.agent).tools.transfer_kind == "attended"
 
     @property
     def expects_transfer(self) -> bool:

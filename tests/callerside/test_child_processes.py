@@ -4,12 +4,14 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from agent_rig import Agent
 
+from callerside.child_processes import ONE_THREAD
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.runner.process_pool import process_pool
 
@@ -97,14 +99,42 @@ def test_what_a_pool_computes_may_be_defined_in_the_working_directory(
     assert (list(sys.path), dict(os.environ)) == before
 
 
+COMPUTES = """
+import sys, time
+from callerside.simulator.runner.process_pool import {pool}
+
+if __name__ == "__main__":
+    pool = {pool}(2)
+    pool.submit(abs, -1).result()
+    print(*pool._processes, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("pool", ["process_pool", "copies"])
+def test_who_computes_ends_with_a_process_that_was_killed(tmp_path: Path, pool: str) -> None:
+    program = tmp_path / "computes.py"
+    program.write_text(COMPUTES.format(pool=pool))
+    environment = {**os.environ, ONE_THREAD: "1"}
+    with subprocess.Popen(
+        [sys.executable, "-P", program], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        computing = [int(pid) for pid in process.stdout.readline().split()]
+        process.kill()
+    assert computing
+    end_s = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in computing):
+        assert time.monotonic() < end_s, computing
+        time.sleep(0.05)
+
+
 @pytest.mark.e2e
-@pytest.mark.timeout(240)
 def test_over_sip_with_the_callers_and_the_agents_process(run: Run) -> None:
     run("run", "scenarios", codes=(0, 2))
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)
 def test_calibration_with_its_responder(run: Run) -> None:
     # How far off the numbers of one call are, on a machine that is shared, is not asked here.
     run("calibrate", "--calls", "1", "--jobs", "1", codes=(0, 1))

@@ -67,3 +67,16 @@ def test_the_virtual_lane_needs_no_linux(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "out" / "latest" / "index.html").is_file()
+
+
+def test_files_of_processes_that_have_ended_unseen_do_not_pile_up(tmp_path: Path) -> None:
+    def open_ones() -> int:
+        return len([one for one in Path("/proc/self/fd").iterdir() if one.is_symlink()])
+
+    for number in range(80):
+        (tmp_path / str(number)).write_text(str(number))
+    before = open_ones()
+    for number in range(80):
+        assert host._read_again(str(tmp_path / str(number))) == str(number).encode()
+    assert open_ones() - before <= 65
+    assert host._read_again(str(tmp_path / "0")) == b"0"

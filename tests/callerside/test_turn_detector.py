@@ -7,7 +7,10 @@ from in_memory import Client
 
 from callerside.audio import AudioFormat, resample, silence, to_bytes, to_samples
 from callerside.fakes.script.cache import ScriptCache
+from callerside.fakes.script.prepare import prepared_reply
+from callerside.fakes.script.reply import Reply
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS
+from callerside.fakes.session.interface import Changed
 from callerside.speech.synthesis import synthesise
 from callerside.vad import silero
 from callerside.vad.energy import EnergyJudge
@@ -161,6 +164,16 @@ def test_semantic_vad_waits_for_an_unfinished_turn(eagerness: str, longest_ms: i
         stopped = client.marked("speech_stopped")[-1].fields
         waited_ms = stopped["audio_end_ms"] - stopped["last_voiced_ms"]
         assert waited_ms == pytest.approx(silence_ms, abs=FRAME_MS)
+
+
+def test_semantic_vad_waits_for_an_unfinished_turn_that_is_given_meanwhile() -> None:
+    client = Client({"replies": [{"say": "Nine."}]})
+    client.turn_detection({"type": "semantic_vad", "eagerness": "high"})
+    client.feed(Changed(replies=(prepared_reply(Reply(say="Yes?", unfinished=True)),)))
+    client.say("What time", then_silence_ms=2500)
+    stopped = client.marked("speech_stopped")[-1].fields
+    waited_ms = stopped["audio_end_ms"] - stopped["last_voiced_ms"]
+    assert waited_ms == pytest.approx(SEMANTIC_LONGEST_WAIT_MS["high"], abs=FRAME_MS)
 
 
 def turn_of(vad: Any, detection: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from callerside.agent.telephony.engine import PROFILES, Capability, EngineName
 from callerside.agent.telephony.interface import HungUp, MediaReady
 from callerside.agent.telephony.options import SipOptions
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 WAITS = bool(os.environ.get("CALLERSIDE_SESSION_TIMERS"))
 SESSION_S = 90

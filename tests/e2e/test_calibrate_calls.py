@@ -21,7 +21,7 @@ steps:
   - hang_up
 """
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.alone

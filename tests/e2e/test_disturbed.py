@@ -60,25 +60,27 @@ def played(
     calls: int,
     environment: Mapping[str, str] = os.environ,
     scenario: str = BARGE_IN,
-) -> int:
-    """A few calls; how they ended."""
+) -> str:
+    """A few calls; the verdict of the run that was written down, whatever ended the process."""
     (folder / "scenarios").mkdir(parents=True)
     (folder / "scenarios" / "one.yaml").write_text(scenario)
     (folder / "scenarios" / "suite.yaml").write_text((LIBRARY / "suite.yaml").read_text())
     run = [sys.executable, "-P", "-m", "callerside.simulator.cli", "run", "--jobs", "5"]
-    done = subprocess.run(
+    subprocess.run(
         [*run, "--repeat", str(calls)],
         cwd=folder,
         env=environment,
         check=False,
         timeout=RUN_LIMIT_S,
     )
-    return done.returncode
+    results = json.loads((folder / "out" / "latest" / "results.json").read_text())
+    verdict: str = results["run"]["verdict"]
+    return verdict
 
 
 def test_a_good_agent_passes_and_one_that_is_15_ms_late_is_told_from_it(tmp_path: Path) -> None:
     with disturbance():
-        assert played(tmp_path / "good", CALLS) == 0
+        assert played(tmp_path / "good", CALLS) == "passed"
         played(tmp_path / "late", CALLS, with_bug("AnswersLate"))
     compare = [sys.executable, "-P", "-m", "callerside.simulator.cli", "compare", "--json"]
     compare += ["--tolerance", "5"]  # a third of what there is to be found
@@ -92,5 +94,5 @@ def test_a_good_agent_passes_and_one_that_is_15_ms_late_is_told_from_it(tmp_path
 @pytest.mark.parametrize("bug", SHOWS)
 def test_what_is_wrong_is_found(tmp_path: Path, bug: str) -> None:
     with disturbance():
-        assert played(tmp_path / "good", 1, scenario=SHOWS[bug]) == 0
-        assert played(tmp_path / bug, 1, with_bug(bug), SHOWS[bug]) == 1
+        assert played(tmp_path / "good", 1, scenario=SHOWS[bug]) == "passed"
+        assert played(tmp_path / bug, 1, with_bug(bug), SHOWS[bug]) == "failed"

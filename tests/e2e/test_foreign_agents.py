@@ -12,7 +12,7 @@ from agent_rig import Agent, fake_realtime, free_port
 
 from callerside.simulator.lanes.sip.config import address_towards
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 SCENARIO = """\
 about: A question to an agent that runs somewhere.

@@ -206,7 +206,6 @@ def fill(agent: Agent, phones: list[Phone], uri: str) -> list[Caller]:
     return callers
 
 
-@pytest.mark.timeout(300)
 def test_twelve_calls_over_three_workers_one_killed(
     agent: Agent, kamailio: Kamailio, phones: list[Phone]
 ) -> None:
@@ -243,7 +242,6 @@ def test_twelve_calls_over_three_workers_one_killed(
     assert [record["ended"] for record in agent.records()].count(LOST) == len(lost)
 
 
-@pytest.mark.timeout(300)
 def test_a_worker_that_drains_is_passed_over(
     agent: Agent, kamailio: Kamailio, phones: list[Phone]
 ) -> None:

@@ -30,7 +30,7 @@ from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.runner.run import RunOptions, run
 from callerside.timelines import read_timeline
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 FEW = (
     "first_call",

@@ -25,7 +25,7 @@ from callerside.audio import to_samples
 from callerside.audio_files import read_wav, write_wav
 from callerside.simulator.cli.main import main
 
-pytestmark = [pytest.mark.e2e, pytest.mark.peer, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 
 SECRET = "correct horse"  # of a PBX that lives for one test
 

@@ -12,7 +12,7 @@ from callerside.fakes.pytest_plugin import RunningServer
 from callerside.fakes.recording.format import read_recording
 from callerside.simulator.cli.main import main
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 KEY = "sk-proj-Zq83kd02mmLLwpQ71"
 ORGANISATION = "org-4kTq0Yw81bGdXm2pAv93RsLe"
@@ -96,3 +96,10 @@ def test_a_call_is_recorded_played_without_a_server_and_recorded_anew(
     assert any(event["audio"] for event in kept)
     assert base64.b64encode(kept[0]["audio"]).decode() in recording.read_text()
     assert KEY not in recording.read_text()
+
+    before = recording.read_bytes()
+    with (tmp_path / "opening.yaml").open("a") as file:
+        file.write("never: [{state: PROCESSING}]\n")
+    assert main(again) == 1
+    assert "never: state PROCESSING, and yet it happened" in capsys.readouterr().err
+    assert recording.read_bytes() == before

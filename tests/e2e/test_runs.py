@@ -19,7 +19,7 @@ SHIPPED = [
     ROOT / "scenarios" / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")
 ]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 
 def callerside(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

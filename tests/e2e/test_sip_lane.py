@@ -16,7 +16,7 @@ from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load
 from callerside.timelines import read_timeline
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 SCENARIO = """\
 about: A short call.

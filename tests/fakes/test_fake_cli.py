@@ -160,7 +160,7 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
         (["serve", "--keep-audio"], "--keep-audio needs --timelines DIR"),
         (["serve", "--scripts", "nowhere"], "nowhere: no such folder"),
         (["serve", "--fault", "nap"], "no such fault; expected one of error"),
-        (["serve", "--port", "70000"], "expected 0 to 65535"),
+        (["serve", "--port", "70000"], "expected a port, 0 to 65535"),
         (["record", "--upstream", "http://x", "--to", "y"], "expected a URL of ws:// or wss://"),
         (["record", "--upstream", "ws://h:99999", "--to", "y"], "Port out of range 0-65535"),
         (["record", "--upstream", "ws://h:0", "--to", "y"], "port 0 is none"),
@@ -222,7 +222,7 @@ def test_a_key_that_is_not_there_cannot_be_lent(
 
 def test_what_cannot_be_printed_is_printed_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "call.realtime"
-    event = '{"type": "response.output_text.done", "text": "\\ud800"}'
+    event = '{"type": "response.output_text.done", "response_id": "a", "text": "\\ud800"}'
     path.write_text(
         '{"format":"realtime-recording","version":1}\n'
         f'{{"at":0,"from":"server","event":{event}}}\n'

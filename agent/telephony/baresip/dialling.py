@@ -2,35 +2,26 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from baresip import BaresipError, Call, RegistrationError, StackEvent, UserAgent
-from baresip import Event as Told
 
 from callerside.agent.telephony.baresip.endpoint import BaresipStation, Refusal
 from callerside.agent.telephony.baresip.leg import BaresipLeg
 from callerside.agent.telephony.baresip.media import RtpSocket
+from callerside.agent.telephony.baresip.placing import BaresipPlacedLeg, Placing
 from callerside.agent.telephony.engine import (
     REGISTER_S,
     OutgoingCall,
     RegistrationFailedError,
 )
 from callerside.agent.telephony.errors import NoFreeCallError
-from callerside.agent.telephony.interface import (
-    CallAnswered,
-    CallProgressed,
-    Party,
-)
-from callerside.agent.telephony.leg import Ending
+from callerside.agent.telephony.interface import Party
 from callerside.agent.telephony.offer_retry import OfferRetry
 from callerside.agent.telephony.options import SipOptions, transport_for
 from callerside.agent.telephony.sip_message import SipMessage
 
-_RINGING, _OK = 180, 200
-_REFUSAL = 300
-_BAD_REQUEST = 400
-_TERMINATED = 487
-_CHALLENGES = (401, 407)
+_OK = 200
 _STOP_S = 1.0
 """For how long `stop` waits for the un-REGISTER."""
 
@@ -44,10 +35,7 @@ class BaresipDialler(BaresipStation):
         """Call-IDs of those who left without a word."""
         self._waiting: set[BaresipCallerLeg] = set()
         """Who has not dialled yet, or is about to."""
-        self._call_ids: dict[int, str] = {}
-        """Of calls that are being placed, by baresip's handle."""
-        self._early: dict[str, list[Callable[[BaresipCallerLeg], None]]] = {}
-        """What was told of them before they were legs, by Call-ID."""
+        self.placing = Placing()
         self._registrant: UserAgent | None = None
 
     @property
@@ -82,31 +70,19 @@ class BaresipDialler(BaresipStation):
         self._waiting.add(leg)
         return leg
 
-    def call_id_of(self, call: Call) -> str:
-        """Of a call that has been placed."""
-        return self._call_ids.pop(call.handle, "")
-
-    def dialled(self, leg: "BaresipCallerLeg") -> None:
-        """It has a Call-ID now; what was told of it already, it is told."""
-        self._waiting.discard(leg)
+    def dialled(self, leg: BaresipPlacedLeg) -> None:
+        """See `PlacedLegHost`."""
+        if isinstance(leg, BaresipCallerLeg):
+            self._waiting.discard(leg)
         self.add(leg)
-        for tell in self._early.pop(leg.sip_call_id, ()):
-            tell(leg)
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """See `BaresipStation`."""
-        if sent and message.begins_call:
-            self._early.setdefault(message.call_id, [])
-        if message.call_id in self._early:
-            self._early[message.call_id].append(lambda leg: leg.on_message(sent, message))
+        self.placing.on_new_message(sent, message)
 
     def on_new_event(self, event: StackEvent) -> None:
         """See `BaresipStation`."""
-        if event.event is Told.CALL_OUTGOING:
-            self._call_ids[event.call] = event.call_id or ""
-            self._early.setdefault(event.call_id or "", [])
-        if event.call_id in self._early:
-            self._early[event.call_id].append(lambda leg: leg.on_early_event(event))
+        self.placing.on_new_event(event)
 
     def forget(self, leg: BaresipLeg) -> None:
         """See `LegHost`."""
@@ -130,7 +106,7 @@ class BaresipDialler(BaresipStation):
         await self.stack.stop(without_a_word=bool(self.gone))
 
 
-class BaresipCallerLeg(BaresipLeg):
+class BaresipCallerLeg(BaresipPlacedLeg):
     """An outgoing call: `telephony.interface.CallerLeg`."""
 
     us: Party = "caller"
@@ -142,31 +118,16 @@ class BaresipCallerLeg(BaresipLeg):
         super().__init__(endpoint, rate_hz, wish.on_left, wish.on_heard, wish.on_arrival)
         self.wish = wish
         self._endpoint = endpoint
-        self._is_dialling = False
-        self._behind_dialling: Callable[[], None] | None = None
-        """An end that was asked for before there was a call to end."""
         self._offers: OfferRetry | None = None
         self._one_offer = asyncio.Lock()
-        self._answered = False
 
-    def dial(self, uri: str) -> None:
-        """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400."""
-        if not self._is_over and not self._is_dialling:
-            self._is_dialling = True
-            self._stack.loop.create_task(self._dial(uri))
-
-    def hang_up(self, status: int = 200) -> None:
-        """See `CallLeg.hang_up`: BYE, or CANCEL before the answer."""
-        if self._is_over:
-            return
-        if self._is_dialling and self._call is None:
-            self._behind_dialling = self.hang_up
-        elif self._call is None:
-            self._give_up(_TERMINATED, "hung up before dialling")
-        elif not self._answered:
-            self._end(Ending(by=self.us, status=_TERMINATED, reason="Request Terminated"), status)
-        else:
-            super().hang_up(status)
+    async def who_dials(self, uri: str) -> tuple[UserAgent, Mapping[str, str]]:
+        """See `BaresipPlacedLeg`: the caller's account, or anybody's."""
+        options = self._stack.options
+        codecs = options.codecs if self.wish.codec is None else (self.wish.codec,)
+        over = transport_for(uri, options.account)
+        agent = await self._stack.agent(self.wish.user, codecs, over)
+        return agent, dict(options.account.headers if options.account else ())
 
     def hold(self) -> None:
         """See `CallerLeg.hold`."""
@@ -188,49 +149,10 @@ class BaresipCallerLeg(BaresipLeg):
         self._endpoint.gone.add(self.sip_call_id)
         self._finish(by=self.us, status=_OK, reason="vanished")
 
-    def on_early_event(self, event: StackEvent) -> None:
-        """One of before the bindings had a `Call`: it has not heard it, and goes by what it hears.
-
-        One that has missed that it is up refuses to hold for good.
-        """
-        if self._call is not None:
-            self._call._on_stack_event(event)  # noqa: SLF001 - they offer no other way
-        self.on_event(event)
-
     def release(self) -> None:
         """See `BaresipLeg`."""
         super().release()
         self.wish.on_released()
-
-    async def _dial(self, uri: str) -> None:
-        options = self._stack.options
-        codecs = options.codecs if self.wish.codec is None else (self.wish.codec,)
-        try:
-            over = transport_for(uri, options.account)
-            agent = await self._stack.agent(self.wish.user, codecs, over)
-            call = await agent.dial(uri, dict(options.account.headers if options.account else ()))
-        except (BaresipError, ValueError) as error:
-            self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error}")
-            return
-        call.call_id = self._endpoint.call_id_of(call)
-        self._adopt(call)
-        self._endpoint.dialled(self)
-        if self._behind_dialling is not None:
-            self._behind_dialling()
-
-    def _on_response(self, message: SipMessage) -> None:
-        super()._on_response(message)
-        if message.method != "INVITE" or self._is_up or self._answered:
-            return
-        status = message.status
-        if _RINGING <= status < _OK:
-            self._inputs.post(CallProgressed(status=status))
-        elif _OK <= status < _REFUSAL:
-            self._answered = True
-            self._inputs.post(CallAnswered(status=status))
-        elif status >= _REFUSAL and status not in _CHALLENGES:
-            reason = message.reason or ""
-            self._ending = self._ending or Ending(by=self.them, status=status, reason=reason)
 
     def _on_socket(self, own: RtpSocket) -> None:
         self.wish.on_own_rtp(own.port)
@@ -262,6 +184,3 @@ class BaresipCallerLeg(BaresipLeg):
             if wait_s is None:
                 raise
             self._stack.loop.call_later(wait_s, self._try_offer)
-
-    def _give_up(self, status: int, reason: str) -> None:
-        self._finish(by=self.us, status=status, reason=reason)

@@ -6,17 +6,23 @@ import time
 from collections.abc import Callable, Mapping
 
 import structlog
-from baresip import BaresipError, Call, StackEvent
+from baresip import BaresipError, Call, StackEvent, UserAgent
 
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
+from callerside.agent.telephony.baresip.placing import BaresipPlacedLeg, Placing
 from callerside.agent.telephony.baresip.registrant import Registrant
 from callerside.agent.telephony.baresip.stack import Stack
-from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_options
+from callerside.agent.telephony.engine import (
+    CALLED_HEADER,
+    OnRefused,
+    OnRegistration,
+    check_options,
+)
 from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import ALLOW, answer_to
-from callerside.agent.telephony.interface import CallLeg
+from callerside.agent.telephony.interface import CallLeg, LegInput, Party
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
-from callerside.agent.telephony.options import PeerList, SipOptions
+from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
@@ -169,6 +175,27 @@ class BaresipStation:
             self._timer = self.stack.loop.call_later(_CHECK_S, self._check)
 
 
+class BaresipConsultLeg(BaresipPlacedLeg):
+    """A call that we place on a caller's behalf: see `CallLeg.consult`."""
+
+    them: Party = "network"
+
+    def __init__(self, endpoint: "BaresipEndpoint", rate_hz: int, uri: str, called: str) -> None:
+        super().__init__(endpoint, rate_hz)
+        self._uri = uri
+        self._for_number = called
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """See `CallLeg.consult`."""
+        super().start(on_input)
+        self.dial(self._uri)
+
+    async def who_dials(self, uri: str) -> tuple[UserAgent, Mapping[str, str]]:
+        """See `BaresipPlacedLeg`."""
+        agent = await self._stack.consulting_agent(transport_for(uri, None))
+        return agent, {CALLED_HEADER: self._for_number}
+
+
 class BaresipEndpoint(BaresipStation):
     """Incoming calls become legs: `telephony.engine.AnsweringEndpoint`."""
 
@@ -191,6 +218,7 @@ class BaresipEndpoint(BaresipStation):
         """Whether there is an account that takes calls: without one the stack answers 404."""
         self._admitted: set[str] = set()
         """Call-IDs, from the INVITE on; on the stack's thread added, on the loop's taken away."""
+        self.placing = Placing()
         self._invites: dict[str, SipMessage] = {}
         self._refused: set[str] = set()
         """Call-IDs of calls that were refused here and whose answer has not been seen yet."""
@@ -207,6 +235,19 @@ class BaresipEndpoint(BaresipStation):
     def accept_calls(self) -> None:
         """See `AnsweringEndpoint`."""
         self._drain_status = 0
+
+    def consult(self, uri: str, rate_hz: int, called: str) -> BaresipLeg:
+        """See `LegHost`."""
+        return BaresipConsultLeg(self, rate_hz, uri, called)
+
+    def dialled(self, leg: BaresipPlacedLeg) -> None:
+        """See `PlacedLegHost`: it takes the place of a call."""
+        self._admitted.add(leg.sip_call_id)
+        self.add(leg)
+
+    def on_new_event(self, event: StackEvent) -> None:
+        """See `BaresipStation`."""
+        self.placing.on_new_event(event)
 
     async def open_accounts(self) -> None:
         """One that takes all calls, and one at the registrar."""
@@ -279,6 +320,7 @@ class BaresipEndpoint(BaresipStation):
 
         Or a registrar's answer.
         """
+        self.placing.on_new_message(sent, message)
         if not sent and self._registrant is not None:
             self._registrant.on_message(message)
         if not sent and message.begins_call:

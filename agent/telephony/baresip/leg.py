@@ -21,6 +21,7 @@ from callerside.agent.telephony.in_dialog import answer_to
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     CallAnswered,
+    CallLeg,
     CallReceived,
     MediaHeld,
     MediaReady,
@@ -119,14 +120,20 @@ class BaresipLeg(Leg):
     def _measured(self) -> RtpMeasured:
         return self._media.measured()
 
-    def transfer(self, uri: str) -> None:
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
         if self._is_over:
             return
         library, target = self._stack.library, uri.encode()
 
+        def send(native: int) -> bool:
+            if consulted is None:
+                return len(target) <= _LONGEST_TARGET and not library.call_transfer(native, target)
+            other = library.find(consulted.sip_call_id) if isinstance(consulted, Leg) else 0
+            return bool(other) and not library.call_replace_transfer(native, other)
+
         def refer(native: int) -> None:
-            if len(target) > _LONGEST_TARGET or library.call_transfer(native, target):
+            if not send(native):
                 self._inputs.post(TransferProgressed(status=_SERVER_ERROR))
 
         self._with_native(refer)
@@ -335,12 +342,19 @@ class BaresipLeg(Leg):
         task.add_done_callback(self._tasks.discard)
 
 
+class AnsweringHost(LegHost, Protocol):
+    """What the leg of an incoming call needs of its endpoint besides."""
+
+    def consult(self, uri: str, rate_hz: int, called: str) -> BaresipLeg:
+        """A second call; see `CallLeg.consult`."""
+
+
 class BaresipCallLeg(BaresipLeg):
     """An incoming call: `agent.telephony.interface.CallLeg`. Its first input is `CallReceived`."""
 
     def __init__(
         self,
-        host: LegHost,
+        host: AnsweringHost,
         call: Call,
         invite: SipMessage,
         *,
@@ -349,6 +363,8 @@ class BaresipCallLeg(BaresipLeg):
         rate_hz: int,
     ) -> None:
         super().__init__(host, rate_hz)
+        self._answering = host
+        self._called = called
         self._adopt(call)
         self._answered_ns: int | None = None
         if invite.description:
@@ -356,6 +372,10 @@ class BaresipCallLeg(BaresipLeg):
         self._inputs.post(
             CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
         )
+
+    def consult(self, uri: str) -> CallLeg:
+        """See `CallLeg.consult`."""
+        return self._answering.consult(uri, self.sample_rate_hz, self._called)
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`; 180 has been sent already."""

@@ -50,6 +50,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "rtp_sock": (Pointer, (Pointer,)),
     "rtcp_sock": (Pointer, (Pointer,)),
     "call_transfer": (Int, (Pointer, Text)),
+    "call_replace_transfer": (Int, (Pointer, Pointer)),
     "udp_sock_fd": (Int, (Pointer, Int)),
     "udp_thread_detach": (None, (Pointer,)),
     "sip_set_trace_handler": (None, (Pointer, TraceHandler)),

@@ -236,6 +236,16 @@ class Stack:
             for transport in self.options.transports
         ]
 
+    async def consulting_agent(self, transport: Transport) -> UserAgent:
+        """Who calls on others' behalf; one for all, for the stack keeps them."""
+        key = ("consulting", "", transport)
+        if key not in self._agents:
+            proxy = self.options.outbound_proxy
+            through = (f'outbound="sip:{proxy};transport={transport}"',) if proxy else ()
+            account = self._account("consulting", self.options.codecs, transport, through)
+            self._agents[key] = await UserAgent.create(self.runtime, account)
+        return self._agents[key]
+
     def _account(
         self,
         user: str,

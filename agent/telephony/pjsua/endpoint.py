@@ -22,7 +22,7 @@ from callerside.agent.telephony.invite import expected_codec, media_lines, parti
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import Admission, lines_of
 from callerside.agent.telephony.pjsua.call import reported
-from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
+from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipConsultLeg, SipLeg
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
 from callerside.agent.telephony.pjsua.native.in_dialog_requests import InDialogRequests
@@ -336,6 +336,8 @@ class AnsweringEndpoint(SipEndpoint):
         self._accounts: list[_Account] = []
         self._calls_there: _Account | None = None
         self._registrant: _Account | None = None
+        self._caller: _Account | None = None
+        """Of calls that we place on others' behalf."""
         self._contact = ""
         registration = options.registration
         self._refusals = RefusalRetry(registration.retry_s) if registration else None
@@ -379,6 +381,16 @@ class AnsweringEndpoint(SipEndpoint):
                     f"{error.reason}"
                 ) from None
 
+    def consult(self, uri: str, rate_hz: int, called: str) -> SipLeg:
+        """See `LegHost`. It takes one of the places of calls, and waits for none."""
+        if self._caller is None:
+            self._caller = self._open_account(self.stack.consulting_config(), is_default=False)
+        has_room = self.places_taken < self.options.max_calls
+        leg = SipConsultLeg(self, self._caller if has_room else None, uri, rate_hz, called)
+        self.legs.append(leg)
+        self._lines[leg] = 1
+        return leg
+
     def _open_account(self, config: Any, *, is_default: bool = False) -> "_Account":
         account = _Account(self)
         self._accounts.append(account)
@@ -390,7 +402,7 @@ class AnsweringEndpoint(SipEndpoint):
         for account in self._accounts:
             account.shutdown()
         self._accounts.clear()
-        self._calls_there = self._registrant = None
+        self._calls_there = self._registrant = self._caller = None
 
     def begin_goodbyes(self) -> None:
         """Take no more calls, and un-REGISTER (RFC 3261 §10.2.2)."""

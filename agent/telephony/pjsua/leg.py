@@ -12,15 +12,19 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony import dtmf
-from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
+from callerside.agent.telephony.engine import CALLED_HEADER, OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     CallAnswered,
+    CallLeg,
+    CallProgressed,
     CallReceived,
     DtmfMethod,
     DtmfReceived,
+    LegInput,
     MediaHeld,
     MediaReady,
+    Party,
     RtpMeasured,
     TransferProgressed,
     TransferRequested,
@@ -38,7 +42,9 @@ from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
 
+_BAD_REQUEST = 400
 _REQUEST_TIMEOUT = 408
+_BUSY = 486
 _INTERNAL_ERROR = 500
 _DECLINE = 603
 _RINGING = 180
@@ -135,9 +141,18 @@ class SipLeg(Leg):
         if sent and method == "rfc4733":
             self._media.press(len(digits))
 
-    def transfer(self, uri: str) -> None:
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
-        if not self._attempt("transfer", lambda call: call.xfer(uri, response(0))):
+        other = consulted._call if isinstance(consulted, SipLeg) else None  # noqa: SLF001 - a leg
+
+        def refer(call: Call) -> None:
+            if consulted is None:
+                call.xfer(uri, response(0))
+            else:
+                call.xferReplaces(other, response(0))
+
+        is_gone = consulted is not None and other is None
+        if is_gone or not self._attempt("transfer", refer):
             self._inputs.post(TransferProgressed(status=_INTERNAL_ERROR))
 
     # ---- the endpoint, now and then
@@ -300,12 +315,19 @@ class SipLeg(Leg):
         self._host.forget(self)
 
 
+class AnsweringHost(LegHost, Protocol):
+    """What the leg of an incoming call needs of its endpoint besides."""
+
+    def consult(self, uri: str, rate_hz: int, called: str) -> SipLeg:
+        """A second call; see `CallLeg.consult`."""
+
+
 class SipCallLeg(SipLeg):
     """An incoming call: `agent.telephony.interface.CallLeg`. Its first input is `CallReceived`."""
 
     def __init__(
         self,
-        host: LegHost,
+        host: AnsweringHost,
         account: Any,
         call_id: int,
         *,
@@ -314,6 +336,8 @@ class SipCallLeg(SipLeg):
         rate_hz: int,
     ) -> None:
         super().__init__(host, rate_hz)
+        self._answering = host
+        self._called = called
         self._call = Call(self, account, call_id)
         self.sip_call_id = str(self._call.getInfo().callIdString)
         self._inputs.post(
@@ -321,6 +345,10 @@ class SipCallLeg(SipLeg):
         )
         self._is_answered = False
         self._is_acknowledged = False
+
+    def consult(self, uri: str) -> CallLeg:
+        """See `CallLeg.consult`."""
+        return self._answering.consult(uri, self.sample_rate_hz, self._called)
 
     def ring(self) -> None:
         """Tell the caller that it rings: trunks watch for that (RFC 6076 §4.3)."""
@@ -350,6 +378,51 @@ class SipCallLeg(SipLeg):
         """Before the ACK the caller may not have read our answer, and would not hear all of it."""
         if self._is_acknowledged:
             super().on_media(info)
+
+
+class SipConsultLeg(SipLeg):
+    """A call that we place on a caller's behalf: see `CallLeg.consult`."""
+
+    them: Party = "network"
+
+    def __init__(self, host: LegHost, account: Any, uri: str, rate_hz: int, called: str) -> None:
+        """`account`: None where there is no place for one more call."""
+        super().__init__(host, rate_hz)
+        self._account = account
+        self._uri = uri
+        self._for_number = called
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """See `CallLeg.consult`. A URI that cannot be dialled ends the call with status 400."""
+        super().start(on_input)
+        if self._call is not None or self._is_over:
+            return
+        if self._account is None:
+            self._give_up(_BUSY, "all places for calls are taken")
+            return
+        self._call = Call(self, self._account)
+        parameters = response(0)
+        header = pjsua2.SipHeader()
+        header.hName, header.hValue = CALLED_HEADER, self._for_number
+        parameters.txOption.headers.append(header)
+        try:
+            with self._host.operating():
+                self._call.makeCall(self._uri, parameters)
+                self.sip_call_id = str(self._call.getInfo().callIdString)
+        except pjsua2.Error as error:
+            self._call = None
+            self._give_up(_BAD_REQUEST, f"cannot dial {self._uri!r}: {error.reason}")
+
+    def _give_up(self, status: int, reason: str) -> None:
+        self._report_end(by="agent", status=status, reason=reason)
+        self._host.forget(self)
+
+    def on_progress(self, info: Any) -> None:
+        """Provisional responses, and the 200 OK."""
+        if info.state == pjsua2.PJSIP_INV_STATE_EARLY:
+            self._inputs.post(CallProgressed(status=info.lastStatusCode))
+        elif info.state == pjsua2.PJSIP_INV_STATE_CONNECTING:
+            self._inputs.post(CallAnswered(status=info.lastStatusCode))
 
 
 def _audio_in_use(media: Any) -> Any | None:

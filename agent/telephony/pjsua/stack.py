@@ -243,6 +243,14 @@ class Stack:
             config.regConfig.proxyUse = _BY_OWN_PROXY if place.outbound_proxy else 0
         return config
 
+    def consulting_config(self) -> Any:
+        """An account that places calls on others' behalf, and takes none."""
+        config = self.account_config()
+        config.idUri = f"sip:consulting@{self.options.public_host or self.options.listen_host}"
+        if self.options.outbound_proxy:
+            config.sipConfig.proxies.append(f"<sip:{self.options.outbound_proxy};lr>")
+        return config
+
     def destroy(self) -> None:
         """Free everything; nothing of PJSUA2 may be used afterwards. Takes a second or so."""
         self.pacer.stop()

@@ -65,13 +65,15 @@ def agent_config(
     *,
     relayed: bool = False,
     engine: EngineChoice = "auto",
+    target: str = "",
 ) -> dict[str, Any]:
     """The agent's configuration for a run: one route for each call, each at its own path.
 
     A route is for all attempts at its call: `barge_in*` is for `barge_in.2`, too. The first that
     matches holds, so that of `barge_in_twice` comes before it.
 
-    `relayed`: the caller's relay stands between, where the agent says that it is.
+    `relayed`: the caller's relay stands between, where the agent says that it is. `target`:
+    `host:port` of whoever answers calls of the agent's own, if there are any.
     """
     sip: dict[str, Any] = {
         "engine": engine,
@@ -81,6 +83,8 @@ def agent_config(
     }
     if relayed:
         sip["rtp_public_host"] = RelayAddresses().agent
+    if target:
+        sip["outbound_proxy"] = target
     return {
         "sip": sip,
         "realtime": {"url": realtime_base + "/{called}/v1/realtime"},

@@ -44,6 +44,7 @@ from callerside.simulator.lanes.sip.process_pair import (
 )
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
+from callerside.simulator.lanes.sip.targets import Targets
 from callerside.simulator.scenario.steps import Vanish
 
 UNANSWERED_S = 66.0
@@ -93,6 +94,7 @@ class SipLane:
         self._agent_uri = agent_uri
         self._account = account
         self._fake: ChildProcess | None = None
+        self._target: Targets | None = None
         self.headroom = Headroom()
         self._stalls = StallWatch()
         self._closed = ClosedFiles()
@@ -203,6 +205,8 @@ class SipLane:
             await self._stalls.calm()
         directory = self._calls / planned.name
         directory.mkdir(parents=True, exist_ok=True)
+        if self._target is not None:
+            self._target.expect(planned.address, planned.scenario.target)
         kind = _kind_for(planned)
         pair = min((pair for pair in self._pairs if pair.kind == kind), key=lambda pair: pair.busy)
         pair.busy += 1
@@ -274,11 +278,18 @@ class SipLane:
         await self._fake.start()
         for pair in self._pairs:
             pair.server = self._fake
+        if any(planned.scenario.consults for planned in self._planned_calls):
+            self._target = await Targets.listening()
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
         for kind in {pair.kind for pair in self._pairs}:
             relayed = kind == "relayed"
             config = agent_config(
-                self._planned_calls, base, self._work, relayed=relayed, engine=self._engine
+                self._planned_calls,
+                base,
+                self._work,
+                relayed=relayed,
+                engine=self._engine,
+                target=self._target.address if self._target else "",
             )
             write_yaml(self._config(kind), config)
 
@@ -288,6 +299,8 @@ class SipLane:
         await asyncio.gather(*(process.stop() for process in others))
         if self._fake is not None:
             await self._fake.stop()
+        if self._target is not None:
+            self._target.close()
         await self._watching.aclose()
 
 

@@ -38,6 +38,7 @@ from callerside.simulator.lanes.virtual.realtime import (
     VirtualRealtimeConnection,
     VirtualRealtimeServer,
 )
+from callerside.simulator.lanes.virtual.target import answer_as
 from callerside.simulator.lanes.virtual.trace import Step, TracedMachine
 from callerside.simulator.scenario.model import Scenario
 
@@ -168,6 +169,7 @@ class _VirtualCallHarness:
         self.tools: Toolbox = {}
         self._make_machine = make_machine
         self._name = call
+        self._packet_ms = options.packet_ms
         self._seed = seed
         self._scenario = scenario
         self._settings = settings
@@ -251,6 +253,7 @@ class _VirtualCallHarness:
         leg.reports_each_frame = self._settings.timeline.trace_audio or (
             self._settings.turns.append_interval_ms != FRAME_MS
         )
+        leg.on_consult = self._consult
         CallDriver(
             machine,
             leg,
@@ -264,6 +267,18 @@ class _VirtualCallHarness:
             run_tools=partial(_run_bounded, self._settings.limits.tool_ms),
             on_end=self._agent_ended,
         ).start()
+
+    def _consult(self, uri: str) -> VirtualLeg:
+        """Somebody else's line, on which the agent is who calls."""
+        line = VirtualLine(
+            self._clock,
+            LineOptions(sample_rate_hz=self._line.agent.sample_rate_hz, caller=self._name),
+            to_agent=ms_to_ns(self._packet_ms),
+            to_caller=ms_to_ns(self._packet_ms),
+            on_call=partial(answer_as, self._scenario.target, self._clock),
+        )
+        line.caller.dial(uri)
+        return line.caller
 
     def _agent_patience(self, frames: int, coming: bytes | None) -> int:
         """How many frames may reach the agent, be appended, and leave the caller, at once."""

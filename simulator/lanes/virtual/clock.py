@@ -74,6 +74,11 @@ class VirtualClock:
         self._stopped = False
         self._heap: list[tuple[int, int, VirtualTimer]] = []
 
+    @property
+    def has_metronome(self) -> bool:
+        """Whether something beats already."""
+        return not isinstance(self.metronome, _AtRest)
+
     def now_ns(self) -> int:
         """See `callerside.clock.Clock.now_ns`."""
         return self._now_ns

@@ -31,7 +31,8 @@ class LineBeat:
     """The `Metronome` of one line.
 
     Args:
-        clock: the run's time, whose metronome this becomes.
+        clock: the run's time, whose metronome this becomes, unless another line has it already:
+            then its frames pass one by one, as timers of the clock.
         agent: the media of the agent's end.
         caller: and of the caller's.
     """
@@ -42,7 +43,10 @@ class LineBeat:
         self._clock = clock
         self._agent = agent
         self._caller = caller
-        clock.metronome = self
+        if clock.has_metronome:
+            self._tick()
+        else:
+            clock.metronome = self
 
     @property
     def due_ns(self) -> int:
@@ -59,6 +63,15 @@ class LineBeat:
         """See `Metronome.beat`."""
         if self._pass_many(before_ns):
             return
+        self._pass_next()
+
+    def _tick(self) -> None:
+        now_ns = self._clock.now_ns()
+        while self.due_ns <= now_ns:
+            self._pass_next()
+        self._clock.call_at(min(self.due_ns, now_ns + FRAME_NS), self._tick)
+
+    def _pass_next(self) -> None:
         due_ns, _, who, sends = self._next()
         media = (self._agent, self._caller)[who]
         if sends:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from callerside.agent.call import events
+from callerside.agent.call.consultation import PURPOSE
 from callerside.agent.call.events import PromptLoaded, TimerFired
 from callerside.agent.call.states import TRANSITIONS, State, Trigger
 from callerside.agent.config.settings import CallSettings, audio_format
@@ -26,7 +27,10 @@ from callerside.simulator.scenario.model import Scenario
 
 _PROTOCOL_BREAKERS = frozenset({"duplicate", "reorder"})
 """Faults that may bring an event when it is not legal."""
-_AFTER_HANG_UP = (events.EmitMark, events.SetTimer, events.CancelTimer, events.CloseRealtime)
+_AFTER_HANG_UP = (
+    events.EmitMark, events.SetTimer, events.CancelTimer, events.CloseRealtime,
+    events.LeaveConsulted,
+)  # fmt: skip
 _AFTER_ENDED = (events.EmitMark, events.CancelTimer, events.CloseRealtime, events.Finish)
 _HANG_UP_LIMIT_S = 12
 """From the agent's hanging up to the end of its call: 10 s for the leg, and messages."""
@@ -172,11 +176,18 @@ def nothing_after_the_end(traced: TracedCall) -> Iterator[str]:
             ended |= isinstance(effect, events.EmitMark) and effect.fields.get("to") == "ENDED"
 
 
+def _is_of_briefing(step: Step) -> bool:
+    """Of a response that is not the caller's: it is out of band, and runs beside others."""
+    responses = [event.get("response") for event in (_server_event(step), *_client_events(step))]
+    return any((one.get("metadata") or {}).get("purpose") == PURPOSE for one in responses if one)
+
+
 def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
     """No `response.create` while one runs or is asked for, as far as the agent can know."""
     asked: str | None = None
     running: str | None = None
-    for step in traced.turning_points:
+    steps = (step for step in traced.turning_points if not _is_of_briefing(step))
+    for step in steps:
         event = _server_event(step)
         if isinstance(step.given, RealtimeConnected):
             asked = running = None

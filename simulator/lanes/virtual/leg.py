@@ -18,6 +18,7 @@ from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
     CallAnswered,
+    CallLeg,
     CallProgressed,
     CallReceived,
     DtmfMethod,
@@ -97,6 +98,10 @@ class LineOptions:
     max_recording_ms: int = 600_000
 
 
+def _nobody(uri: str) -> CallLeg:
+    raise RuntimeError(f"nobody is there to be called as {uri}")
+
+
 class VirtualLeg:
     """An `agent.telephony.interface.CallLeg`: one end of a `VirtualLine`."""
 
@@ -111,6 +116,8 @@ class VirtualLeg:
         self.sample_rate_hz = options.sample_rate_hz
         self.reports_each_frame = False
         """What is heard is reported frame by frame, even where several pass at once."""
+        self.on_consult: Callable[[str], CallLeg] = _nobody
+        """Places a call on this one's behalf."""
         self._clock = clock
         self._options = options
         self._side: Side = side
@@ -193,10 +200,16 @@ class VirtualLeg:
             received = DtmfReceived(digit=digit, method=method)
             self._send(partial(self._peer.take, received), later_ms=place * _DIGIT_MS)
 
-    def transfer(self, uri: str) -> None:
+    def consult(self, uri: str) -> CallLeg:
+        """See `CallLeg.consult`."""
+        return self.on_consult(uri)
+
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         """See `CallLeg.transfer`."""
         if self._state == "up":
-            self._send(partial(self._peer.take_transfer, uri))
+            replaces = "?Replaces=virtual%3Bto-tag%3Dtarget%3Bfrom-tag%3Dagent"
+            target = uri if consulted is None else uri + replaces
+            self._send(partial(self._peer.take_transfer, target))
 
     # What arrives from the other end
 

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from callerside.agent.call.events import CallInput, Timer
+from callerside.agent.call.events import CallInput, ConsultReported, Timer
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime import events
@@ -18,7 +18,7 @@ def machine() -> CallMachine:
 
 
 def test_each_input_but_for_the_progress_of_a_call_that_others_place(machine: CallMachine) -> None:
-    often = {AudioReceived, FramePlayed, RealtimeEvent}
+    often = {AudioReceived, FramePlayed, RealtimeEvent, ConsultReported}
     placed = {CallProgressed}  # an agent takes calls, and places none
     assert machine._handlers.keys() | often | placed == set(get_args(CallInput))
 

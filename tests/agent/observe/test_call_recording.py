@@ -12,6 +12,7 @@ from callerside.agent.observe.call_recording import (
 )
 from callerside.agent.telephony.interface import (
     AudioReceived,
+    CallLeg,
     DtmfMethod,
     FramePlayed,
     HungUp,
@@ -57,7 +58,10 @@ class Leg:
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         self.done.append(("send_dtmf", digits, method))
 
-    def transfer(self, uri: str) -> None:
+    def consult(self, uri: str) -> CallLeg:
+        raise NotImplementedError
+
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         self.done.append(("transfer", uri))
 
 

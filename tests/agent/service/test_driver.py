@@ -1,5 +1,6 @@
 """The driver does what the machine asks, in order, and tells it what came of it."""
 
+import json
 from collections.abc import Callable, Collection
 from typing import cast
 
@@ -30,6 +31,7 @@ from callerside.agent.realtime.requests import append
 from callerside.agent.service.driver import CallDriver, Work, run_inline
 from callerside.agent.telephony.interface import (
     CallAnswered,
+    CallLeg,
     CallReceived,
     DtmfMethod,
     FramePlayed,
@@ -37,6 +39,7 @@ from callerside.agent.telephony.interface import (
     LegInput,
     MediaReady,
     PlayoutCleared,
+    TransferProgressed,
 )
 from callerside.agent.tools.loader import PythonTool
 from callerside.clock import NS_PER_MS
@@ -49,6 +52,7 @@ class FakeLeg:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.consulted: FakeLeg | None = None
         self.tell: Callable[[LegInput], None] = lambda _event: None
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
@@ -69,8 +73,14 @@ class FakeLeg:
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         self.asked.append(f"dtmf {digits}")
 
-    def transfer(self, uri: str) -> None:
-        self.asked.append(f"transfer {uri}")
+    def consult(self, uri: str) -> CallLeg:
+        self.asked.append(f"consult {uri}")
+        self.consulted = FakeLeg()
+        return self.consulted
+
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
+        behind = " to that call" if consulted is not None and consulted is self.consulted else ""
+        self.asked.append(f"transfer {uri}{behind}")
 
 
 class FakeConnection:
@@ -178,6 +188,53 @@ def test_marks_of_frames_bear_the_time_of_the_frame() -> None:
     bench.leg.tell(FramePlayed(played=((1, 480),), at_ns=123))
     (mark,) = [mark for mark in bench.marks if mark.name == "beep_started"]
     assert mark.at_ns == 123
+
+
+DESK = "sip:desk@example.org"
+
+
+def consulting() -> Bench:
+    """The model wants the caller handed over, and the desk is called first."""
+    settings: dict[str, object] = {
+        "greeting": {"enabled": False},
+        "beep": {"enabled": False},
+        "tools": {"transfer": [DESK], "transfer_kind": "attended"},
+    }
+    bench = Bench(settings).up()
+    call = {"type": "function_call", "id": "i", "status": "completed", "call_id": "f"}
+    call |= {"name": "transfer", "arguments": json.dumps({"uri": DESK, "reason": "A key."})}
+    bench.event("response.created", response={"id": "r"})
+    done = {"id": "r", "status": "completed", "output": [call]}
+    bench.event("response.done", response=done)
+    assert bench.leg.asked[-1] == f"consult {DESK}"
+    return bench
+
+
+def test_a_second_call_is_told_of_played_to_and_named_in_the_transfer() -> None:
+    bench = consulting()
+    desk = bench.leg.consulted
+    assert desk is not None
+    desk.tell(MediaReady(codec="PCMU"))
+    bench.event("response.created", response={"id": "b", "metadata": {"purpose": "briefing"}})
+    audio = {"response_id": "b", "item_id": "i", "delta": bytes(960)}
+    bench.event("response.output_audio.delta", **audio)
+    bench.event("response.done", response={"id": "b", "status": "completed", "output": []})
+    assert desk.asked == ["play 960"]
+    desk.tell(FramePlayed(played=((0, 480),), at_ns=1))
+    assert bench.leg.asked[-1] == f"transfer {DESK} to that call"
+    bench.leg.tell(TransferProgressed(status=200))
+    assert desk.asked[-1] == "hang up 200"
+    desk.tell(HungUp(by="network", status=200, reason="OK"))
+
+
+def test_whatever_ends_a_call_leaves_the_second_one() -> None:
+    bench = consulting()
+    bench.leg.tell(HungUp(by="caller", status=200, reason="OK"))
+    desk = bench.leg.consulted
+    assert desk is not None
+    assert desk.asked == ["hang up 200"]
+    desk.tell(HungUp(by="agent", status=487, reason="x"))
+    assert bench.ends == 1
 
 
 def test_the_end_is_told_once_and_leaves_nothing_behind() -> None:

@@ -23,6 +23,7 @@ from callerside.agent.service.driver import CallDriver
 from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
+    CallLeg,
     CallReceived,
     DtmfMethod,
     FramePlayed,
@@ -77,7 +78,10 @@ class BufferLeg:
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         pass
 
-    def transfer(self, uri: str) -> None:
+    def consult(self, uri: str) -> CallLeg:
+        raise NotImplementedError
+
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         pass
 
 

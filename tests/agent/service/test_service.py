@@ -11,6 +11,7 @@ from callerside.agent.service.driver import CallDriver
 from callerside.agent.service.service import Service
 from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.interface import (
+    CallLeg,
     CallReceived,
     DtmfMethod,
     HungUp,
@@ -49,7 +50,10 @@ class SilentLeg:
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         pass
 
-    def transfer(self, uri: str) -> None:
+    def consult(self, uri: str) -> CallLeg:
+        raise NotImplementedError
+
+    def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         pass
 
 

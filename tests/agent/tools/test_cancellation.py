@@ -100,7 +100,7 @@ def test_the_wait_before_another_call_of_an_mcp_server_is_stopped(
         server = {"url": f"http://127.0.0.1:{port}/mcp", "allow_private": True, "retries": 1}
         tool = box({"mcp": {"shop": server}}, tool_ms=4 * FAR_S * 1000)["free"]
     drops: list[None] = []
-    monkeypatch.setattr(mcp_server.McpServer, "_drop", lambda _: drops.append(None))
+    monkeypatch.setattr(mcp_server.McpServer, "_lose", lambda *_: drops.append(None))
     ok, output = cancelled_amid(tool, lambda: bool(drops), {"table": 1})
     assert not ok
     assert "nobody waits" in output
@@ -119,3 +119,26 @@ def test_what_is_cancelled_before_it_has_begun_does_not_begin() -> None:
     with pytest.raises(CancelledError):
         cancellation.sleep(FAR_S)
     assert not begun
+
+
+def test_what_runs_is_told_before_it_can_be_over() -> None:
+    """Its loop would be closed by then."""
+    cancellation = Cancellation()
+    begun, over = threading.Event(), threading.Event()
+    told_in_time: list[bool] = []
+
+    def stop() -> None:
+        begun.set()
+        told_in_time.append(not over.wait(0.2))
+
+    def work() -> None:
+        with cancellation.stopping(stop):
+            begun.wait(10)
+        over.set()
+
+    running = threading.Thread(target=work)
+    running.start()
+    until(lambda: cancellation._stop is not None, "it runs")
+    cancellation.cancel()
+    running.join(10)
+    assert told_in_time == [True]

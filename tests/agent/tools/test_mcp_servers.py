@@ -1,12 +1,15 @@
 """Functions of MCP servers, against a server of the official package: a program, and over HTTP."""
 
+import asyncio
 import contextlib
 import gc
 import json
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from agent_rig import until
@@ -15,7 +18,7 @@ from pydantic import ValidationError
 
 from callerside.agent.config.settings import McpServerSettings, Settings
 from callerside.agent.tools import mcp_addresses, mcp_server
-from callerside.agent.tools.interface import Tool, ToolError
+from callerside.agent.tools.interface import Cancellation, Tool, ToolError
 from callerside.agent.tools.toolboxes import Toolboxes
 
 STDIO = {"command": [sys.executable, str(PROGRAM)]}
@@ -250,3 +253,76 @@ def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "mcp", None)
     with pytest.raises(ToolError, match=r"pip install 'callerside\[mcp\]'"):
         toolboxes(STDIO)
+
+
+class _Line:
+    """A connection whose calls fail when they are told to."""
+
+    made: ClassVar[list["_Line"]] = []
+
+    def __init__(self, _transport: object, _limit_s: float = 0.0) -> None:
+        self.is_over = False
+        self.calls: list[asyncio.Future[None]] = []
+        self.made.append(self)
+
+    async def client(self) -> "_Line":
+        return self
+
+    async def call_tool(self, _tool: str, _arguments: object) -> None:
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.calls.append(call)
+        await call
+
+    def close(self) -> None:
+        self.is_over = True
+
+    def close_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self.close)
+
+
+def test_a_call_that_fails_late_takes_no_new_connection_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mcp_server, "_Connection", _Line)
+    monkeypatch.setattr(_Line, "made", [])
+    server = mcp_server.McpServer("shop", McpServerSettings.model_validate(STDIO), {})
+    results: list[tuple[bool, str]] = []
+
+    def begin() -> threading.Thread:
+        def work() -> None:
+            results.append(server.call("free", {}, 20_000, Cancellation(), repeatable=False))
+
+        calling = threading.Thread(target=work)
+        calling.start()
+        return calling
+
+    def fail(call: asyncio.Future[None], calling: threading.Thread) -> None:
+        error = ConnectionResetError("it is gone")
+        server._loop.call_soon_threadsafe(call.set_exception, error)
+        calling.join(10)
+
+    callers = [begin(), begin()]
+    until(lambda: len(_Line.made) == 1 and len(_Line.made[0].calls) == 2, "both wait")
+    (old,) = _Line.made
+    fail(old.calls[0], callers[0])
+    third = begin()
+    until(lambda: len(_Line.made) == 2 and len(_Line.made[1].calls) == 1, "a new one is there")
+    new = _Line.made[1]
+    fail(old.calls[1], callers[1])
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), server._loop).result(10)
+    assert (old.is_over, new.is_over) == (True, False)
+    fail(new.calls[0], third)
+    assert [ok for ok, _ in results] == [False] * 3
+
+
+def test_a_server_that_does_not_answer_a_connection_is_connected_to_anew() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        settings = at(f"http://127.0.0.1:{deaf.getsockname()[1]}/mcp", connect_ms=300, retries=0)
+        server = mcp_server.McpServer("shop", McpServerSettings.model_validate(settings), {})
+        for _ in range(2):
+            ok, output = server.call("free", {}, 150, Cancellation(), repeatable=False)
+            assert not ok
+            assert "no answer within" in output
+            until(lambda: server._connection is None or server._connection.is_over, "given up")

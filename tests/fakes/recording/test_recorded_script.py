@@ -125,3 +125,21 @@ def test_the_caller_is_left_out_wherever_sound_of_it_stands(tmp_path: Path) -> N
         assert "Y2FsbGVy" not in written(path, event, caller_audio=False)
     model = {"type": "response.output_audio.delta", "delta": b"caller"}
     assert "Y2FsbGVy" in written(path, model, caller_audio=False)
+
+
+def test_what_is_said_out_of_band_answers_nobody(tmp_path: Path) -> None:
+    beside = {"type": "response.create", "response": {"conversation": "none"}}
+    made = script(
+        tmp_path,
+        server(1.0, "input_audio_buffer.committed", item_id="turn"),
+        Entry(1.1, "client", beside),
+        server(1.2, "response.created", response={"id": "note", "conversation_id": None}),
+        server(1.3, "response.created", response={"id": "answer", "conversation_id": "conv_1"}),
+        *said("note", 1.4),
+        *said("answer", 1.5),
+        done(2.0, "note"),
+        done(2.1, "answer"),
+    )
+    assert made == {
+        "replies": [{"recording": {"file": "call.realtime", "turn": 2}, "think_ms": 500}]
+    }

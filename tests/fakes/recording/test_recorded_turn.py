@@ -6,11 +6,13 @@ import pytest
 
 from callerside import audio
 from callerside.audio_files import AudioFileError
+from callerside.fakes.recording import turn
 from callerside.fakes.recording.format import (
     Entry,
     Header,
     Recording,
     RecordingError,
+    read_recording,
     write_recording,
 )
 from callerside.fakes.recording.turn import read_turn
@@ -43,8 +45,8 @@ def recorded(tmp_path: Path) -> Path:
     return path
 
 
-def script(path: Path, turn: int) -> Script:
-    replies = [{"recording": {"file": path.name, "turn": turn}}]
+def script(path: Path, number: int) -> Script:
+    replies = [{"recording": {"file": path.name, "turn": number}}]
     return Script.model_validate({"replies": replies})
 
 
@@ -68,6 +70,26 @@ def test_g711_becomes_pcm(tmp_path: Path) -> None:
     path = tmp_path / "call.jsonl"
     write_recording(path, Recording(Header(), (opened, *spoken("a", wire, "One."))))
     assert audio.duration_ms(read_turn(path, 1).pcm, 24_000) == pytest.approx(500, abs=2)
+
+
+def test_a_recording_is_read_once_for_all_its_turns(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> Recording:
+        read.append(path)
+        return read_recording(path)
+
+    monkeypatch.setattr(turn, "read_recording", counted)
+    assert [read_turn(recorded, number).transcript for number in (1, 2, 1)] == [
+        "One.",
+        "Two.",
+        "One.",
+    ]
+    assert read == [recorded]
+    write_recording(recorded, Recording(Header(), tuple(spoken("c", TONE, "Three."))))
+    assert read_turn(recorded, 1).transcript == "Three."
 
 
 def test_a_turn_that_is_not_there_is_told(recorded: Path) -> None:

@@ -1,5 +1,6 @@
 """Recordings told as conversations, and compared by what they mean."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from openai.types.realtime import RealtimeServerEvent
 from callerside.fakes.cli import main
 from callerside.fakes.recording.comparison import differences
 from callerside.fakes.recording.conversation import describe, tell
-from callerside.fakes.recording.format import Recording, write_recording
+from callerside.fakes.recording.format import Entry, Recording, write_recording
 from callerside.fakes.recording.known_events import SERVER_EVENTS
 
 CALL = {"name": "hours", "arguments": {"day": "Sunday"}}
@@ -60,6 +61,15 @@ def test_a_call_is_told_as_a_conversation_with_times() -> None:
     assert lines[3].how_long.startswith("after 0.")
     assert lines[3].how_long.endswith(" s of audio")
     assert any("[after 0." in line for line in describe(call()))
+
+
+def test_an_event_of_no_response_or_of_one_that_is_done_tells_of_no_answer() -> None:
+    recording = call()
+    done = next(entry for entry in recording.entries if entry.type == "response.done")
+    strange = {"type": "response.output_text.delta", "delta": "x"}
+    last_s = recording.entries[-1].at_s
+    more = (Entry(last_s, "server", strange), Entry(last_s, "server", done.event))
+    assert tell(replace(recording, entries=recording.entries + more)) == tell(recording)
 
 
 def test_two_calls_that_say_the_same_do_not_differ() -> None:

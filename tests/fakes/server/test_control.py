@@ -14,10 +14,13 @@ from websockets.exceptions import ConnectionClosed
 
 from callerside.fakes.recording.format import Entry, Header, Recording
 from callerside.fakes.script.model import Script
+from callerside.fakes.server import control as fake_control
 from callerside.fakes.server import journal
 from callerside.fakes.server.control import Control, ControlError
 from callerside.fakes.server.journal import Journal, Search
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
+from callerside.fakes.session import session as fake_session
+from callerside.marks import Mark
 
 QUICK = {"timing": {"think_ms": 10, "pace": 100}, "replies": [{"say": "One."}, {"say": "Two."}]}
 MANUAL = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
@@ -137,6 +140,20 @@ async def test_waiting_for_an_event_ends_with_it_or_says_what_there_is() -> None
         assert why.value.status == 408
 
 
+async def test_a_test_waits_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def wait(_: Journal, _search: Search, count: int, within_s: float) -> list[journal.Entry]:
+        waited.append(within_s)
+        return []
+
+    monkeypatch.setattr(Journal, "wait", wait)
+    async with serving() as (_, control):
+        with pytest.raises(ControlError, match=r"0 of 1 .* after 90 s"):
+            await control.wait(Search(type="never"), within_s=90)
+    assert waited == [90]
+
+
 async def test_so_many_may_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "MOST_WAITING", 2)
     async with serving() as (_, control):
@@ -189,6 +206,50 @@ async def test_the_next_handshake_may_be_refused() -> None:
             await connect(server.url)
         async with connect(server.url) as socket:
             await until(socket, "session.created")
+
+
+async def test_what_would_do_nothing_is_refused() -> None:
+    async with serving() as (server, control), connect(server.url) as socket:
+        await until(socket, "session.created")
+        for fault in ("refuse", "accept_late"):
+            with pytest.raises(ControlError, match=r"faults\.0: the handshake is over"):
+                await control.change(faults=[{"fault": fault}])
+        with pytest.raises(ControlError, match="the session is open already"):
+            await control.change(faults=[{"fault": "drop", "at": "connect"}])
+        await control.change(faults=[{"fault": "slow", "at": "greeting"}])
+        await ask(socket)
+        for fault in ("fail", "error"):
+            with pytest.raises(ControlError, match="reply 1 has been: 'next reply'") as refused:
+                await control.change(faults=[{"fault": fault, "at": "reply 1"}])
+            assert refused.value.status == 409
+        with pytest.raises(ControlError, match="is not greeted any more"):
+            await control.change(faults=[{"fault": "slow", "at": "greeting"}])
+        await control.change(faults=[{"fault": "error", "at": "next reply", "code": "overloaded"}])
+        await ask(socket)
+        struck = control.journal.search(Search(type="fault_applied"))
+        assert [entry.event["fault"] for entry in struck] == ["error"]
+
+
+async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (fake_control, fake_session):
+        monkeypatch.setattr(module, "MOST_CHANGES_WAITING", 3)
+    async with serving() as (server, control):
+        two: dict[str, Any] = {
+            "replies": [{"say": "Three."}] * 2,
+            "faults": [{"fault": "fail"}] * 2,
+        }
+        await control.change(**two, session="next")
+        for one in ("replies", "faults"):
+            with pytest.raises(ControlError, match=f"{one}: at most 3 may wait") as refused:
+                await control.change(**{one: two[one]}, session="next")
+            assert refused.value.status == 409
+        async with connect(server.url) as socket:
+            await until(socket, "session.created")
+            for one in ("replies", "faults"):
+                with pytest.raises(ControlError, match=f"{one}: at most 3 may wait"):
+                    await control.change(**{one: two[one]})
+            await ask(socket)  # it takes one of the replies, and both faults
+            await control.change(**two)
 
 
 @pytest.mark.parametrize(
@@ -290,13 +351,102 @@ def test_the_journal_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         kept.note_event(session, "client", {"type": "a", "number": number}, number)
     assert [entry.event["number"] for entry in kept.search(Search())] == list(range(20, 30))
-    assert kept.forgotten == 20
+    assert kept.search(Search())[0].number == 21, "it says how much has gone"
     for _ in range(5):
         kept.note_event(session, "client", {"type": "b", "text": "x" * 1000}, 0)
     assert len(kept.search(Search(type="b"))) == 2
     kept.note_event(session, "client", {"type": "c", "text": "x" * 4000}, 0)
     (too_large,) = kept.search(Search(type="c"))
     assert "text" not in too_large.event
+
+
+def test_appends_that_go_on_are_there_after_their_entry_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "MOST_ENTRIES", 10)
+    kept = Journal(0)
+    one = kept.open_session("one", "/v1/realtime", 0)
+    two = kept.open_session("two", "/v1/realtime", 0)
+    append = {"type": "input_audio_buffer.append", "audio": bytes(960)}
+    for _ in range(3):
+        kept.note_event(one, "client", append, 0)
+    for number in range(10):
+        kept.note_event(two, "client", {"type": "a", "number": number}, 0)
+    kept.note_event(one, "client", append, 0)
+    (run,) = kept.search(Search(type="input_audio_buffer.append"))
+    assert (run.number, run.event["events"]) == (12, 1)
+
+
+def test_sound_of_items_is_counted_and_not_kept() -> None:
+    kept = Journal(0)
+    session = kept.open_session("x", "/v1/realtime", 0)
+    sound = base64.b64encode(bytes(1001)).decode()
+    for kind in ("input_audio", "output_audio", "audio"):
+        content = [{"type": kind, "audio": sound, "transcript": "Hello."}]
+        item = {"type": "message", "role": "user", "content": content}
+        created = {"type": "conversation.item.create", "item": item}
+        kept.note_event(session, "client", created, 0)
+        (entry,) = kept.search(Search(match={"item": {"content": [{"type": kind}]}}))
+        assert entry.event["item"]["content"] == [
+            {"type": kind, "audio": {"bytes": 1001}, "transcript": "Hello."}
+        ]
+    told = {"type": "session.update", "session": {"metadata": {"audio": "loud"}}}
+    kept.note_event(session, "client", told, 0)
+    (entry,) = kept.search(Search(type="session.update"))
+    assert entry.event == told, "what is no sound stays"
+
+
+def test_a_mark_for_each_append_takes_no_room() -> None:
+    kept = Journal(0)
+    session = kept.open_session("x", "/v1/realtime", 0)
+    for number in range(3):
+        append = {"type": "input_audio_buffer.append", "audio": bytes(960)}
+        kept.note_event(session, "client", append, number)
+        mark = Mark(
+            at_ns=number,
+            source="realtime",
+            call="x",
+            name="audio_received",
+            fields={"samples": 480, "total_samples": 480 * (number + 1)},
+        )
+        kept.note_mark(session, mark)
+    (run,) = kept.search(Search())
+    assert run.event["events"] == 3
+
+
+async def test_who_waits_looks_at_each_entry_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    finds = Search.finds
+
+    def counted(search: Search, entry: journal.Entry) -> bool:
+        nonlocal looks
+        looks += 1
+        return finds(search, entry)
+
+    monkeypatch.setattr(Search, "finds", counted)
+    kept = Journal(0)
+    session = kept.open_session("x", "/v1/realtime", 0)
+    for number in range(100):
+        kept.note_event(session, "client", {"type": "a", "number": number}, 0)
+    waiting = asyncio.create_task(kept.wait(Search(type="b"), 2, 10))
+    for number in range(100):
+        await asyncio.sleep(0)
+        kept.note_event(session, "client", {"type": "b" if number > 97 else "a"}, 0)
+    assert [entry.number for entry in await waiting] == [199, 200]
+    assert looks <= 202
+
+
+async def test_who_waits_for_so_many_appends_is_told_when_they_are_there() -> None:
+    kept = Journal(0)
+    session = kept.open_session("x", "/v1/realtime", 0)
+    append = {"type": "input_audio_buffer.append", "audio": bytes(960)}
+    waiting = asyncio.create_task(kept.wait(Search(match={"events": 3}), 1, 10))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        kept.note_event(session, "client", append, 0)
+    (run,) = await asyncio.wait_for(waiting, 1)
+    assert run.event["audio_bytes"] == 2880
 
 
 def test_what_is_nested_too_deeply_is_left_out() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from callerside.fakes.script.model import Script
+from callerside.fakes.server import kept
+from callerside.fakes.server.calls import Calls
+from callerside.fakes.server.client_secrets import ClientSecrets
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
+from callerside.fakes.session.refusals import RequestError
 
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -106,6 +111,47 @@ async def test_a_secret_opens_the_session_that_it_was_made_with(server: FakeReal
         created = await connection.recv()
     assert created.type == "session.created"
     assert created.session.to_dict()["instructions"] == "Be kind."
+
+
+def test_secrets_have_a_bound_in_all_and_go_when_they_have_expired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept, "MOST_CHARS", 5000)
+    secrets = ClientSecrets(random.Random(1))
+    session = {"type": "realtime", "instructions": "x" * 2000}
+
+    def made(now_s: int) -> str:
+        value: str = secrets.create({"session": session}, now_s)["value"]
+        return value
+
+    first, second, third = made(0), made(300), made(300)
+    with pytest.raises(RequestError):
+        secrets.session_of(first, 300)
+    assert secrets.session_of(second, 300) is not None
+    assert len(secrets) == 2
+    made(900)
+    assert len(secrets) == 1, f"{second} and {third} have expired"
+
+
+def test_calls_have_a_bound_in_all_and_what_is_over_takes_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept, "MOST_CHARS", 5000)
+    calls = Calls(random.Random(1), lambda _: None)
+    session = {"type": "realtime", "instructions": "x" * 2000}
+
+    def accepted() -> str:
+        call_id: str = calls.ring({}, 0)["call_id"]
+        calls.accept(call_id, session)
+        return call_id
+
+    for _ in range(5):  # one after another
+        calls.hang_up(accepted())
+    first, *others = (accepted() for _ in range(3))
+    with pytest.raises(RequestError):
+        calls.session_of(first)
+    for call_id in others:
+        assert calls.session_of(call_id).instructions == "x" * 2000
 
 
 async def test_a_secret_of_a_transcription_session_opens_one(server: FakeRealtime) -> None:

@@ -39,7 +39,7 @@ def test_every_fault_may_be_drawn() -> None:
         faults += [
             chaos.of_session(place) for place in ("connect", "speech 1", "turn 1", "reply 1")
         ]
-        drawn |= {name_of(fault) for fault in faults if fault is not None}
+        drawn |= {name_of(type(fault)) for fault in faults if fault is not None}
     assert drawn == FAULTS.keys()
 
 

@@ -7,8 +7,12 @@ import pytest
 from in_memory import Client
 from official import check
 
+from callerside.fakes.script.prepare import prepared_reply
+from callerside.fakes.script.reply import Reply
 from callerside.fakes.server.codec import encode
-from callerside.fakes.session.interface import ConnectionRequested
+from callerside.fakes.session.faults import parse_fault
+from callerside.fakes.session.interface import Changed, ConnectionRequested
+from callerside.fakes.session.session import RealtimeSession
 
 HEARD = "When do you open?"
 INTENT = ConnectionRequested(intent="transcription")
@@ -201,3 +205,23 @@ def test_a_speaker_is_told_by_the_model_that_tells_speakers() -> None:
     segment = client.only("conversation.item.input_audio_transcription.segment")
     assert (segment["speaker"], segment["text"], segment["start"]) == ("A", HEARD, 0.0)
     check(json.loads(encode(segment)))
+
+
+def test_what_is_given_for_the_next_turns_is_heard_in_one_each() -> None:
+    client = transcribing({"heard": "One.", "say": "x"}, {"heard": "Two.", "say": "x"})
+    given = Reply(say="Never.", heard="Given.")
+    client.feed(Changed(replies=(prepared_reply(given),)))
+    for _ in range(2):
+        client.say()
+        client.wait(3000)
+    completed = client.all("conversation.item.input_audio_transcription.completed")
+    assert [event["transcript"] for event in completed] == ["Given.", "Two."]
+
+
+def test_a_fault_of_an_answer_is_none_of_a_session_that_transcribes() -> None:
+    client = transcribing({"heard": HEARD, "say": "At nine."})
+    session = client.session
+    assert isinstance(session, RealtimeSession)
+    late = Changed(faults=(parse_fault("fail at=reply 1"),))
+    assert session.why_no_change(late) == "faults.0: the session answers nobody: it transcribes"
+    assert session.why_no_change(Changed(faults=(parse_fault("drop at=turn 1"),))) is None

@@ -1,6 +1,7 @@
 """A run on disk: evidence, results, JUnit, pages."""
 
 import json
+import pickle
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from callerside.reports.evidence import (
 )
 from callerside.reports.formats.junit import junit
 from callerside.reports.formats.rebuild import rebuild
-from callerside.reports.formats.write import call_directory, write_judged, write_run
+from callerside.reports.formats.write import call_directory, write_judged, write_page, write_run
 from callerside.reports.metrics.measurement import percentile
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.pages.html import call_page, index_page
@@ -364,6 +365,33 @@ def test_a_call_of_which_no_limit_came_to_be_measured_has_kept_none(
     told = {one.get("name"): one.get("value") for one in case.iter("property")}
     assert told["timing"] == "not measured"
     assert (case.find("skipped") is not None) == (behaviour == "failed")
+
+
+def test_a_call_of_which_no_limit_came_to_be_measured_is_not_measured(tmp_path: Path) -> None:
+    """Right as it was, it has kept no budget: who leaves before the answer is held to none."""
+    call = SyntheticCall(name="left").build()
+    calls = write_run(tmp_path, INFO, [CallEvidence(info=call.info, marks=call.marks[:1])])
+    (row,) = json.loads((tmp_path / "results.json").read_text())["scenarios"]
+    why = "nothing that has a limit came to be measured"
+    assert (row["behaviour"]["verdict"], row["verdict"]) == ("passed", "not measured")
+    assert row["timing"] == {"verdict": "not measured", "detail": f"not measured: {why}"}
+    assert INFO.outcome(calls).exit_code == 2
+    assert INFO.outcome(calls).why[0].endswith(f"75% must be: left ({why})")
+    fine = [judge_call(SyntheticCall(name=name).build()) for name in "abc"]
+    assert INFO.outcome([*calls, *fine]).exit_code == 0
+    assert replace(INFO, strict=True).outcome([*calls, *fine]).exit_code == 2
+
+
+def test_an_outline_is_small_and_its_page_the_same(tmp_path: Path) -> None:
+    """A run in memory takes it from one process to another, for each call."""
+    call = judge_call(SyntheticCall().build())
+    assert call.measured.answers
+    assert len(pickle.dumps(call.outline())) < 100_000 < len(pickle.dumps(call))
+    for folder, one in (("whole", call), ("outline", call.outline())):
+        save_evidence(call.evidence, tmp_path / folder)
+        write_page(tmp_path / folder, INFO, one)
+    whole, again = (tmp_path / folder / "call.html" for folder in ("whole", "outline"))
+    assert whole.read_text() == again.read_text()
 
 
 def test_one_call_that_nothing_was_held_to_is_told_once(tmp_path: Path) -> None:

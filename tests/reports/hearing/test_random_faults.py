@@ -13,7 +13,7 @@ from random_faults import Fault, answers, as_samples, random_faults
 from callerside import audio
 from callerside.reports.hearing.alignment import align
 
-pytestmark = pytest.mark.timeout(600)  # a minute of work, on one machine
+pytestmark = pytest.mark.timeout(900)  # a minute of work, on an idle machine
 
 RATE_HZ = 8000
 WITHIN_MS = 10

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from callerside import audio
 from callerside.reports.hearing import active_level
 from callerside.reports.hearing.echo import without_echo
-from callerside.reports.hearing.retrospect import spoken
+from callerside.reports.hearing.retrospect import Behind, spoken
 from callerside.reports.metrics.error_bounds import MASKED_END
 from callerside.speech.synthesis import synthesise
 
@@ -70,7 +70,8 @@ def test_out_of_noise_that_is_there_from_the_first_sample(snr_db: int, end_ms: f
     noisy = recording + noise(recording.size, level_dbfs - snr_db)
     found = spoken(np.clip(noisy, -32768, 32767).astype(np.int16), RATE_HZ, pause_ms=400)
     assert len(found) == len(places)
-    assert not any(one.exact for one in found)
+    wanted = Behind.LOUD_NOISE if snr_db == 10 else Behind.NOISE
+    assert {one.behind for one in found} == {wanted}
     for one, true in zip(found, places, strict=True):
         assert abs(one.start - true[0]) < 60 * RATE_HZ // 1000
         assert abs(one.end - true[1]) < end_ms * RATE_HZ // 1000
@@ -107,3 +108,12 @@ def test_the_echo_of_the_other_channel_is_taken_off_and_nothing_else() -> None:
     left = without_echo(ear, mouth, RATE_HZ).astype(np.int32) - answer
     assert np.square(left).mean() < 0.01 * np.square(echo).mean()
     assert without_echo(answer, mouth, RATE_HZ) is answer
+
+
+def test_a_faint_sound_in_silence_is_no_echo_of_what_is_said_meanwhile() -> None:
+    mouth, _ = call(said(LONG), said("Yes, please."))
+    ear = np.zeros(mouth.size, np.int16)
+    snatch = (0.05 * said("Hello!")[RATE_HZ // 10 :].astype(np.float64)).astype(np.int16)
+    snatch = snatch[: RATE_HZ // 5]
+    ear[mouth.size // 4 :][: snatch.size] = snatch
+    assert without_echo(ear, mouth, RATE_HZ) is ear

@@ -208,6 +208,21 @@ def test_what_made_a_mark_late_is_off_the_time_that_it_ends(
     assert found.taken.least_ms == 0
 
 
+@pytest.mark.parametrize("process", ["agent", "fake-realtime"])
+def test_agent_and_server_may_have_waited_before_a_session_was_open(process: str) -> None:
+    """It is the server's mark, and the agent had to connect first."""
+    call = SyntheticCall().build()
+    connected_mark = call.first("agent", "realtime_connected")
+    assert connected_mark is not None
+    at_ns = connected_mark.at_ns - ms_to_ns(5)
+    opened = Mark(at_ns=at_ns, source="realtime", call="a", name="session_opened", fields={})
+    marks = [*call.marks, opened, waited(at_ns / 1e6 - 1, 3, process=process)]
+    found = measure(replace(call, marks=sorted(marks, key=lambda mark: mark.at_ns)))
+    (connected,) = [one for one in found.measurements if one.name == "connect_ms"]
+    assert connected.taken is not None
+    assert (connected.taken.least_ms, round(connected.taken.most_ms)) == (0, 3)
+
+
 @pytest.mark.parametrize("name", ["beep_ms", "greeting_ms", "barge_in_stop_ms", "dead_air_ms"])
 def test_of_what_is_heard_it_is_told_what_the_machine_took(name: str) -> None:
     call = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600)]).build()

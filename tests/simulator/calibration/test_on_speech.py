@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from callerside.clock import NS_PER_MS
 from callerside.reports.hearing import active_level
 from callerside.reports.metrics.metrics import measure
 from callerside.simulator.calibration.speech import calibrate, conditions, table, utterances
@@ -33,6 +34,15 @@ def call_on(condition: conditions.Condition) -> tuple[dict[str, float], dict[str
 def test_the_truth_of_a_clean_call_is_what_is_measured() -> None:
     measured, true = call_on(CLEAN)
     assert measured == pytest.approx(true, abs=1)
+
+
+def test_a_greeting_with_a_fault_is_not_taken_for_the_answer_that_repeats_its_words() -> None:
+    greeting, question, barge = wave("Good morning."), wave("Until six?"), wave("Wait a moment.")
+    answer = np.concatenate([greeting, np.zeros(RATE_HZ // 4), wave("We are here until six.")])
+    calls = (make(CLEAN, greeting, question, answer, barge, str(seed)) for seed in range(100))
+    call = next(one for one in calls if one.greeting.fault == "left out")
+    begun = [one for one in measure(call.evidence("sent")).audible.ear if one.source == "sent"]
+    assert begun[0].start_ns == pytest.approx(call.at_ns(call.heard[0][0][0]), abs=NS_PER_MS)
 
 
 @pytest.mark.parametrize("name", ["PCMU", "G.722", "white at 20 dB", "echo"])

@@ -190,13 +190,22 @@ def test_no_sound_comes_back() -> None:
     assert theirs == ["<- c=IN IP4 127.0.0.1", "<- m=audio 9 RTP/AVP 0"]
 
 
-def test_sound_that_goes_one_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("report", "state", "told"),
+    [
+        ("81c8000c" + "00000007" + 20 * "00" + "00000009" + 20 * "00", State.BAD, "one-way: "),
+        ("80c80006" + "00000007" + 20 * "00", State.DOUBTFUL, "perhaps one-way: "),
+    ],
+    ids=["of another", "of nobody"],
+)
+def test_sound_that_goes_one_way_alone(
+    monkeypatch: pytest.MonkeyPatch, report: str, state: State, told: str
+) -> None:
     """It is heard, and its own reports know of nothing that it should have got."""
     from callerside.simulator.doctor import sip_wire
 
     monkeypatch.setattr(sip_wire, "_SETTLED_S", 0.1)
     packet = bytes.fromhex("80000001000000a000000007") + bytes([0x10]) * 160
-    report = bytes.fromhex("80c80006" + "00000007" + 20 * "00")
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
         telephone_of_calls() as (
@@ -212,7 +221,7 @@ def test_sound_that_goes_one_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
                 for invite in invites:
                     to = int(re.findall(r"m=audio (\d+)", invite)[0])
                     rtp.sendto(packet, ("127.0.0.1", to))
-                    rtp.sendto(report, ("127.0.0.1", to + 1))
+                    rtp.sendto(bytes.fromhex(report), ("127.0.0.1", to + 1))
 
         thread = threading.Thread(target=send)
         thread.start()
@@ -221,11 +230,11 @@ def test_sound_that_goes_one_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             over.set()
             thread.join()
-    assert found["sound"].state is State.BAD
-    assert found["sound"].told.startswith("one-way: ")
+    assert found["sound"].state is state
+    assert found["sound"].told.startswith(told)
     assert "says nothing of ours" in found["sound"].told
     assert found["sound"].evidence[-1].startswith("<- RTCP from 127.0.0.1:")
-    assert "80 c8 00 06 00 00 00 07" in found["sound"].evidence[-1]
+    assert bytes.fromhex(report)[:8].hex(" ") in found["sound"].evidence[-1]
 
 
 @contextmanager

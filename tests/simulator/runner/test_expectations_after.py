@@ -8,7 +8,14 @@ from hand_played import scenario
 
 from callerside.clock import ms_to_ns
 from callerside.marks import Mark, Source
-from callerside.simulator.runner.expectations_after import check, dead_air, occurrences, unseen
+from callerside.simulator.runner.expectations_after import (
+    CALLER_ALONE,
+    EVERYBODY,
+    check,
+    dead_air,
+    occurrences,
+    unseen,
+)
 from callerside.simulator.scenario.expectations import Dtmf, Transfer
 
 
@@ -174,7 +181,9 @@ def test_what_sounds_until_the_call_ends_has_ended_if_the_agent_says_so(
 ) -> None:
     names = [one.split() for one in played]
     told = [mark(8000, "agent", name, **({"item": i[0]} if i else {})) for name, *i in names]
-    found = check(scenario(tmp_path, "steps: [{expect: reply}]"), [*CALL, *told, CUT], ours=ours)
+    marks = [*CALL, *told, CUT]
+    of = EVERYBODY if ours else CALLER_ALONE
+    found = check(scenario(tmp_path, "steps: [{expect: reply}]"), marks, told=of)
     expected = "step 1: expected reply to its end, but it still sounded when the call ended"
     assert found == ([expected] if cut else [])
 
@@ -211,7 +220,7 @@ def test_of_an_agent_that_is_not_ours_only_what_the_caller_notices_is_checked(
 ) -> None:
     played = scenario(tmp_path, FOREIGN)
     mine = [one for one in CALL if one.source == "caller"]
-    assert check(played, mine, ours=False) == [
+    assert check(played, mine, told=CALLER_ALONE) == [
         "never: beep, and yet it happened, 500 ms after the answer"
     ]
     assert unseen(played) == [
@@ -285,3 +294,21 @@ def test_two_pauses_within_one_time_do_not_stand_for_the_next(tmp_path: Path) ->
     assert check(scenario(tmp_path, text), [*CALL, *both]) == [
         "the network was never dead to agent (30 s to 31 s): the call was over"
     ]
+
+
+def test_of_a_server_that_is_not_ours_what_caller_and_agent_tell_is_checked(tmp_path: Path) -> None:
+    of_the_server = """
+    steps:
+      - say: "A table for four."
+      - expect: {state: RECORDING_AUDIO}
+    realtime: {faults: [{fault: drop, at: turn 9}]}
+    never: [{mark: media_ready}, {function_call: book}]
+    """
+    marks = [*CALL, mark(100, "agent", "media_ready")]
+    played = scenario(tmp_path, of_the_server)
+    found = check(played, marks, told={"agent", "caller"})
+    assert [one.split(",")[0] for one in found] == [
+        "step 2: expected state RECORDING_AUDIO within 10 s",
+        "never: mark media_ready",
+    ]
+    assert len(check(played, marks)) == 4, "ours tells of functions and faults, too"

@@ -1,6 +1,7 @@
 """A failed expectation says the nearest thing that did happen, and when: of each kind there is."""
 
 import json
+import re
 
 import pytest
 
@@ -19,7 +20,7 @@ KINDS = {
     "reply": (
         "",
         f"{{expect: greeting}}, {ASKS}, {{expect: reply}}, {{expect: reply}}",
-        "but what was said last has been waited out by a step; heard since the answer: a beep",
+        "has been waited out by a step before; heard since the answer: a beep",
     ),
     "reply start": (
         "",
@@ -62,16 +63,49 @@ ASKED_FOR = {
 """What is asked for besides is repeated, and only what is of the source asked for is near."""
 
 
+WAITED_OUT = re.compile(r"was said last, from \d\.\d\d s to \d\.\d\d s, has been waited out")
+INSTEAD = {
+    "of_one_thing": (
+        "{expect: {mark: playout_cleared}}",
+        r"marks of that name: none; instead there was agent's playout_started at \d\.\d\d s, agent",
+    ),
+    "of_the_source": (
+        "{expect: {mark: truncated, source: realtime}}",
+        r"marks of that name: none; instead there was realtime's \w+ at \d\.\d\d s, ",
+    ),
+    "cancelled": (
+        "{pause: 1s}, {say: For two.}, {expect: {function_call: book}}",
+        r"called: none; instead there was a response that ended cancelled \(turn_detected\) at \d",
+    ),
+    "moment": (
+        "{expect: reply}, {say: More., when: reply, within: 1s}",
+        r'could not say "More\.": "reply" did not come within 1 s; what was said last, from ',
+    ),
+    "quiet": (
+        "{say: More., when: silence 9s, within: 3s}",
+        r'"silence 9 s" did not come within 3 s; the longest was \d',
+    ),
+}
+"""Where there was none of the kind: what may be why; and of a moment that did not come."""
+BEFORE = {"cancelled": "{function_call: {name: book, arguments: {}}, think_ms: 2000}, "}
+"""Replies that come first."""
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Why each call failed."""
     folder = tmp_path_factory.mktemp("nearest")
     (folder / "scenarios").mkdir()
     asked = {name: ("", *case) for name, case in ASKED_FOR.items()}
-    for name, (given, steps, _) in {**KINDS, **asked}.items():
+    instead = {
+        name: ("", f"{{expect: greeting}}, {ASKS}, {steps}", why)
+        for name, (steps, why) in INSTEAD.items()
+    }
+    for name, (given, steps, _) in {**KINDS, **asked, **instead}.items():
         (folder / "scenarios" / f"{name.replace(' ', '_')}.yaml").write_text(
             f"about: x\n{given}\ncaller: {{patience: 2s}}\n"
-            "realtime: {greeting: {say: Hello.}, replies: [{say: We open at nine.}]}\n"
+            f"realtime: {{greeting: {{say: Hello.}}, replies: [{BEFORE.get(name, '')}"
+            "{say: We open at nine.}]}\n"
             f"steps: [{steps}, {{pause: 2s}}, hang_up]\n"
         )
     out = folder / "out"
@@ -93,3 +127,12 @@ def test_the_nearest_thing_is_told(told: dict[str, str], name: str) -> None:
 def test_what_was_asked_for_besides_is_repeated(told: dict[str, str], name: str) -> None:
     assert ASKED_FOR[name][1] in told[name]
     assert "caller's" not in told[name]
+
+
+def test_what_a_step_has_waited_out_is_told_with_its_times(told: dict[str, str]) -> None:
+    assert WAITED_OUT.search(told["reply"])
+
+
+@pytest.mark.parametrize("name", INSTEAD)
+def test_what_there_was_instead_is_told(told: dict[str, str], name: str) -> None:
+    assert re.search(INSTEAD[name][1], told[name]), told[name]

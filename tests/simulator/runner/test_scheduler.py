@@ -86,7 +86,8 @@ class Machine:
                 margin=-50.0,
             )
         ]
-        scripted, beyond = ("passed", late) if verdict == "late" else (verdict, [])
+        within = [replace(late[0], verdict="passed", reason=None, margin=50.0)]
+        scripted, judged = ("passed", late) if verdict == "late" else (verdict, within)
         detail = "step 1: expected reply within 50 ms, but nothing"
         info = CallInfo(name=played.planned.name, verdict=cast("Verdict", scripted), detail=detail)
         marks = [
@@ -94,7 +95,7 @@ class Machine:
             caller_mark(100, "step_ended", step=0, ok=False),
             caller_mark(100, "machine_stalled", late_ms=stalled_ms, cpu=0, process=""),
         ]
-        result = replace(judge_call(CallEvidence(info=info, marks=marks)), judged=beyond)
+        result = replace(judge_call(CallEvidence(info=info, marks=marks)), judged=judged)
         return Evaluated(planned=played.planned, sentence="over budget", took_s=1.0, result=result)
 
 
@@ -326,7 +327,7 @@ async def test_none_is_placed_while_many_wait_to_be_judged(rig: Rig, lane: Lane)
         return machine.evaluate(played, lane, page_of)
 
     rig.monkeypatch.setattr(scheduler, "evaluate", evaluate)
-    rig.monkeypatch.setattr(scheduler, "_judge", lambda *_: ThreadPoolExecutor(1))
+    rig.monkeypatch.setattr(scheduler, "judges", lambda *_: ThreadPoolExecutor(1))
     done: list[Evaluated] = []
     calls = [planned(f"c{number}") for number in range(30)]
     progress = PlainProgress(Console(quiet=True), len(calls))
