@@ -304,6 +304,24 @@ def test_a_call_that_is_given_up_early_is_cancelled(called: Line) -> None:
     assert (ended.by, ended.status) == ("caller", 487)
 
 
+@pytest.mark.parametrize("response", ["100 Trying", "180 Ringing"])
+def test_a_call_that_is_given_up_before_any_response_is_cancelled_behind_it(
+    called: Line, response: str
+) -> None:
+    """RFC 3261 §9.1: there is nothing to cancel before."""
+    called.ring()
+    called.phone.do(called.call, "hang_up")
+    time.sleep(0.1)
+    called.raw.reply(called.invite, response)
+    cancel = called.raw.asked("CANCEL")
+    assert cancel, "the other side rings on"
+    called.raw.reply(cancel, "200 OK")
+    called.raw.reply(called.invite, "487 Request Terminated")
+    assert called.raw.asked("ACK")
+    ended = called.phone.wait_for(called.call, HungUp)
+    assert (ended.by, ended.status) == ("caller", 487)
+
+
 def test_an_answer_that_meets_a_cancel_is_ended(called: Line) -> None:
     """RFC 3261 §15: whoever gets a 200 all the same has a call, and hangs up."""
     called.ring()
