@@ -78,7 +78,10 @@ class BaresipPlacedLeg(BaresipLeg):
         self._is_dialling = False
         self._behind_dialling: Callable[[], None] | None = None
         """An end that was asked for before there was a call to end."""
-        self._answered = False
+        self._behind_response: Callable[[], None] | None = None
+        """One before there was anything to cancel (RFC 3261 §9.1): the stack would drop the call
+        without a word, and the other side rings on."""
+        self._responded = self._answered = False
 
     async def who_dials(self, uri: str) -> tuple[UserAgent, Mapping[str, str]]:
         """As whom `uri` is called, and what headers its INVITE has.
@@ -102,6 +105,8 @@ class BaresipPlacedLeg(BaresipLeg):
             self._behind_dialling = self.hang_up
         elif self._call is None:
             self._give_up(_TERMINATED, "hung up before dialling")
+        elif not self._responded:
+            self._behind_response = self.hang_up
         elif not self._answered:
             self._end(Ending(by=self.us, status=_TERMINATED, reason="Request Terminated"), status)
         else:
@@ -134,6 +139,13 @@ class BaresipPlacedLeg(BaresipLeg):
         super()._on_response(message)
         if message.method != "INVITE" or self._is_up or self._answered:
             return
+        self._responded = True
+        self._take_response(message)
+        behind, self._behind_response = self._behind_response, None
+        if behind is not None and message.status < _REFUSAL:
+            behind()
+
+    def _take_response(self, message: SipMessage) -> None:
         status = message.status
         if _RINGING <= status < _OK:
             self._inputs.post(CallProgressed(status=status))
