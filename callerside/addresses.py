@@ -32,7 +32,8 @@ def check_sip_port(uri: str) -> None:
 
 def _checked_host(text: str) -> str:
     if not re.fullmatch(_HOST, text):
-        raise PydanticCustomError("host", "{value}: expected a host, without a port", _in(text))
+        expected = "{value}: expected a name or an IPv4 address, without a port"
+        raise PydanticCustomError("host", expected, _in(text))
     return text
 
 

@@ -382,12 +382,15 @@ def test_a_port_that_is_taken_is_said_in_words(tmp_path: Path, options: tuple[st
     ("sip", "said"),
     [
         ({"host": "203.0.113.7"}, "sip.host '203.0.113.7' is no IPv4 address of this machine"),
-        ({"host": "::1"}, "sip.host '::1' is no IPv4 address of this machine"),
-        ({"public_host": "not a host"}, "sip.public_host is 'not a host'"),
+        ({"host": "::1"}, "agent.yaml:2:9: host: '::1': expected a name or an IPv4 address"),
+        (
+            {"public_host": "not a host"},
+            "agent.yaml:3:16: public_host: 'not a host': expected a name",
+        ),
         ({"host": "nonsense.invalid"}, "sip.host 'nonsense.invalid' is no IPv4 address"),
         (
             {"registration": {"registrar": "pbx:port", "user": "a"}},
-            "cannot register as a at pbx:port",
+            "agent.yaml:4:16: registrar: 'pbx:port': expected host, or host:port",
         ),
     ],
 )
