@@ -19,7 +19,7 @@ from callerside.files import is_there
 from callerside.simulator.scenario import includes
 from callerside.simulator.scenario.includes import with_included
 from callerside.simulator.scenario.model import Scenario, name_of, no_name
-from callerside.simulator.scenario.rows import ROWS, each_row
+from callerside.simulator.scenario.rows import CALL, ROWS, each_row
 from callerside.simulator.scenario.suite import SUITE_FILE, SuiteError, over_suite
 from callerside.yaml import kinds, reader
 from callerside.yaml.errors import explain, nearest
@@ -136,7 +136,7 @@ def load_file(path: Path) -> list[Scenario]:
     for values, cell in cells:
         name = name_of(path.stem, *values)
         if why := no_name(name):
-            mistakes.append(f"{path}:1:1: {(name if values else path.stem)!r} is no name: {why}")
+            mistakes.append(_that_is_no_name(source, name if values else path.stem, why))
             continue
         try:
             scenarios.append(_scenario(cell, name, is_one_of_many=bool(values)))
@@ -145,6 +145,16 @@ def load_file(path: Path) -> list[Scenario]:
     if mistakes:
         raise ScenarioError("\n".join(dict.fromkeys(mistakes)))
     return scenarios
+
+
+def _that_is_no_name(source: Source, name: str, why: str) -> str:
+    """Said of the file, or of what makes many calls of it: their names come from its values."""
+    by = next((key for key in ("matrix", ROWS) if key in source.data), None)
+    if by is None:
+        return f"{source.path}:1:1: {name!r} is no name: {why}"
+    hint = f"values this long belong into `{ROWS}`, whose column `{CALL}` names each call"
+    place = source.place((by,), key=True)
+    return f"{place}: {name!r}, as a call of it would be called, is no name: {why}; {hint}"
 
 
 def _scenario(source: Source, name: str, *, is_one_of_many: bool) -> Scenario:

@@ -135,3 +135,11 @@ def test_what_is_no_table_or_too_much_is_told(tmp_path: Path) -> None:
     assert "call.yaml:2:7: more than 1000 calls, with rows and a matrix" in told(
         tmp_path, table, many
     )
+
+
+def test_a_cell_that_no_call_can_be_called_by_is_told_where_it_comes_from(tmp_path: Path) -> None:
+    said = f"[{'a' * 90}, b]"
+    call = f"about: x\nsteps:\n  - say: a\n  - hang_up\nmatrix: {{steps.0.say: {said}}}\n"
+    mistake = told(tmp_path, None, call)
+    assert mistake.startswith("call.yaml:5:1: 'call-aaa")
+    assert "`rows`, whose column `call` names each call" in mistake
