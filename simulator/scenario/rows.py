@@ -5,6 +5,7 @@
 quotes it is text.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from callerside.yaml.source import MAX_BYTES, Moved, Path_, Source, YamlError, p
 ROWS = "rows"
 CALL = "call"
 """The column that names the calls; without it they are numbered."""
+_PIECE = re.compile(rf"<{VARIABLE.pattern}>|{VARIABLE.pattern}")
+"""`<<text>>`, which is `<text>` as it stands; or the column of that name."""
 
 
 def each_row(scenario: Source) -> Iterator[tuple[list[str], Source]]:
@@ -34,9 +37,9 @@ def each_row(scenario: Source) -> Iterator[tuple[list[str], Source]]:
     used = {
         where: _used(scenario, where, text, rows[0])
         for where, text in _texts(data, ())
-        if VARIABLE.search(text)
+        if _PIECE.search(text)
     }
-    if not used:
+    if not any(used.values()):
         what = f"rows: no value of a row is used: write <{next(iter(rows[0]))}> where one belongs"
         raise scenario.error(scenario.place((ROWS,)), what)
     names = dict[str, Cell]()
@@ -89,11 +92,12 @@ def _texts(value: Any, where: Path_) -> Iterator[tuple[Path_, str]]:
 
 def _used(scenario: Source, where: Path_, text: str, row: Row) -> list[str]:
     """The columns that a text has values of, each once."""
-    names = list(dict.fromkeys(VARIABLE.findall(text)))
+    names = list(dict.fromkeys(found[2] for found in _PIECE.finditer(text) if found[2]))
     for name in names:
         if name not in row:
             what = f"the rows have no column {name!r}{nearest(name, row)}"
-            raise scenario.error(scenario.place(where), f"{what} (expected {', '.join(row)})")
+            what += f" (expected {', '.join(row)}; <<{name}>> is the text <{name}>)"
+            raise scenario.error(scenario.place(where), what)
     return names
 
 
@@ -105,23 +109,25 @@ def _of_row(scenario: Source, used: dict[Path_, list[str]], row: Row) -> Source:
             if not row[name].text:
                 what = f"{name} has no value here, and {scenario.place(where)} needs one"
                 raise YamlError(f"{row[name].place}: {what}")
-        values[where] = _value(scenario, where, names[0], row)
+        values[where] = _value(scenario, where, row)
         if len(names) == 1:
             moved[where] = (cells, (names[0],))
     return scenario.changed(_with(scenario.data, (), values), moved)
 
 
-def _value(scenario: Source, where: Path_, first: str, row: Row) -> Any:
-    """What a text is with the values of a row; `first` is the first column that it has."""
+def _value(scenario: Source, where: Path_, row: Row) -> Any:
+    """What a text is with the values of a row."""
     text: Any = scenario.data
     for part in where:
         text = text[part]
-    if text != f"<{first}>" or scenario.is_quoted(where):
-        return VARIABLE.sub(lambda found: row[found[1]].text, text)
+    whole = VARIABLE.fullmatch(text)
+    if whole is None or scenario.is_quoted(where):
+        return _PIECE.sub(lambda found: row[found[2]].text if found[2] else f"<{found[1]}>", text)
+    cell = row[whole[1]]
     try:
-        return plain(row[first].text)
+        return plain(cell.text)
     except YamlError as error:
-        raise YamlError(f"{row[first].place}: {error}") from None
+        raise YamlError(f"{cell.place}: {error}") from None
 
 
 def _with(data: Any, where: Path_, values: dict[Path_, Any]) -> Any:

@@ -143,3 +143,12 @@ def test_a_cell_that_no_call_can_be_called_by_is_told_where_it_comes_from(tmp_pa
     mistake = told(tmp_path, None, call)
     assert mistake.startswith("call.yaml:5:1: 'call-aaa")
     assert "`rows`, whose column `call` names each call" in mistake
+
+
+def test_what_stands_in_two_pairs_of_angle_brackets_is_text_in_one(tmp_path: Path) -> None:
+    call = CALL.replace("about: <who>", "about: <<who>> is <who>, <<b>>")
+    first, _ = load([written(tmp_path, call=call)])
+    assert first.about == "<who> is Ann, <b> wants 4."
+    assert "no column 'b' (expected who, count, ms; <<b>> is the text <b>)" in told(
+        tmp_path, call=CALL.replace("<who>", "<b>")
+    )
