@@ -243,6 +243,7 @@ def warnings(scenario: Scenario) -> Iterator[str]:
                 yield f"{scenario.at(*where, 'say')}: {line}"
     yield from _never_scripted(scenario)
     yield from _pauses_that_end_a_turn(scenario)
+    yield from _replies_that_were_waited_for(scenario)
 
 
 def _tried(
@@ -314,6 +315,27 @@ def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
             return
         if step.may_take_turn:
             return
+
+
+def _replies_that_were_waited_for(scenario: Scenario) -> Iterator[str]:
+    """A moment of a reply behind an `expect` of it: the next reply's, to which nothing leads."""
+    script = scenario.realtime
+    more = [reply for _, reply in lines(script) if reply.calls or reply.asks_for_more]
+    by_itself = {"limits", "failure"} & scenario.agent.keys() or script.faults or more
+    if by_itself or _server_takes_turns(scenario):
+        return
+    if any(step.may_take_turn for step in scenario.meanwhile):
+        return
+    waited_for = False
+    for number, step in enumerate(scenario.steps):
+        if waited_for and step.when is not None and step.when.event == "reply":
+            yield (
+                f"{scenario.at('steps', number, 'when')}: behind `expect: reply` this is the next "
+                "reply, and the caller has said nothing that it answers: leave the expect out"
+            )
+            return
+        is_reply = isinstance(step, Expect) and step.expect == "reply"
+        waited_for = not step.may_take_turn and (waited_for or is_reply)
 
 
 def _done_on_hold(scenario: Scenario) -> Iterator[str]:

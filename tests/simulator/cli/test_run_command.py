@@ -338,6 +338,7 @@ def test_checking_tells_every_mistake_and_makes_no_call(
         ("[{say: a}, {pause: 900ms}, {say: b}]", "a pause of 900 ms ends the caller's turn"),
         ("[{say: a}, {expect: {transcript: b}}]", 'no reply of realtime says "b"'),
         ("[{say: a}, {expect: {function_call: b}}]", 'calls the function "b"'),
+        ("[{say: a}, {expect: reply}, {say: b, when: reply end + 1s}]", "this is the next reply"),
     ],
 )
 def test_a_warning_is_told_as_one_and_is_no_failure_unless_strictly(
