@@ -200,9 +200,9 @@ def _refusal(error: ValidationError, event: Event) -> RequestError:
         case "extra_forbidden":
             return RequestError("unknown_parameter", param)
         case "union_tag_invalid":
-            return _unsupported(param, facts["tag"], _quoted(facts["expected_tags"]))
+            return _unsupported(param, facts["tag"], _listed(facts["expected_tags"]))
         case "literal_error":
-            return _unsupported(param, given, _quoted(facts["expected"]))
+            return _unsupported(param, given, _listed(facts["expected"]))
         case "modalities_together":
             return RequestError(kind, param, value=given)
         case _ if (expected := _NAMES.get(kind.removesuffix("_type"))) is not None:
@@ -237,15 +237,15 @@ def _limited(
 
 
 def _unsupported(param: str, given: object, supported: Sequence[str]) -> RequestError:
-    *others, last = (f"'{value}'" for value in supported)
+    *others, last = (value if value.isdigit() else f"'{value}'" for value in supported)
     values = ", ".join(others) + (", and " if len(others) > 1 else " and " if others else "") + last
     shown = given if isinstance(given, str) else json.dumps(given, default=str)
     return RequestError("unsupported_value", param, value=shown, supported=values)
 
 
-def _quoted(expected: str) -> list[str]:
-    """The values that a validator lists."""
-    return re.findall(r"'([^']*)'", expected)
+def _listed(expected: str) -> list[str]:
+    """The values that a validator lists: texts in quotes, numbers as they are."""
+    return [text or number for text, number in re.findall(r"'([^']*)'|\b(\d+)\b", expected)]
 
 
 def _kind_of(value: object) -> str:

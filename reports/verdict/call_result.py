@@ -125,9 +125,13 @@ class CallResult:
     def _holds_nothing(self) -> bool:
         """Whether nothing came to be held to a limit, and something was to be.
 
-        A bare recording without limits of its own is held to none. A value with limits of
-        percentiles is held to them with those of the scenario's other calls.
+        A bare recording without limits of its own is held to none, and a call that the caller
+        gave up before an answer was to be held to none. A value with limits of percentiles is held
+        to them with those of the scenario's other calls.
         """
+        marks = self.evidence.marks
+        if any(one.name == "hang_up_sent" and one.fields.get("how") == "cancel" for one in marks):
+            return False
         limits = limits_of(self.evidence.info)
         held = any(
             one.verdict != "unlimited" or limits[one.name].of(one.variant).percentiles

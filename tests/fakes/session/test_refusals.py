@@ -87,6 +87,16 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
         "session.tool_choice.name",
         "Missing required parameter: 'session.tool_choice.name'.",
     ),
+    *(
+        (
+            audio(**{direction: {"format": {"type": "audio/pcm", "rate": rate}}}),
+            "invalid_value",
+            f"session.audio.{direction}.format.rate",
+            f"Invalid value: '{said}'. Supported values are: 24000.",
+        )
+        for direction in ("input", "output")
+        for rate, said in ((16_000, "16000"), ("24000", "24000"), (True, "true"))
+    ),
     (
         audio(output={"voice": "nobody"}),
         "invalid_value",

@@ -382,6 +382,15 @@ def test_a_call_of_which_no_limit_came_to_be_measured_is_not_measured(tmp_path: 
     assert replace(INFO, strict=True).outcome([*calls, *fine]).exit_code == 2
 
 
+def test_a_call_that_was_given_up_before_an_answer_is_held_to_nothing(tmp_path: Path) -> None:
+    call = SyntheticCall(name="left").build()
+    fields = {"how": "cancel"}
+    gone = replace(call.marks[0], source="caller", name="hang_up_sent", fields=fields)
+    evidence = CallEvidence(info=call.info, marks=[call.marks[0], gone])
+    (one,) = write_run(tmp_path, INFO, [evidence])
+    assert (one.verdict, one.timing.verdict, one.not_measured) == ("passed", "passed", [])
+
+
 def test_an_outline_is_small_and_its_page_the_same(tmp_path: Path) -> None:
     """A run in memory takes it from one process to another, for each call."""
     call = judge_call(SyntheticCall().build())
