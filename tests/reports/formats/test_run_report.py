@@ -384,9 +384,15 @@ def test_a_call_of_which_no_limit_came_to_be_measured_is_not_measured(tmp_path: 
 
 def test_a_call_that_was_given_up_before_an_answer_is_held_to_nothing(tmp_path: Path) -> None:
     call = SyntheticCall(name="left").build()
-    fields = {"how": "cancel"}
-    gone = replace(call.marks[0], source="caller", name="hang_up_sent", fields=fields)
-    evidence = CallEvidence(info=call.info, marks=[call.marks[0], gone])
+    dialled = call.marks[0]
+    gone = Mark(
+        at_ns=dialled.at_ns,
+        source="caller",
+        call=dialled.call,
+        name="hang_up_sent",
+        fields={"how": "cancel"},
+    )
+    evidence = CallEvidence(info=call.info, marks=[dialled, gone])
     (one,) = write_run(tmp_path, INFO, [evidence])
     assert (one.verdict, one.timing.verdict, one.not_measured) == ("passed", "passed", [])
 
