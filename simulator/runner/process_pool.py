@@ -1,4 +1,4 @@
-"""Processes that compute for this one, with a fresh interpreter each, or as copies of this one.
+"""Processes that compute for this one, each with a fresh interpreter of its own.
 
 `multiprocessing` makes their command lines itself, and hands them the search path of this process:
 with `python -m pytest` the working directory stands first there. What `callerside.child_processes`
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import resource_tracker
-from multiprocessing.context import ForkContext, ForkProcess, SpawnContext, SpawnProcess
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -29,23 +29,6 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_end_with_parent)
 
 
-def copies(workers: int) -> ProcessPoolExecutor:
-    """Processes that have loaded at once what this one has: they are there when this returns.
-
-    Where this process has another thread, which may hold a lock that nobody would give back in a
-    copy, they are those of `process_pool`.
-    """
-    if len([*Path("/proc/self/task").iterdir()]) > 1:
-        return process_pool(workers)
-    pool = ProcessPoolExecutor(workers, mp_context=_CopyingContext(), initializer=_end_with_parent)
-    pool.submit(_nothing)  # all of them are copied with the first work, before the pool's thread is
-    return pool
-
-
-def _nothing() -> None:
-    pass
-
-
 def _end_with_parent() -> None:
     """Not to wait for ever for work of a process that was killed."""
     threading.Thread(target=_end_when_it_has, name="parent", daemon=True).start()
@@ -56,21 +39,6 @@ def _end_when_it_has() -> None:
     if parent is not None:
         parent.join()
     os._exit(1)
-
-
-class _Copy(ForkProcess):
-    def start(self) -> None:
-        """Start it; see `_signals_left_to_the_run`."""
-        with _signals_left_to_the_run():
-            super().start()
-
-    def terminate(self) -> None:
-        """See `_Process.terminate`."""
-        self.kill()
-
-
-class _CopyingContext(ForkContext):
-    Process = _Copy
 
 
 class _Process(SpawnProcess):

@@ -7,7 +7,7 @@ besides evidence (scripts, configuration, logs) lies in its `work/`.
 import asyncio
 import gc
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from callerside.simulator.runner.kept_runs import KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
 from callerside.simulator.runner.progress import Progress, make_progress
-from callerside.simulator.runner.scheduler import judges, play_all
+from callerside.simulator.runner.scheduler import play_all
 from callerside.simulator.runner.selection import SelectionError, draw, select
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
@@ -228,18 +228,15 @@ async def play_run(
         RunError: something that is to be said cannot be; nothing was played.
     """
     rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
-    judge = judges(options.lane, len(planned_calls))  # before there is a thread: see there
     try:
         await asyncio.to_thread(prepare_all, planned_calls, rate_hz)
     except SpeechError as error:
-        judge.shutdown()
         done.directory.rmdir()
         raise RunError(str(error)) from None
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:
-        await play(planned_calls, options, done, progress, judge)
+        await play(planned_calls, options, done, progress)
     finally:
-        judge.shutdown()
         together = evaluate_together(done.calls)
         done.together += [
             f"{now.verdict}  {now.planned.name}  {now.sentence}"
@@ -251,11 +248,7 @@ async def play_run(
 
 
 async def _play_sip(
-    planned_calls: Sequence[PlannedCall],
-    options: RunOptions,
-    done: Run,
-    progress: Progress,
-    judge: Executor,
+    planned_calls: Sequence[PlannedCall], options: RunOptions, done: Run, progress: Progress
 ) -> None:
     # What a process gets is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
@@ -280,18 +273,13 @@ async def _play_sip(
                 progress=progress,
                 done=done.calls,
                 carries=lane.headroom.wait,
-                judge=judge,
             )
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"
 
 
 async def _play_virtual(
-    planned_calls: Sequence[PlannedCall],
-    _options: RunOptions,
-    done: Run,
-    progress: Progress,
-    judge: Executor,
+    planned_calls: Sequence[PlannedCall], _options: RunOptions, done: Run, progress: Progress
 ) -> None:
     try:
         lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
@@ -308,7 +296,6 @@ async def _play_virtual(
                 progress=progress,
                 done=done.calls,
                 pages_of=of_many if len(planned_calls) > FEW else None,
-                judge=judge,
             )
         except BrokenExecutor:
             done.failure = (

@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from callerside.host import give_way, processors
+from callerside.host import give_way
 from callerside.reports.evidence import ATTEMPT
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.held_back import Carries, HeldBack
 from callerside.simulator.runner.plan import expected_ms
-from callerside.simulator.runner.process_pool import copies
+from callerside.simulator.runner.process_pool import process_pool
 from callerside.simulator.runner.progress import Progress
 from callerside.simulator.runner.second_attempt import is_worth_an_attempt
 
@@ -34,8 +34,6 @@ _MOST_UNJUDGED = 4
 """Calls that are over and wait to be judged: more of them are no gain, for one is judged at a time,
 and whoever wants the run to end would wait for them all."""
 _LOWEST_PRIORITY = 19
-_JUDGES = 2
-"""In memory: more of them would wait for calls to be played."""
 _WORTH_A_PROCESS = 10
 """Calls: starting a process takes about as long as measuring so many."""
 
@@ -72,7 +70,6 @@ async def play_all(
     done: list[Evaluated],
     pages_of: RunInfo | None = None,
     carries: Carries | None = None,
-    judge: Executor | None = None,
 ) -> str:
     """Play, measure and judge every call: `jobs` at once, each after its forerunner.
 
@@ -84,8 +81,7 @@ async def play_all(
     `pages_of`, the run, of the evidence only outlines are kept, and the pages of calls that did not
     pass are written while further calls are played.
     With `carries`, a call that has a place waits until the machine carries it. None is placed while
-    as many as `_MOST_UNJUDGED` wait to be judged. `judge` is that of `judges`, if it is made
-    already; it is shut down here.
+    as many as `_MOST_UNJUDGED` wait to be judged.
 
     Returns:
         What held it back, in a line.
@@ -98,7 +94,7 @@ async def play_all(
     under_way = 0
     over = {planned.name: asyncio.Event() for planned in planned_calls}
     loop = asyncio.get_running_loop()
-    judge, unjudged = judge or judges(lane, len(planned_calls)), _Unjudged()
+    judge, unjudged = _judge(lane, len(planned_calls)), _Unjudged()
     groups = Counter(planned.together for planned in planned_calls)
     dials = _Dials(groups, lane)
 
@@ -164,19 +160,16 @@ async def _carries_any(_under_way: Callable[[], int]) -> None:
     """As in memory: there calls take no time of each other's."""
 
 
-def judges(lane: Lane, calls: int) -> Executor:
-    """Who measures and judges what was played.
+def _judge(lane: Lane, calls: int) -> Executor:
+    """Who measures and judges what was played, one call after the other.
 
-    Over SIP a thread, for one call after the other, that gives way to calls that are still going
-    on. In memory no call is kept waiting: there they are processes, for playing and measuring are
-    both nothing but work, and measuring is more of it; unless it would not pay. These are copies of
-    this process where it has no other thread, as it has when a run begins.
+    Over SIP a thread that gives way to calls that are still going on. In memory no call is kept
+    waiting: there it is a process of its own, for playing and measuring are both nothing but work;
+    unless it would not pay.
     """
     if lane == "sip":
         return ThreadPoolExecutor(1, "judge", initializer=give_way, initargs=(_LOWEST_PRIORITY,))
-    if calls < _WORTH_A_PROCESS:
-        return ThreadPoolExecutor(1, "judge")
-    return copies(min(_JUDGES, len(processors())))
+    return process_pool(1) if calls >= _WORTH_A_PROCESS else ThreadPoolExecutor(1, "judge")
 
 
 async def _outlast(judged: asyncio.Future[Evaluated]) -> tuple[Evaluated, bool]:

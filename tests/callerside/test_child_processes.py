@@ -101,20 +101,19 @@ def test_what_a_pool_computes_may_be_defined_in_the_working_directory(
 
 COMPUTES = """
 import sys, time
-from callerside.simulator.runner.process_pool import {pool}
+from callerside.simulator.runner.process_pool import process_pool
 
 if __name__ == "__main__":
-    pool = {pool}(2)
+    pool = process_pool(2)
     pool.submit(abs, -1).result()
     print(*pool._processes, flush=True)
     time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("pool", ["process_pool", "copies"])
-def test_who_computes_ends_with_a_process_that_was_killed(tmp_path: Path, pool: str) -> None:
+def test_who_computes_ends_with_a_process_that_was_killed(tmp_path: Path) -> None:
     program = tmp_path / "computes.py"
-    program.write_text(COMPUTES.format(pool=pool))
+    program.write_text(COMPUTES)
     environment = {**os.environ, ONE_THREAD: "1"}
     with subprocess.Popen(
         [sys.executable, "-P", program], stdout=subprocess.PIPE, text=True, env=environment

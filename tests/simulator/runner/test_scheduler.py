@@ -327,7 +327,7 @@ async def test_none_is_placed_while_many_wait_to_be_judged(rig: Rig, lane: Lane)
         return machine.evaluate(played, lane, page_of)
 
     rig.monkeypatch.setattr(scheduler, "evaluate", evaluate)
-    rig.monkeypatch.setattr(scheduler, "judges", lambda *_: ThreadPoolExecutor(1))
+    rig.monkeypatch.setattr(scheduler, "_judge", lambda *_: ThreadPoolExecutor(1))
     done: list[Evaluated] = []
     calls = [planned(f"c{number}") for number in range(30)]
     progress = PlainProgress(Console(quiet=True), len(calls))
