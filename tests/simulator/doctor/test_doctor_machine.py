@@ -12,7 +12,8 @@ def test_this_machine_is_looked_at_from_all_sides() -> None:
     found = machine.examine(watch_s=0.1)
     seen = {one.about for one in found}
     assert seen == {
-        "python", "engine", "voice", "languages", "ports", "cores", "priority", "stalls", "disk",
+        "python", "engine", "harness", "voice", "languages", "ports", "cores", "priority", "stalls",
+        "disk",
     }  # fmt: skip
     assert all(one.advice for one in found if one.state in (State.BAD, State.DOUBTFUL))
 
