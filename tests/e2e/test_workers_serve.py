@@ -82,6 +82,9 @@ def test_one_call_is_recorded_counted_and_logged_under_one_id(phone: Phone, serv
     assert agent.get("/readyz")[0] == 200
     number = call(phone, agent.addresses[0], "12345")
     until(lambda: agent.metric("callerside_calls_active") == 1, "one call is up")
+    until(
+        lambda: agent.metric("callerside_setup_seconds_count", until="session") == 1, "its session"
+    )
     hang_up(phone, number)
     until(agent.records, "the record")
     (record,) = agent.records()
