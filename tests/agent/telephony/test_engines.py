@@ -92,6 +92,10 @@ def test_a_package_of_another_layout_is_no_more_than_unavailable(
 ) -> None:
     """It is another one of that name: everything that ours takes of it is missing."""
     (tmp_path / f"{name}.py").touch()
+    package = PROFILES[name].package
+    about = tmp_path / f"{package.replace('-', '_')}-0.1.dist-info" / "METADATA"
+    about.parent.mkdir()  # it is installed, also where there is no wheel of the real one
+    about.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1\n")
     look = "from callerside.agent.telephony.engines import sentence; print(sentence())"
     ways = os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     told = subprocess.run(
@@ -101,8 +105,8 @@ def test_a_package_of_another_layout_is_no_more_than_unavailable(
         text=True,
         check=True,
     ).stdout
-    assert f"; {name} cannot be used: {PROFILES[name].package} " in told
-    assert told.endswith(f"; {PROFILES[name].package} {PROFILES[name].works} works\n")
+    assert f"; {name} cannot be used: {package} 0.1: " in told
+    assert told.endswith(f"; {package} {PROFILES[name].works} works\n")
 
 
 def test_one_without_a_wheel_for_this_python_does_not_ask_for_it(
