@@ -1,5 +1,6 @@
 """Programs that are not ours on the other end: SIPp, baresip, and Kamailio as a PBX."""
 
+import random
 import shutil
 import socket
 import subprocess
@@ -224,7 +225,8 @@ class Pbx:
         started = self._start(
             "kamailio", "-f", str(self._folder / "kamailio.cfg"), *options, cwd=self._folder
         )
-        wait_until(self._answers, "Kamailio", within_s=60)
+        wait_until(lambda: started.poll() is not None or self._answers(), "Kamailio", within_s=60)
+        assert started.poll() is None, "Kamailio has ended"
         return started
 
     def _answers(self) -> bool:
@@ -252,9 +254,15 @@ class Pbx:
 
 
 def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """One that is free for UDP and TCP, and that nobody gets who asks for any, or for RTP."""
+    while True:
+        port = random.randrange(5_100, 9_900)
+        try:
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
         return port
 
 
