@@ -34,6 +34,13 @@ _IS_READ_BY: Mapping[Kind, str] = {
     "reads it",
 }
 
+_NAMES: Mapping[Kind, str] = {
+    "scenario": "scenario",
+    "settings": "file of the agent's settings",
+    "script": "script",
+    "account": "account",
+}
+
 
 def see_that_it_is(source: Source, kind: Kind) -> None:
     """See that a file is of the kind that is expected, as far as its keys tell.
@@ -43,14 +50,6 @@ def see_that_it_is(source: Source, kind: Kind) -> None:
     """
     keys = set(map(str, source.data)) if isinstance(source.data, Mapping) else set()
     told = [one for one, own in OWN_KEYS.items() if own & keys]
-    if told and len(told) == 1 and told[0] != kind:
+    if len(told) == 1 and told[0] != kind:
         what = _IS_READ_BY[told[0]].format(path=source.path)
         raise YamlError(f"{source.path}:1:1: this is no {_NAMES[kind]}, but {what}")
-
-
-_NAMES: Mapping[Kind, str] = {
-    "scenario": "scenario",
-    "settings": "file of the agent's settings",
-    "script": "script",
-    "account": "account",
-}

@@ -299,10 +299,7 @@ def _are_one(forbidden: object, expected: object) -> bool:
 
 def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
     """Replies that are waited for although the caller has said nothing until then."""
-    by_itself = {"limits", "failure"} & scenario.agent.keys() or scenario.realtime.faults
-    if by_itself or _server_takes_turns(scenario) or not scenario.greets:
-        return  # the agent may speak again unasked
-    if any(step.may_take_turn for step in scenario.meanwhile):
+    if _may_speak_unasked(scenario) or not scenario.greets:
         return
     for number, step in enumerate(scenario.steps):
         awaited = isinstance(step, Expect) and step.expect in ("reply", "reply start")
@@ -319,12 +316,8 @@ def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
 
 def _replies_that_were_waited_for(scenario: Scenario) -> Iterator[str]:
     """A moment of a reply behind an `expect` of it: the next reply's, to which nothing leads."""
-    script = scenario.realtime
-    more = [reply for _, reply in lines(script) if reply.calls or reply.asks_for_more]
-    by_itself = {"limits", "failure"} & scenario.agent.keys() or script.faults or more
-    if by_itself or _server_takes_turns(scenario):
-        return
-    if any(step.may_take_turn for step in scenario.meanwhile):
+    goes_on = any(reply.calls or reply.asks_for_more for _, reply in lines(scenario.realtime))
+    if goes_on or _may_speak_unasked(scenario):
         return
     waited_for = False
     for number, step in enumerate(scenario.steps):
@@ -431,6 +424,13 @@ def _most_replies(scenario: Scenario, turns: int) -> float:
     calls = sum(1 for reply in script.replies if reply.calls or reply.asks_for_more)
     others = len(script.faults) - 1
     return turns + calls + others * _settings(scenario).failure.retries
+
+
+def _may_speak_unasked(scenario: Scenario) -> bool:
+    """Whether the agent may say something that answers no step of the main track."""
+    by_itself = {"limits", "failure"} & scenario.agent.keys() or scenario.realtime.faults
+    meanwhile = any(step.may_take_turn for step in scenario.meanwhile)
+    return bool(by_itself) or meanwhile or _server_takes_turns(scenario)
 
 
 def _server_takes_turns(scenario: Scenario) -> bool:
