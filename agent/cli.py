@@ -33,6 +33,7 @@ from callerside.agent.config.settings import MAX_WORKERS, Settings
 from callerside.agent.deploy.kamailio import KamailioError, proxy_for, render, write
 from callerside.agent.observe import logs
 from callerside.agent.prompts.prefetch import Outcome, warm
+from callerside.agent.service.kept_settings import with_start_of
 from callerside.agent.service.run import (
     check_places,
     check_ports,
@@ -48,6 +49,7 @@ from callerside.agent.tools.interface import ToolError
 from callerside.announcements import Announcements
 from callerside.child_processes import end_with_parent
 from callerside.files import begin_in_utf8
+from callerside.terminal import guard
 
 _log = structlog.get_logger(__name__)
 
@@ -96,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; answers the exit code."""
     if arguments is None:
         begin_in_utf8()
+        guard()
         end_with_parent()
     options = _parser().parse_args(arguments)
     try:
@@ -126,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # set by the supervisor
     serve.add_argument("--socket", type=Path, help=argparse.SUPPRESS)  # set by the supervisor
+    serve.add_argument("--at-start", type=Path, help=argparse.SUPPRESS)  # set by the supervisor
     serve.set_defaults(run=_serve)
     greet = commands.add_parser(
         "greet",
@@ -204,7 +208,7 @@ def _worker_count(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings, secrets = _configure(options.config, options.worker)
+    settings, secrets = _configure(options.config, options.worker, options.at_start)
     if options.workers is not None:
         settings = settings.model_copy(update={"workers": options.workers})
     check_ports(settings)
@@ -212,7 +216,7 @@ def _serve(options: argparse.Namespace) -> int:
     _log.info("sip_engine", engine=resolve(settings.sip.engine), told=sentence())
     if options.worker is not None:
         return event_loop.run(_run_one_of_several(options, settings, secrets))
-    load_again = partial(_load, options.config, secrets)
+    load_again = partial(_load, options.config, secrets, may_be_empty=False)
     announce = _announce_closed() if options.announce else None
     if settings.workers > 1:
         return asyncio.run(
@@ -227,7 +231,8 @@ async def _run_one_of_several(
     """A worker of a supervisor: its own ports, its number in every line of its log."""
 
     def load_again() -> Settings:
-        return worker_settings(_load(options.config, secrets), options.worker)
+        fresh = _load(options.config, secrets, may_be_empty=False)
+        return worker_settings(fresh, options.worker)
 
     return await run_worker(
         worker_settings(settings, options.worker),
@@ -247,15 +252,19 @@ def _announce_closed() -> Callable[[Path], None]:
     return Announcements(lambda why: _log.warning("announcements_lost", error=why)).closed
 
 
-def _load(path: Path, secrets: Secrets) -> Settings:
-    settings = load(path)
+def _load(path: Path, secrets: Secrets, *, may_be_empty: bool = True) -> Settings:
+    settings = load(path, may_be_empty=may_be_empty)
     require_api_key(settings, secrets)
     return settings
 
 
-def _configure(path: Path, worker: int | None) -> tuple[Settings, Secrets]:
+def _configure(
+    path: Path, worker: int | None, at_start: Path | None = None
+) -> tuple[Settings, Secrets]:
     secrets = load_secrets()
     settings = _load(path, secrets)
+    if at_start is not None:
+        settings = with_start_of(settings, _load(at_start, secrets))
     logs.configure(
         log_format=settings.logs.format,
         level=settings.logs.level,

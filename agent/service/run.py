@@ -1,7 +1,7 @@
 """`callerside-agent serve`: this process takes calls itself, or supervises workers that do."""
 
-import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,13 @@ from callerside.agent.config.settings import Settings
 from callerside.agent.observe.call_records import RecordFile, record_writer
 from callerside.agent.prompts.prefetch import Warming
 from callerside.agent.service.crash_records import lost_calls
+from callerside.agent.service.kept_settings import KeptSettings
 from callerside.agent.service.pages import supervisor_pages
 from callerside.agent.service.signals import signals
 from callerside.agent.service.supervisor import WorkerPool
 from callerside.agent.service.worker import run_worker, serving
 from callerside.child_processes import command
+from callerside.files import make_private
 from callerside.ports import HIGHEST_PORT
 
 OnReady = Callable[[Sequence[str]], None]
@@ -69,7 +71,7 @@ def _check_directory(name: str, directory: Path | None) -> None:
     if directory is None:
         return
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"{name}: {directory} cannot be made: {reason}") from None
@@ -88,10 +90,13 @@ def worker_settings(settings: Settings, index: int) -> Settings:
     return settings.model_copy(update={"sip": own})
 
 
-def worker_command(config: Path, index: int, socket: Path, *, announce: bool = False) -> list[str]:
+def worker_command(
+    kept: KeptSettings, index: int, socket: Path, *, announce: bool = False
+) -> list[str]:
     """The command line of a worker of this agent; `announce`: it says which timelines it closed."""
     return [
-        *command("callerside.agent.cli", "serve", "--config", str(config)),
+        *command("callerside.agent.cli", "serve", "--config", str(kept.current)),
+        *("--at-start", str(kept.at_start)),
         *("--worker", str(index), "--socket", str(socket)),
         *(["--announce"] if announce else []),
     ]
@@ -154,13 +159,19 @@ async def run_supervisor(
         warming.begin(settings)
 
     def reload() -> None:
+        try:
+            fresh = kept.renew(load)
+        except ConfigError as error:
+            _log.error("reload_failed", error=str(error))
+            return
         pool.reload()
-        with contextlib.suppress(ConfigError):  # each worker says so
-            warming.begin(load())
+        warming.begin(fresh)
 
+    folder = tempfile.TemporaryDirectory(prefix="callerside-settings-")
+    kept = KeptSettings(config, Path(folder.name))
     pool = WorkerPool(
         settings.workers,
-        partial(worker_command, config, announce=on_timeline_closed is not None),
+        partial(worker_command, kept, announce=on_timeline_closed is not None),
         drain_limit_ms=settings.drain.limit_ms,
         on_ready=ready,
         on_exit=lambda pid: record_lost_calls(settings, pid),
@@ -172,6 +183,7 @@ async def run_supervisor(
                 return await pool.run()
     finally:
         await warming.stop()
+        folder.cleanup()
 
 
 def record_lost_calls(settings: Settings, pid: int | None = None) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from callerside.agent.telephony.sip_message import SipMessage, address_of
+
 _MAX_USER_CHARS = 128
 _BAD_REQUEST, _NOT_ACCEPTABLE = 400, 488
 
-_REQUEST_URI = re.compile(r"^INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
-_FROM_URI = re.compile(
-    r"^(?:From|f)\s*:[^\r\n]*?(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE | re.MULTILINE
-)
+_REQUEST_URI = re.compile(r"INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
+_URI = re.compile(r"\s*(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
 
 
 def parties(invite: str) -> tuple[str, str]:
@@ -19,7 +19,8 @@ def parties(invite: str) -> tuple[str, str]:
 
     Whatever is wrong with them becomes an empty string: the call is then nobody's we know.
     """
-    return _user(_REQUEST_URI, invite), _user(_FROM_URI, invite)
+    address, _ = address_of(SipMessage(invite).header("from"))
+    return _user(_REQUEST_URI, invite), _user(_URI, address)
 
 
 def readable(text: str) -> str:
@@ -35,7 +36,7 @@ def readable(text: str) -> str:
 
 
 def _user(pattern: re.Pattern[str], message: str) -> str:
-    found = pattern.search(message)
+    found = pattern.match(message)
     user = unquote(found[1]) if found else ""
     return "".join(c for c in user if c.isprintable())[:_MAX_USER_CHARS]
 
@@ -262,6 +263,11 @@ class Described:
     def holds(self) -> bool:
         """Whether its writer puts the other side on hold (RFC 3264 §8.4, and RFC 2543's way)."""
         return self.is_nowhere or self.direction in ("sendonly", "inactive")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether audio of its writer is to be expected: of one that only receives it is not."""
+        return self.direction not in ("recvonly", "inactive")
 
     @property
     def listens(self) -> bool:

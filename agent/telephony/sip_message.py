@@ -10,6 +10,12 @@ _SHORT = {
     "i": "call-id", "m": "contact", "f": "from", "t": "to", "c": "content-type", "v": "via",
     "l": "content-length", "r": "refer-to", "k": "supported",
 }  # fmt: skip
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""The first alone is right; the stacks take the others for it, too."""
+_FOLD = re.compile(rf"(?:{_LINE_END.pattern})[ \t]+")
+_HEAD_END = re.compile(r"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TAG = re.compile(r";[ \t]*tag[ \t]*=[ \t]*([^;\s]+)", re.IGNORECASE)
 _REALM = re.compile(r'realm="([^"]*)"', re.IGNORECASE)
 _FRAGMENT = re.compile(r"SIP/2\.0 (\d{3})")
 
@@ -22,8 +28,9 @@ class SipMessage:
 
     @cached_property
     def _parts(self) -> tuple[str, str]:
-        head, _, body = self.text.lstrip("\r\n").partition("\r\n\r\n")
-        return head, body
+        text = self.text.lstrip("\r\n")
+        end = _HEAD_END.search(text)
+        return (text, "") if end is None else (text[: end.start()], text[end.end() :])
 
     @property
     def body(self) -> str:
@@ -32,9 +39,9 @@ class SipMessage:
 
     @cached_property
     def _headers(self) -> dict[str, list[str]]:
-        unfolded = re.sub(r"\r\n[ \t]+", " ", self._parts[0])
+        unfolded = _FOLD.sub(" ", self._parts[0])
         found: dict[str, list[str]] = {}
-        for line in unfolded.split("\r\n")[1:]:
+        for line in _LINE_END.split(unfolded)[1:]:
             name, _, value = line.partition(":")
             key = name.strip().lower()
             found.setdefault(_SHORT.get(key, key), []).append(value.strip())
@@ -82,7 +89,17 @@ class SipMessage:
     @property
     def in_dialog(self) -> bool:
         """Whether it is said within something that was agreed to."""
-        return "tag=" in self.header("to")
+        return bool(self.to_tag)
+
+    @property
+    def to_tag(self) -> str:
+        """What the side that it goes to, or that answers, has called what was agreed to."""
+        return _tag(self.header("to"))
+
+    @property
+    def from_tag(self) -> str:
+        """What the side that asked has called it."""
+        return _tag(self.header("from"))
 
     @property
     def begins_call(self) -> bool:
@@ -105,3 +122,22 @@ class SipMessage:
         """What a NOTIFY tells of a transfer (RFC 3515 §2.4.5)."""
         found = _FRAGMENT.match(self.body)
         return int(found[1]) if found else 0
+
+
+def _tag(value: str) -> str:
+    found = _TAG.search(address_of(value)[1])
+    return found[1] if found else ""
+
+
+def address_of(value: str) -> tuple[str, str]:
+    """The URI of a From, To or Contact, and the parameters behind it (RFC 3261 §20.10).
+
+    What a display name holds is neither: whoever calls may write into it what they like.
+    """
+    unnamed = _QUOTED.sub("", value)
+    _, is_bracketed, rest = unnamed.partition("<")
+    if is_bracketed:
+        uri, _, parameters = rest.partition(">")
+        return uri, parameters
+    uri, semicolon, parameters = unnamed.partition(";")
+    return uri, semicolon + parameters

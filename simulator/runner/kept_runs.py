@@ -43,7 +43,7 @@ def _time(run: Path) -> tuple[str, int]:
 def _is_a_run(path: Path) -> bool:
     if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
         return False
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         results = json.loads(read_text(path / _RESULTS))
         return isinstance(results, dict) and results.keys() >= _KEYS
     return False

@@ -37,13 +37,14 @@ _MOST_INVITES = 100
 
 Refusal = tuple[int, str, str]
 
+_NO_SUCH_CALL: Refusal = (481, "Call/Transaction Does Not Exist", "")
 _NOT_ALLOWED: Refusal = (405, "Method Not Allowed", "{}: {}\r\n".format(*ALLOW))
 _REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
 
 _OF_CALLS = ("ACK", "BYE", "CANCEL", "PRACK")
 _STRANGE: Mapping[str, Refusal] = {
     "SUBSCRIBE": (489, "Bad Event", ""),
-    "NOTIFY": (481, "Call/Transaction Does Not Exist", ""),
+    "NOTIFY": _NO_SUCH_CALL,
     "MESSAGE": _NOT_ALLOWED,
     "PUBLISH": _NOT_ALLOWED,
     "REFER": _NOT_ALLOWED,
@@ -128,6 +129,8 @@ class BaresipStation:
         """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
         if message.status or message.call_id not in self.legs:
             return None
+        if self._means_another(message):
+            return _NO_SUCH_CALL
         if message.method in ("INVITE", "UPDATE"):
             return self.refusal_of_offer(message)
         answer = answer_to(message)
@@ -135,6 +138,12 @@ class BaresipStation:
             headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
             return (answer.status, answer.reason, headers)
         return (200, "OK", "") if message.method == "NOTIFY" else None
+
+    def _means_another(self, request: SipMessage) -> bool:
+        """Whether a request of a call's Call-ID names another tag than ours (RFC 3261 §12.2.2)."""
+        leg = self.legs.get(request.call_id)
+        own = leg.own_tag if leg is not None else ""
+        return bool(own and request.to_tag and request.to_tag != own)
 
     def refusal_of_offer(self, message: SipMessage) -> Refusal | None:
         """Of what baresip would answer in some way of its own."""
@@ -276,6 +285,8 @@ class BaresipEndpoint(BaresipStation):
         """See `Screen`."""
         if message.status:
             return None
+        if message.method != "ACK" and self._means_another(message):
+            return _NO_SUCH_CALL
         if message.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
             self._admitted.discard(message.call_id)
         if message.call_id in self._admitted:
@@ -298,7 +309,7 @@ class BaresipEndpoint(BaresipStation):
         if request.method in _OF_CALLS:
             return None
         if request.in_dialog:
-            return (481, "Call/Transaction Does Not Exist", "")
+            return _NO_SUCH_CALL
         if not self._peers.allows(source):
             return (403, "Forbidden", "")
         return _STRANGE.get(request.method)

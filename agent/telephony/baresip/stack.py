@@ -284,11 +284,11 @@ class Stack:
         return await UserAgent.create(self.runtime, account)
 
     def _config(self, host: str) -> Config:
-        first = self.options.rtp_port or _free_block(host, self._rtp_ports)
+        first, last = self._rtp_block(host)
         lines = [
             f"sip_listen {host}:{self.port}",
             f"sip_transports {','.join(self.options.transports)}",
-            f"rtp_ports {first}-{first + self._rtp_ports - 1}",
+            f"rtp_ports {first}-{last}",
             "audio_jitter_buffer_type off",
             "call_local_timeout 0",
         ]
@@ -298,12 +298,16 @@ class Stack:
             extra_config_text="".join(line + "\n" for line in lines),
         )
 
-    @property
-    def _rtp_ports(self) -> int:
-        """Twice as many as calls take: one that is over gives its own up a little later."""
-        if self.options.rtp_port:
-            return self.options.rtp_port_count
-        return max(self.options.rtp_port_count, 4 * self.options.max_calls)
+    def _rtp_block(self, host: str) -> tuple[int, int]:
+        """The first and the last port of audio: pairs, of which each begins with an even one."""
+        given, count = self.options.rtp_port, self.options.rtp_port_count
+        if given:
+            first = given + given % 2
+            return first, given + count - 1
+        # Twice as many as calls take: one that is over gives its own up a little later.
+        count = max(count, 4 * self.options.max_calls)
+        first = _free_block(host, count)
+        return first, first + count - 1
 
     # ---- on the stack's thread
 
