@@ -60,12 +60,6 @@ _SILENT_DBFS = -78.0  # of a whole frame: below is what codecs leave of silence
 _LEAST_DBFS = -55.0  # an utterance of a lower active level is none
 _LEAST_MS = 20  # must stand out clearly, for a region to be speech
 _LEAST_BACKGROUND_MS = 200
-_QUIET_MS = 400  # for so long nobody who talks is as quiet as the background
-_UNEVEN, _UNEVEN_DB = 3.0, 1.0
-_QUIETEST_DB = 0.5, 2.0  # above what is hardly ever less
-_STRUCK_MS, _ALONE_MS = 120, 200
-_OFTEN, _OFTEN_MS = 5, 2500  # times at least, and on average in so long
-_FADES_HOPS = 60  # for so long a sound may go on, fainter than what is surely one
 _NO_CLICK_MS = 25
 _ROUNDS = 3
 _SOME = 800  # values tell two modes apart as well as all
@@ -74,10 +68,9 @@ _KEPT_AWAY_MS = 60  # of speech: no background
 _NEAR_DB = 6.0
 _FLAT_MS = 2000
 _FLAT_DB = 3.0
-_SET_IN_DB = 3.0  # above the background, at least, is noise that sets in
 _SPREAD_DB = 1.0  # at least
 _MOST_SPREADS = 12.0
-_LEAST_SCORE, _LEAST_USUAL = 1.0, 0.8
+_LEAST_SCORE = 1.0
 _ABOVE = 0.4  # of the way from the background's median score to its 97th percentile, beyond that
 _CLEARLY = 1.2
 _LOUD_NOISE_DB = 15.0  # below the active level, or less
@@ -280,12 +273,7 @@ class _Recording:
         if (past - first) * _HOP_MS < _FLAT_MS:
             return False
         lowest, low = np.percentile(self._levels[first:past].mean(axis=1), (5, 30))
-        return bool(low - lowest < _FLAT_DB) and self._is_above(lowest)
-
-    def _is_above(self, level_db: float) -> bool:
-        """Whether a level is not that of the background: pauses in speech fall back to it."""
-        background = self._levels[self._background].mean(axis=1)
-        return not background.size or level_db > float(np.median(background)) + _SET_IN_DB
+        return bool(low - lowest < _FLAT_DB)
 
     def _told_apart(self, usable: Flags) -> tuple[Flags, Flags]:
         """Which of the usable hops are background, and which are speech."""
@@ -294,29 +282,19 @@ class _Recording:
         if usable.sum() * _HOP_MS < _LEAST_BACKGROUND_MS:
             return nothing, nothing
         above = levels - np.percentile(levels[usable], 15, axis=0)
-        over = above.clip(0, 40).mean(axis=1)
-        background = _away_from(~_lower_mode(over, usable), usable, 30)
-        around = _smoothed(over[:, None], _QUIET_MS // _HOP_MS)[:, 0]
-        if _is_uneven(around[background]):  # talk is among it
-            low, usual = np.percentile(around[usable], (5, 25))
-            quiet = around <= low + np.clip(2 * (usual - low), *_QUIETEST_DB)
-            both = background & quiet
-            background = both if _is_enough(both) else usable & quiet
+        background = _away_from(~_lower_mode(above.clip(0, 40).mean(axis=1), usable), usable, 30)
         if not _is_enough(background):
             background = usable & (
                 above.mean(axis=1) <= np.percentile(above[usable].mean(axis=1), 25)
             )
         speech = nothing
         for _ in range(_ROUNDS):
-            score = np.where(usable, self._score(background), np.float32(0))
+            score = self._score(background)
             middle, high = np.percentile(score[background], (50, 97))
             least = max(_LEAST_SCORE, high + _ABOVE * (high - middle))
-            speech = self._regions(score, least, max(high, _LEAST_USUAL)) & usable
-            speech &= ~_often_alone(speech)
+            speech = self._regions(score, least) & usable
             again = _away_from(speech, usable, _KEPT_AWAY_MS)
             if not _is_enough(again) or np.array_equal(again, background):
-                break
-            if _is_uneven(around[again]):
                 break
             background = again
         return background, speech
@@ -329,25 +307,11 @@ class _Recording:
         above = ((self._levels - middle) / spread).clip(0, _MOST_SPREADS)
         return np.asarray(np.sqrt(np.square(above).mean(axis=1)))
 
-    def _regions(self, score: NDArray[np.float32], least: float, usual: float) -> Flags:
-        """The hops of speech: what is surely above the background, and what goes on around it.
-
-        Args:
-            score: of each hop.
-            least: of what is surely above.
-            usual: the most that the background usually has.
-        """
+    def _regions(self, score: NDArray[np.float32], least: float) -> Flags:
         speech = np.zeros(score.size, np.bool_)
         clearly = score > least * _CLEARLY
         for first, past in _runs(score > least):
             speech[first:past] = clearly[first:past].sum() * _HOP_MS >= _LEAST_MS
-        found = _runs(speech)
-        for number, (first, past) in enumerate(found):
-            low = max(found[number - 1][1] if number else 0, first - _FADES_HOPS)
-            following = found[number + 1][0] if number + 1 < len(found) else score.size
-            high = min(following, past + _FADES_HOPS)
-            speech[first - _goes_on(score[low:first][::-1] - usual) : first] = True
-            speech[past : past + _goes_on(score[past:high] - usual)] = True
         return speech
 
     def _band_levels(self) -> NDArray[np.float32]:
@@ -388,39 +352,6 @@ class _Recording:
 
     def _of_ms(self, ms: float) -> int:
         return round(ms * self._rate_hz / 1000)
-
-
-def _often_alone(speech: Flags) -> Flags:
-    """Short stretches that come again and again, each alone: notes that are struck, no words."""
-    found = _runs(speech)
-    short, apart = _STRUCK_MS // _HOP_MS, _ALONE_MS // _HOP_MS
-    ends = [-apart, *(past for _, past in found)]
-    begins = [*(first for first, _ in found), speech.size + apart]
-    alone = [
-        (first, past)
-        for (first, past), before, after in zip(found, ends[:-1], begins[1:], strict=True)
-        if past - first <= short and first - before >= apart and after - past >= apart
-    ]
-    flags = np.zeros(speech.size, np.bool_)
-    quiet_ms = (speech.size - int(speech.sum())) * _HOP_MS
-    if len(alone) >= _OFTEN and len(alone) * _OFTEN_MS >= quiet_ms:
-        for first, past in alone:
-            flags[first:past] = True
-    return flags
-
-
-def _goes_on(over: NDArray[np.float32]) -> int:
-    """For how many hops a sound goes on: to where the sum of what is over the usual is greatest."""
-    sums = np.cumsum(over)
-    return int(sums.argmax()) + 1 if sums.size and sums.max() > 0 else 0
-
-
-def _is_uneven(levels: NDArray[np.float64]) -> bool:
-    """Whether what is taken for background is at times louder than it varies by itself."""
-    if not levels.size:
-        return False
-    low, usual, high = np.percentile(levels, (5, 25, 95))
-    return bool(usual > low and high - usual > _UNEVEN * (usual - low) + _UNEVEN_DB)
 
 
 def _lower_mode(values: NDArray[np.float32], usable: Flags) -> Flags:
