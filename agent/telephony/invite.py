@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from callerside.agent.telephony.sip_message import SipMessage, address_of
+from callerside.terminal import one_line
 
 _MAX_USER_CHARS = 128
+_MAX_TEXT_CHARS = 512
 _BAD_REQUEST, _NOT_ACCEPTABLE = 400, 488
 
 _REQUEST_URI = re.compile(r"INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
@@ -27,12 +29,15 @@ def readable(text: str) -> str:
     r"""A text of the other side's, in characters that every file and page can hold.
 
     The stack's bindings turn each byte that is no UTF-8 into half of a surrogate pair (PEP 383),
-    which nothing can encode: here it becomes its escape, `\xe9`.
+    which nothing can encode: here it becomes its escape, `\xe9`. So does what would be a command to
+    a terminal; and it is cut where no honest text is so long.
     """
+    text = text[:_MAX_TEXT_CHARS]
     try:
-        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        whole = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:  # a half that stands for no byte
-        return text.encode(errors="backslashreplace").decode()
+        whole = text.encode(errors="backslashreplace").decode()
+    return one_line(whole)
 
 
 def _user(pattern: re.Pattern[str], message: str) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _RESPONSE = re.compile(r"SIP/2\.0 (\d{3})(?: ([^\r\n]*))?")
-_REQUEST = re.compile(r"([A-Z]+) ")
+_REQUEST = re.compile(r"([^\s:]+) ")
+_REQUEST_LINE = re.compile(r"(\S+) (\S+) (\S+)")
 _SHORT = {
     "i": "call-id", "m": "contact", "f": "from", "t": "to", "c": "content-type", "v": "via",
-    "l": "content-length", "r": "refer-to", "k": "supported",
+    "e": "content-encoding", "l": "content-length", "r": "refer-to", "k": "supported",
 }  # fmt: skip
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """The first alone is right; the stacks take the others for it, too."""
@@ -75,6 +76,12 @@ class SipMessage:
         found = _REQUEST.match(self._parts[0])
         return found[1] if found else ""
 
+    @cached_property
+    def request_line(self) -> tuple[str, str, str] | None:
+        """Method, URI and version of a request; None: it begins like none."""
+        found = _REQUEST_LINE.fullmatch(_LINE_END.split(self._parts[0], maxsplit=1)[0])
+        return (found[1], found[2], found[3]) if found else None
+
     @property
     def number(self) -> int:
         """Of its CSeq: each request of one side has a higher one than those before; 0: none."""
@@ -129,12 +136,17 @@ def _tag(value: str) -> str:
     return found[1] if found else ""
 
 
+def without_quoted(value: str) -> str:
+    """A header's value without the strings in quotes that are in it."""
+    return _QUOTED.sub("", value)
+
+
 def address_of(value: str) -> tuple[str, str]:
     """The URI of a From, To or Contact, and the parameters behind it (RFC 3261 §20.10).
 
     What a display name holds is neither: whoever calls may write into it what they like.
     """
-    unnamed = _QUOTED.sub("", value)
+    unnamed = without_quoted(value)
     _, is_bracketed, rest = unnamed.partition("<")
     if is_bracketed:
         uri, _, parameters = rest.partition(">")
