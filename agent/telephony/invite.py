@@ -65,6 +65,7 @@ _LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNOREC
 """The address of a telephone has 45 characters at most; names of 200 are not for honest callers."""
 _KEYS = "TELEPHONE-EVENT"
 _NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0(?:/\d+)?(?=[ \t]*\r?$)", re.MULTILINE)
+_IPV6 = re.compile(r"^c=IN IP6 ", re.MULTILINE)
 _SOMEWHERE = re.compile(r"^c=", re.MULTILINE)
 
 
@@ -93,6 +94,16 @@ def with_one_audio(offer: str, codecs: Sequence[str]) -> str:
         line if number == chosen else _PORT.sub("0", line, count=1)
         for number, line in enumerate(lines)
     )
+
+
+def is_over_ipv6(offer: str, codecs: Sequence[str]) -> bool:
+    """Whether the audio of the call that an offer makes would have to go to an IPv6 address."""
+    session, *lines = _LINES.split(offer)
+    chosen = _chosen(session, lines, codecs)
+    if chosen is None:
+        return False
+    place = lines[chosen] if _SOMEWHERE.search(lines[chosen]) else session
+    return _IPV6.search(place) is not None
 
 
 def _chosen(session: str, lines: Sequence[str], codecs: Sequence[str]) -> int | None:

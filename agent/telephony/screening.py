@@ -14,6 +14,9 @@ from callerside.agent.telephony.sip_message import SipMessage, without_quoted
 
 _VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
+UNSPEAKABLE = Answer(0, "control characters")
+"""An answer repeats headers of its request: with these it would be none (RFC 3261 §25.1)."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _BEFORE_HOST = re.compile(r"sips?:(?:[^@]*@)?", re.IGNORECASE)
 _HOST = re.compile(r"[;?/]")
 _SINGLE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
@@ -59,7 +62,12 @@ _OUTSIDE_CALLS: Mapping[str, Answer | None] = {
 
 
 def fault_of(request: SipMessage) -> Answer | None:
-    """What a request is answered that is none, or cannot be served by anybody; None: it can."""
+    """What a request is answered that is none, or cannot be served by anybody; None: it can.
+
+    `UNSPEAKABLE` is answered by nothing at all.
+    """
+    if _CONTROL.search(request.head):
+        return UNSPEAKABLE
     line = request.request_line
     if line is None:
         return _bad("Request-Line")

@@ -34,6 +34,11 @@ class SipMessage:
         return (text, "") if end is None else (text[: end.start()], text[end.end() :])
 
     @property
+    def head(self) -> str:
+        """All before its body."""
+        return self._parts[0]
+
+    @property
     def body(self) -> str:
         """What it carries."""
         return self._parts[1]

@@ -23,7 +23,7 @@ from callerside.agent.telephony.options import SipOptions
 pytestmark = pytest.mark.e2e
 
 MESSAGES = int(os.environ.get("CALLERSIDE_MUTATED", "300"))
-PER_S = 150
+PER_S = 250
 BY_TCP = 25
 """One of so many goes over a connection of its own."""
 GROWS_BY_MIB = 40

@@ -8,7 +8,7 @@ import json
 import logging
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -48,19 +48,16 @@ HOSTILE = (
 )
 
 
-def hostile(test):  # type: ignore[no-untyped-def] # Hypothesis's own have no types to name
+def hostile(test: Callable[[str], None]) -> Callable[[], None]:
     """The list, and whatever else there may be."""
     for text in HOSTILE:
         test = example(text)(test)
     letters = st.characters(exclude_categories=())
     texts = st.one_of(st.text(letters, max_size=200), st.sampled_from(HOSTILE))
-    return given(texts)(
-        settings(
-            max_examples=40,
-            deadline=None,
-            suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-        )(test)
+    made: Callable[[], None] = given(texts)(
+        settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])(test)
     )
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +97,7 @@ def test_a_called_number_chooses_no_other_place_in_a_url(text: str) -> None:
     assert parts.path.startswith("/v1/")
     assert parts.path.endswith("/rt")
     assert parts.path.count("/") == 3
-    assert unquote(parts.path).split("/")[2] not in (".", "..")
+    assert unquote(parts.path.split("/")[2]) not in (".", "..")
     assert url.isascii()
     assert url.isprintable()
 
@@ -116,8 +113,8 @@ def test_a_called_number_is_one_file_in_its_folder(text: str) -> None:
         assert not name.startswith((".", "-r")) or name == "-rf"
 
 
-def of_call(name: str, **fields: object) -> Mark:
-    return Mark(at_ns=1, source="agent", call="c1", name=name, fields=fields)
+def of_call(mark: str, /, **fields: object) -> Mark:
+    return Mark(at_ns=1, source="agent", call="c1", name=mark, fields=fields)
 
 
 def marks_of(text: str) -> list[Mark]:

@@ -60,6 +60,7 @@ _REPLACES = re.compile(rb"(?im)^(supported[ \t]*:[ \t]*)(replaces,?)")
 _DOORBELL = 0
 """A number that no command of the bindings has."""
 _RING_AGAIN_S = 0.001
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _SDP = b"application/sdp"
 _MOST_NOTED = 1_000
 """Calls of whose offers something is remembered: many more than there can be."""
@@ -340,6 +341,8 @@ class Stack:
             if not sent:
                 host, port = self.library.address(source)
                 self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
+                if self._verdict is not None and not self._verdict[0]:
+                    self._blank(at, data)
                 if self._verdict is None:
                     self._narrow(at, data, message)
                     self._hide_challenge(at, data, message)
@@ -349,6 +352,13 @@ class Stack:
                 self.tell(self._on_message, sent, message)
         except Exception:  # what is raised here would be lost in the stack's thread
             _log.exception("sip_message_failed")
+
+    def _blank(self, at: int, data: bytes) -> None:
+        """Of what is swallowed: the stack answers some before it asks, and repeats headers."""
+        head, end, body = data.partition(_HEAD_END)
+        blanked = _CONTROL.sub(b"?", head) + end + body
+        if blanked != data:
+            ctypes.memmove(at, blanked, len(data))
 
     def _narrow(self, at: int, data: bytes, message: SipMessage) -> None:
         """Of several lines baresip takes the first that is of audio: ours becomes that."""

@@ -155,7 +155,7 @@ class StackModule:
             self.respond(message, answer.status)
             return
         pool = self.new_pool(_HEADER_BYTES)
-        made = (self._header(*(part.encode() for part in named), pool) for named in answer.headers)
+        made = (self._header(name.encode(), value.encode(), pool) for name, value in answer.headers)
         self.respond(message, answer.status, ring_of(*made))
         self.library.pj_pool_release(pool)
 

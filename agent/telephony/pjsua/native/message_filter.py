@@ -53,7 +53,8 @@ class MalformedMessageFilter(StackModule):
             fault = Answer(_BAD_REQUEST, "Bad Request")
         if fault is None:
             return False
-        if is_request and not is_method(what, b"ACK"):  # which nobody answers
+        is_answered = fault.status and is_request and not is_method(what, b"ACK")
+        if is_answered:
             self.answer(message, fault)
         unlogged = self._log_limit.passes(time.monotonic_ns())
         if unlogged is not None:
