@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     PrivateAttr,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
@@ -226,6 +227,9 @@ class KnownFailure(Strict):
     )
 
 
+_LANES = (("lanes",),)
+
+
 class Scenario(Steps):
     """One file of `scenarios/`, or one cell of its matrix."""
 
@@ -278,16 +282,17 @@ class Scenario(Steps):
     _source: Source | None = PrivateAttr(None)
     _is_one_of_many: bool = PrivateAttr(False)
 
-    @model_validator(mode="after")
-    def _background_does_not_end_the_call(self) -> "Scenario":
-        for number, step in enumerate(self.meanwhile):
+    @field_validator("meanwhile")
+    @classmethod
+    def _background_does_not_end_the_call(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        for number, step in enumerate(steps):
             if step.ends_call:
                 raise PydanticCustomError(
                     "unreachable",
                     "{action} belongs into steps",
-                    {"action": step.action, "key": ("meanwhile", number), "value": ""},
+                    {"action": step.action, "key": number, "value": ""},
                 )
-        return self
+        return steps
 
     @model_validator(mode="after")
     def _what_only_memory_can_do(self) -> "Scenario":
@@ -296,7 +301,7 @@ class Scenario(Steps):
                 raise PydanticCustomError(
                     "memory",
                     "{name} can be played in memory only: it needs lanes: [virtual]",
-                    {"name": name, "key": ("network", name), "value": ""},
+                    {"name": name, "key": ("network", name), "value": "", "decided_by": _LANES},
                 )
         return self
 
