@@ -9,6 +9,8 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import IO
 
 _ALL_THREADS = 2
 """Of a process's clock (`clock_getcpuclockid`): what the scheduler has counted."""
@@ -64,6 +66,32 @@ def prefer(pid: int, niceness: int) -> None:
     """Let a process run before others, where that is allowed (root)."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
+
+
+def hold(path: Path) -> IO[bytes]:
+    """Make a file that is held for as long as what is returned is open, or this process lives.
+
+    Raises:
+        OSError: there can be no such file.
+    """
+    file = path.open("wb")
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds a file that is there; yes, too, where that cannot be known."""
+    try:
+        import fcntl
+
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return True
+    return False
 
 
 def scheduled_ns(pid: int) -> tuple[int, int] | None:
