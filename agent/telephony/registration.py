@@ -2,8 +2,10 @@
 
 import re
 
+from callerside.agent.telephony.options import AGENT_PASSWORD, Registration
 from callerside.agent.telephony.sip_message import SipMessage
 
+_CHALLENGES = (401, 407)
 _PASSING = frozenset({408, 480, 500, 502, 503, 504})
 _GLOBAL_FAILURE = 600
 _FACTOR, _MAX_S, _MAX_DOUBLINGS = 6, 3600, 10
@@ -14,6 +16,14 @@ _CONTACT_EXPIRES = re.compile(r";[ \t]*expires[ \t]*=[ \t]*\"?(\d+)", re.IGNOREC
 def is_passing(status: int) -> bool:
     """Whether a failure says nothing about us: it may be over in a moment. PJSUA tries again."""
     return status in _PASSING or status >= _GLOBAL_FAILURE
+
+
+def told_of(place: Registration, status: int) -> dict[str, str]:
+    """What a log says of a registration besides the registrar's answer: what to do, if known."""
+    if status in _CHALLENGES and not place.password:
+        asks = f"the registrar asks for a password, and {AGENT_PASSWORD} is not set"
+        return {"todo": f"{asks} in the environment"}
+    return {}
 
 
 class RefusalRetry:
