@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO
 
 _ALL_THREADS = 2
 """Of a process's clock (`clock_getcpuclockid`): what the scheduler has counted."""
@@ -68,18 +67,21 @@ def prefer(pid: int, niceness: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
 
 
-def hold(path: Path) -> IO[bytes]:
-    """Make a file that is held for as long as what is returned is open, or this process lives.
+def hold(path: Path) -> int:
+    """Make a file that is held until what is returned is closed, or this process ends.
+
+    Returns:
+        The number of the open file.
 
     Raises:
         OSError: there can be no such file.
     """
-    file = path.open("wb")
+    number = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return file
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return number
 
 
 def is_held(path: Path) -> bool:

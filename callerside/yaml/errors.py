@@ -121,7 +121,7 @@ def _needs(
     """Whether something would be said of what is not known, or because it is not."""
     if key is not None:
         where = (*where, key)
-    places = (where, *details.get("ctx", {}).get("decided_by", ()))
+    places = details.get("ctx", {}).get("decided_by", (where,))
     return any(one[: len(place)] == place[: len(one)] for one in unknowable for place in places)
 
 

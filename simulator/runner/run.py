@@ -6,13 +6,14 @@ besides evidence (scripts, configuration, logs) lies in its `work/`.
 
 import asyncio
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from callerside import host
 from callerside.agent.telephony.engine import EngineChoice
@@ -86,8 +87,8 @@ class Run:
 
     directory: Path
     started_at: datetime
-    held: IO[bytes] | None = field(default=None, repr=False)
-    """While it is open, no other run takes this one's directory away."""
+    held: int | None = None
+    """The number of an open file: until it is closed no other run takes the directory away."""
     calls: list[Evaluated] = field(default_factory=list, repr=False)
     """Not in the repr: `asyncio.run` forms that of its task's result, twice, and drops it."""
     duration_s: float = 0.0
@@ -114,7 +115,8 @@ class Run:
         """Nothing is written into its directory any more."""
         if self.held is not None:
             (self.directory / GOES_ON).unlink(missing_ok=True)
-            self.held.close()
+            os.close(self.held)
+            self.held = None
 
 
 def choose(

@@ -78,8 +78,8 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
             bad.append(error)
             mistakes.append(str(error))
     mistakes += clashes(scenarios)
-    for error in bad:
-        mistakes += _unknown_forerunners(error, scenarios, bad)
+    for file_error in bad:
+        mistakes += _unknown_forerunners(file_error, scenarios, bad)
     if mistakes:  # those of a suite are reported once, not with each of its scenarios
         raise ScenarioError("\n".join(dict.fromkeys("\n".join(mistakes).splitlines())))
     return scenarios

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     PrivateAttr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -227,9 +228,6 @@ class KnownFailure(Strict):
     )
 
 
-_LANES = (("lanes",),)
-
-
 class Scenario(Steps):
     """One file of `scenarios/`, or one cell of its matrix."""
 
@@ -294,16 +292,25 @@ class Scenario(Steps):
                 )
         return steps
 
-    @model_validator(mode="after")
-    def _what_only_memory_can_do(self) -> "Scenario":
+    @field_validator("network")
+    @classmethod
+    def _what_only_memory_can_do(
+        cls, network: Network | None, info: ValidationInfo
+    ) -> Network | None:
+        lanes = info.data.get("lanes", ())  # none if they are wrong
         for name in ("drift_ppm", "media_delay"):
-            if self.network is not None and getattr(self.network, name) and "sip" in self.lanes:
+            if network is not None and getattr(network, name) and "sip" in lanes:
                 raise PydanticCustomError(
                     "memory",
                     "{name} can be played in memory only: it needs lanes: [virtual]",
-                    {"name": name, "key": ("network", name), "value": "", "decided_by": _LANES},
+                    {
+                        "name": name,
+                        "key": (name,),
+                        "value": "",
+                        "decided_by": [("network", name), ("lanes",)],
+                    },
                 )
-        return self
+        return network
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """Which runs stay in `out/`, and what is never touched."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,12 +73,14 @@ def test_a_run_that_was_left_without_results_counts_and_one_that_goes_on_stays(
     make(tmp_path, "20261129-000000")
     assert gone.held
     assert newer.held
-    gone.held.close()  # as when its process is killed
+    assert older.held
+    os.close(gone.held)  # as when its process is killed
     remove_old_runs(tmp_path, 1)
     assert names(tmp_path) == ["20261110-000000", "20261112-000000", "20261129-000000"]
-    newer.held.close()
+    os.close(newer.held)
     remove_old_runs(tmp_path, 2)
     assert "20261112-000000" in names(tmp_path)
+    os.close(older.held)
 
 
 def test_a_run_that_is_over_leaves_nothing_of_its_being_held(tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ steps:
         "call.yaml:3:10",  # voce
         "people.csv:2:9",  # soon: in a moment, and as a pause
         "people.csv:2:9",
-        "people.csv:3:5",  # no value: in about, and as what is said
-        "people.csv:3:5",
+        "people.csv:3:5",  # no value
         "people.csv:4:1",  # a second ann
         "people.csv:4:8",
         "people.csv:4:8",
@@ -61,7 +60,7 @@ def test_a_table_that_gives_no_row_hides_its_values_alone(
     assert found[:2] == (
         ["call.yaml:1:7", "call.yaml:2:28"] if table is None else ["call.yaml:2:28", found[1]]
     )
-    assert "call.yaml:3:9" in found
+    assert "call.yaml:3:18" in found
 
 
 def test_an_include_that_is_not_there_hides_its_steps_alone(tmp_path: Path) -> None:
@@ -86,12 +85,12 @@ budget: {trun_ms: 3}
         "call.yaml:10:10",  # trun_ms
         "call.yaml:2:8",  # ghost
         "call.yaml:4:14",  # greet
-        "call.yaml:6:5",  # hang_up is not the last
+        "call.yaml:7:5",  # no step can follow hang_up
         "call.yaml:7:5",  # expct
         "call.yaml:8:23",  # noise
         "call.yaml:8:42",  # hang_up in meanwhile
-        "call.yaml:9:41",  # no list
-        "call.yaml:9:44",  # caller.0
+        "call.yaml:9:42",  # no list
+        "call.yaml:9:45",  # caller.0
     ]
 
 
@@ -127,8 +126,8 @@ steps: [hang_up, {pause: 3 hours}]
         "call.yaml:3:31",
         "call.yaml:4:31",
         "call.yaml:4:43",
+        "call.yaml:5:18",
         "call.yaml:5:26",
-        "call.yaml:5:9",
     ]
 
 
@@ -138,7 +137,7 @@ def test_a_suite_that_is_wrong_hides_nothing_of_the_call(tmp_path: Path) -> None
     found = told(tmp_path, call_yaml=call, suite_yaml=suite)
     assert places(found) == [
         "call.yaml:2:10",
-        "call.yaml:3:9",
+        "call.yaml:3:18",
         "suite.yaml:1:17",
         "suite.yaml:2:1",
         "suite.yaml:3:1",
@@ -151,7 +150,7 @@ def test_an_unknown_after_and_what_cannot_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, after in (("one", "ghost"), ("two", "spirit"), ("three", "four"), ("four", "three")):
-        text = f"about: x\nafter: {after}\nsteps: [{{pause: 2m}}, hang_up]\n"
+        text = f"about: x\nafter: {after}\nsteps: [{{pause: 2min}}, hang_up]\n"
         (tmp_path / f"{name}.yaml").write_text(text)
     assert main(["check", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.replace(f"{tmp_path}/", "").splitlines()
