@@ -37,6 +37,16 @@ class ApiSessionState(Enum):
     CLOSED = auto()
 
 
+_UP = frozenset(
+    {
+        ApiSessionState.CONNECTING,
+        ApiSessionState.CONNECTED,
+        ApiSessionState.UPDATING,
+        ApiSessionState.READY,
+    }
+)
+
+
 class ApiSession:
     """One call's line to the model, over as many connections as it takes."""
 
@@ -83,6 +93,11 @@ class ApiSession:
                 timeout_ms=realtime.connect_timeout_ms,
             )
         )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection, of whose server something may come."""
+        return self.state in _UP
 
     def use_format(self, audio_format: AudioFormat) -> None:
         """The audio format is known: the session can be asked for."""
