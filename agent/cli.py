@@ -32,6 +32,7 @@ from callerside.agent.config.reference import render as render_settings
 from callerside.agent.config.settings import MAX_WORKERS, Settings
 from callerside.agent.deploy.kamailio import KamailioError, proxy_for, render, write
 from callerside.agent.observe import logs
+from callerside.agent.observe.retention import CALL_ID, forget
 from callerside.agent.prompts.prefetch import Outcome, warm
 from callerside.agent.service.kept_settings import with_start_of
 from callerside.agent.service.run import (
@@ -82,6 +83,13 @@ _GREET_HELP = """\
 Have the model speak the greeting of every route, and what callers hear when the API fails, and
 keep them in the cache: the first caller then hears the greeting as soon as every other one.
 What is cached already is left alone. Exit code 1: something could not be made.
+"""
+
+
+_FORGET_HELP = """\
+Delete what is kept of calls: their timelines and recordings, and their lines in the file of
+records. A call's id is in its record, in the names of its files, and in every line of the log about
+it. Exit code 1: nothing was kept of one of them.
 """
 
 
@@ -139,6 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     greet.add_argument("--config", type=Path, required=True, metavar="FILE", help="as for serve")
     greet.set_defaults(run=_greet)
+    forget_one = commands.add_parser(
+        "forget", help="delete all that is kept of a call", description=_FORGET_HELP
+    )
+    forget_one.add_argument("--config", type=Path, required=True, metavar="FILE")
+    forget_one.add_argument("calls", nargs="+", type=_call_id, metavar="CALL", help="its id")
+    forget_one.set_defaults(run=_forget)
     page = commands.add_parser("settings", help="print the page of all settings, as Markdown")
     page.set_defaults(run=_settings_page)
     _add_kamailio(commands)
@@ -184,6 +198,28 @@ def _greet(options: argparse.Namespace) -> int:
     settings, secrets = _configure(options.config, None)
     well = asyncio.run(warm(settings, secrets, _say_outcome))
     return EXIT_OK if well else EXIT_FAILED
+
+
+def _forget(options: argparse.Namespace) -> int:
+    settings = load(options.config)
+    unknown = []
+    for call in options.calls:
+        changed = forget(settings, call)
+        for path in changed:
+            print(f"{call}: {path}")
+        if not changed:
+            unknown.append(call)
+    for call in unknown:
+        print(f"callerside-agent: nothing is kept of {call}", file=sys.stderr)
+    return EXIT_FAILED if unknown else EXIT_OK
+
+
+def _call_id(text: str) -> str:
+    if not CALL_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"expected the id of a call, 12 letters and digits as in its record, got {text!r}"
+        )
+    return text
 
 
 def _settings_page(_options: argparse.Namespace) -> int:

@@ -196,6 +196,14 @@ class RecordSettings(Strict):
     """None: no records are kept."""
 
 
+class RetentionSettings(Strict):
+    """For how long what is kept of calls stays: records, timelines, recordings."""
+
+    days: int | None = Field(None, ge=1, le=36_500)
+    """After the call; then it is deleted, within an hour. null: nothing is ever deleted.
+    `callerside-agent forget` deletes one call at once."""
+
+
 class RecordingSettings(Strict):
     """Recordings of calls. Ask your callers' consent where the law wants it."""
 
@@ -227,6 +235,7 @@ class OperatingSettings(Strict):
     http: HttpSettings = HttpSettings()
     drain: DrainSettings = DrainSettings()
     records: RecordSettings = RecordSettings()
+    retention: RetentionSettings = RetentionSettings()
     logs: LogSettings = LogSettings()
 
 

@@ -12,7 +12,7 @@ from callerside.agent.config.loader import ConfigError
 from callerside.agent.config.settings import Settings
 from callerside.atomic_files import PRIVATE, write_atomically
 
-NEEDS_RESTART = ("workers", "sip", "http", "drain", "records", "logs")
+NEEDS_RESTART = ("workers", "sip", "http", "drain", "records", "retention", "logs")
 """Sections that a running process does not take anew."""
 
 

@@ -1,8 +1,10 @@
 """`callerside-agent serve`: this process takes calls itself, or supervises workers that do."""
 
+import asyncio
+import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import structlog
 from callerside.agent.config.loader import ConfigError, Secrets
 from callerside.agent.config.settings import Settings
 from callerside.agent.observe.call_records import RecordFile, record_writer
+from callerside.agent.observe.retention import expire
 from callerside.agent.prompts.prefetch import Warming
 from callerside.agent.service.crash_records import lost_calls
 from callerside.agent.service.kept_settings import KeptSettings
@@ -28,6 +31,7 @@ OnReady = Callable[[Sequence[str]], None]
 OnTimelineClosed = Callable[[Path], None]
 """Called with the timeline of each call that has ended."""
 
+_EXPIRE_S = 3_600
 _log = structlog.get_logger(__name__)
 
 
@@ -127,13 +131,14 @@ async def run_alone(
         return fresh
 
     try:
-        return await run_worker(
-            settings,
-            secrets,
-            load_and_warm,
-            on_ready=ready,
-            on_timeline_closed=on_timeline_closed,
-        )
+        async with expiring(settings):
+            return await run_worker(
+                settings,
+                secrets,
+                load_and_warm,
+                on_ready=ready,
+                on_timeline_closed=on_timeline_closed,
+            )
     finally:
         await warming.stop()
 
@@ -178,12 +183,32 @@ async def run_supervisor(
         on_timeline_closed=on_timeline_closed,
     )
     try:
-        async with serving(supervisor_pages(pool), settings):
+        async with serving(supervisor_pages(pool), settings), expiring(settings):
             with signals(stop=pool.stop, reload=reload):
                 return await pool.run()
     finally:
         await warming.stop()
         folder.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def expiring(settings: Settings) -> AsyncIterator[None]:
+    """Delete what is too old, now and every hour."""
+
+    async def expire_for_ever() -> None:
+        while True:
+            count = await asyncio.to_thread(expire, settings)
+            if count:
+                _log.info("expired", deleted=count, days=settings.retention.days)
+            await asyncio.sleep(_EXPIRE_S)
+
+    task = asyncio.create_task(expire_for_ever()) if settings.retention.days else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def record_lost_calls(settings: Settings, pid: int | None = None) -> None:
