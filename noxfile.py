@@ -259,7 +259,13 @@ def attack(session: nox.Session) -> None:
     small = "--small" in session.posargs
     arguments = [one for one in session.posargs if one != "--small"]
     files = ATTACKS if small else (*ATTACKS, *FLOODS)
-    env = {"CALLERSIDE_MUTATED": "2000" if small else "20000"}
+    few = {"CALLERSIDE_MUTATED": "2000"}
+    many = {
+        "CALLERSIDE_MUTATED": "20000",
+        "CALLERSIDE_FLOOD_S": "10",
+        "CALLERSIDE_FLOOD_PER_S": "2000",
+    }
+    env = few if small else many
     session.run("pytest", "-q", "--timeout=900", *files, *arguments, env=env)
 
 

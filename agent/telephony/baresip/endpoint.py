@@ -283,9 +283,10 @@ class BaresipEndpoint(BaresipStation):
             return _SWALLOWED if message.method == "ACK" else _as_refusal(fault)
         if message.method != "ACK" and self._means_another(message):
             return _NO_SUCH_CALL
+        is_ours = message.call_id in self._admitted or message.call_id in self.legs
         if message.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
             self._admitted.discard(message.call_id)
-        if message.call_id in self._admitted:
+        if is_ours:
             if message.method == "REFER":
                 return (603, "Decline", "")
             return super().refusal_of(message, source)
