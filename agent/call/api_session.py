@@ -37,7 +37,7 @@ class ApiSessionState(Enum):
     CLOSED = auto()
 
 
-_UP = frozenset(
+UP = frozenset(
     {
         ApiSessionState.CONNECTING,
         ApiSessionState.CONNECTED,
@@ -45,6 +45,7 @@ _UP = frozenset(
         ApiSessionState.READY,
     }
 )
+"""There is a connection, of whose server something may come."""
 
 
 class ApiSession:
@@ -93,11 +94,6 @@ class ApiSession:
                 timeout_ms=realtime.connect_timeout_ms,
             )
         )
-
-    @property
-    def is_up(self) -> bool:
-        """Whether there is a connection, of whose server something may come."""
-        return self.state in _UP
 
     def use_format(self, audio_format: AudioFormat) -> None:
         """The audio format is known: the session can be asked for."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from callerside.agent.call.answers import AnswerRepair
-from callerside.agent.call.api_session import ApiSession
+from callerside.agent.call.api_session import UP, ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
 from callerside.agent.call.consultation import Consultation
 from callerside.agent.call.context import CallContext
@@ -165,7 +165,7 @@ class Conversation:
 
     def event(self, event: RealtimeEvent) -> bool:
         """A server event. Returns whether something may be to `settle` after it."""
-        if self._parts.termination.hanging_up or not self._parts.session.is_up:
+        if self._parts.termination.hanging_up or self._parts.session.state not in UP:
             return False
         try:
             parsed = events.read(event.event, self._dialect)
@@ -190,7 +190,7 @@ class Conversation:
 
     def garbage(self, event: RealtimeGarbage) -> None:
         """A message that is no event."""
-        if not self._parts.session.is_up:
+        if self._parts.session.state not in UP:
             return
         self._context.mark("event_dropped", {"type": "unknown", "reason": event.reason})
         self._parts.opening.missed_something()
@@ -199,7 +199,7 @@ class Conversation:
     def _counts(self, *, unusable: bool) -> bool:
         """One more event; returns whether it was one too many, and the session is given up."""
         reason = self._bounds.exceeded(self._context.now_ns, unusable=unusable)
-        if not reason or not self._parts.session.is_up:
+        if not reason or self._parts.session.state not in UP:
             return False
         self._parts.session.drop(reason)
         return True
