@@ -87,6 +87,8 @@ def _classes_in(tree: ast.AST, within: str) -> Iterator[tuple[str, ast.ClassDef]
                 yield from _classes_in(node, f"{within}{name}.<locals>.")
             case ast.stmt():
                 yield from _classes_in(node, within)
+            case _:  # an expression, which defines none
+                pass
 
 
 @dataclass(frozen=True, eq=False, slots=True)  # an annotation is hashed

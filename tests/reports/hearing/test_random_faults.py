@@ -24,8 +24,6 @@ MOST_OUTSIDE = 0.01
 def test_few_random_faults_are_told_wrongly() -> None:
     """`CALLERSIDE_FAULTS` draws so many of each kind (6: some 1,500), `CALLERSIDE_SEED` others.
 
-    Three of each are drawn by `nox -s speech`.
-
     The limit is one of 1,500. A few hundred drawn anew each time would now and then be over it by
     chance: so the same are drawn, where none are asked for.
     """
@@ -56,7 +54,7 @@ class ToldFault(NamedTuple):
 
 @cache
 def told_faults() -> list[ToldFault]:
-    each = int(os.environ.get("CALLERSIDE_FAULTS", "1"))
+    each = int(os.environ.get("CALLERSIDE_FAULTS", "3"))
     sent = [at_8_khz(as_samples(answer), 24_000) for answer in answers()]
     faults = random_faults(np.random.default_rng(seed()), each)
     return [told(fault, sent[fault.answer]) for fault in faults]
