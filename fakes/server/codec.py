@@ -100,7 +100,7 @@ def decode(message: str | bytes) -> Decoded:
 
 def _decode_append(event: dict[str, Any]) -> Decoded:
     """Fifty times a second for every session: kept lean."""
-    audio = event.get("audio")
+    audio: Any = event.get("audio")
     try:
         event["audio"] = binascii.a2b_base64(audio, strict_mode=True)
     except ValueError:

@@ -185,6 +185,7 @@ def read_leniently(event: Event, kind: str) -> tuple[AnyRequest, list[RequestErr
     """
     told: list[RequestError] = []
     relaxed: set[str] = set()
+    corrected: set[str | None] = set()
     while len(told) <= _MOST_LEFT_OUT:
         try:
             return read(event, relaxed=relaxed), told
@@ -195,7 +196,9 @@ def read_leniently(event: Event, kind: str) -> tuple[AnyRequest, list[RequestErr
             if error.leniently == "as it is" and error.name not in relaxed:
                 relaxed.add(error.name)
                 continue
-            left = _without_cause(event, error, kind)
+            meant = None if error.param in corrected else _meant(event, error.param or "", kind)
+            corrected.add(error.param)
+            left = _without_cause(event, error) if meant is None else meant
             if left is None:
                 break
             event = left
@@ -207,22 +210,16 @@ def of_kind(event: Event, kind: str) -> Event:
     return _changed(event, "session.type", kind) or event
 
 
-def _without_cause(event: Event, error: RequestError, kind: str) -> Event | None:
-    """The event as it may have been meant, or without what is wrong; None if nothing is left.
-
-    Of what lacks something all of that is left out.
-    """
+def _without_cause(event: Event, error: RequestError) -> Event | None:
+    """The event without what is wrong, or all of what lacks something; None: nothing is left."""
     param = error.param or ""
-    meant = _meant(event, param, kind)
-    if meant is not None:
-        return _changed(event, param, meant)
     if error.name == "missing_parameter":
         param = param.rpartition(".")[0]
     return without(event, param) if param else None
 
 
-def _meant(event: Event, param: str, kind: str) -> Any:
-    """The value that an event most likely means there, if it has that not already; else None."""
+def _meant(event: Event, param: str, kind: str) -> Event | None:
+    """The event with the value that it most likely means there; None if nobody can tell."""
     here, last = _place(event, param)
     if not isinstance(here, Mapping):
         return None
@@ -239,13 +236,15 @@ def _meant(event: Event, param: str, kind: str) -> Any:
             meant = "user"
         case "item.content.type":
             meant = text
-        case "item.content":
-            meant = [] if given is None else [{"type": text, "text": str(given)}]
-        case "item.output" | "item.arguments" if given is not None:
+        case "item.content" if given is None or isinstance(given, str):
+            meant = [] if given is None else [{"type": text, "text": given}]
+        case "item.output" | "item.arguments" if given is not None and not isinstance(given, str):
             meant = json.dumps(given, default=str)
         case "audio_end_ms" | "content_index" if isinstance(given, int | float):
             meant = max(0, int(given))
-    return meant if given != meant else None
+        case _:
+            pass
+    return None if meant is None or given == meant else _changed(event, param, meant)
 
 
 def read_part(shape: type[AnyPart], given: Mapping[str, Any]) -> AnyPart:
@@ -316,6 +315,8 @@ def _refusal(error: ValidationError, event: Event) -> RequestError:
             return _unlisted(param, given[_tag(first)], _listed(facts["expected_tags"]))
         case "literal_error":
             return _unlisted(param, given, _listed(facts["expected"]))
+        case _:
+            pass
     return _of_wrong_type(kind, param, given, is_part=first["loc"][-1] == _PART)
 
 

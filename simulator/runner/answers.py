@@ -98,6 +98,8 @@ class _Answers:
                 running.setdefault(response, _Begun(self._turn, mark.at_ns)).sounding = True
             case "response_done":
                 self._end(response, mark)
+            case _:
+                pass
 
     def _end(self, response: str, mark: Mark) -> None:
         begun = self._running.pop(response, None) or _Begun(self._turn, mark.at_ns)

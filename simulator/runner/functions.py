@@ -14,7 +14,7 @@ from callerside.agent.config.settings import CallSettings, Settings, ToolSetting
 from callerside.agent.tools.interface import ToolError
 from callerside.agent.tools.toolboxes import Toolboxes
 from callerside.fakes.script.reply import FunctionCall, Reply
-from callerside.marks import Mark
+from callerside.marks import Mark, Source
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.runner.answers import is_answer_heard
 from callerside.simulator.scenario.model import Scenario
@@ -25,7 +25,6 @@ Where = tuple[str | int, ...]
 _REFUSED = "stub_refused"
 _UNDECLARED = "call_undeclared"
 _CALLED = "function_called"
-_AT_NOTHING = {"at_ns": 0, "call": ""}
 
 
 def judge_functions(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str], list[str]]:
@@ -75,8 +74,8 @@ def _signs(mark: Mark) -> list[Mark]:
     finished = {"name": name, "call_id": "", "ok": False, "took_ms": 0.0}
     return [
         mark,
-        Mark(source="agent", name="tools_withheld", fields={"tries": 1}, **_AT_NOTHING),
-        Mark(source="agent", name="tool_finished", fields=finished, **_AT_NOTHING),
+        Mark(at_ns=0, call="", source="agent", name="tools_withheld", fields={"tries": 1}),
+        Mark(at_ns=0, call="", source="agent", name="tool_finished", fields=finished),
     ]
 
 
@@ -119,9 +118,9 @@ def _doubt(scenario: Scenario, call: FunctionCall) -> tuple[str, Mark]:
     return f"{name}: wrong arguments: {wrong}" if wrong else "", refused
 
 
-def _mark(name: str, source: Any, function: str) -> Mark:
+def _mark(name: str, source: Source, function: str) -> Mark:
     fields = {"name": function, "call_id": "", "reason": "", "why": ""}
-    return Mark(source=source, name=name, fields=fields, **_AT_NOTHING)
+    return Mark(at_ns=0, call="", source=source, name=name, fields=fields)
 
 
 def _is_object(text: str) -> bool:

@@ -34,7 +34,7 @@ def detection(**fields: Any) -> dict[str, Any]:
     return audio(input={"turn_detection": {"type": "server_vad", **fields}})
 
 
-REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
+REFUSED: list[tuple[Mapping[str, Any], str, str, str]] = [
     # event, code, param, words
     (item(OUTPUT), "invalid_tool_call_id", "item.call_id", "Tool call ID 'call_none' not found"),
     (
@@ -528,7 +528,9 @@ def refusals_of(events: list[Mapping[str, Any]]) -> list[RequestError]:
     return raised
 
 
-CASES = [[event] for event, *_ in REFUSED] + [events for _, events in STATES]
+CASES: list[list[Mapping[str, Any]]] = [[event] for event, *_ in REFUSED] + [
+    events for _, events in STATES
+]
 
 
 @pytest.mark.parametrize("events", CASES)
@@ -645,6 +647,14 @@ def test_a_lenient_session_keeps_no_limits() -> None:
     ]
 
 
+@pytest.mark.parametrize("content", [["x"], "x", None, 5])
+def test_a_key_that_stands_in_no_such_item_is_left_out_at_once(content: object) -> None:
+    client = Client(lenient=True)
+    client.send("conversation.item.create", item={**OUTPUT, "content": content})
+    assert "content" not in client.only("conversation.item.added")["item"]
+    assert len(client.marked("served_leniently")) <= 3
+
+
 def test_an_output_that_is_no_text_is_taken_as_json() -> None:
     client = Client(lenient=True)
     client.send("conversation.item.create", item={**OUTPUT, "output": {"open": True}})
@@ -653,7 +663,7 @@ def test_an_output_that_is_no_text_is_taken_as_json() -> None:
 
 def test_a_truncation_that_is_too_long_is_cut_to_what_there_is() -> None:
     client = Client({"greeting": SPOKEN}, lenient=True)
-    for event in [{"type": "response.create"}, {"wait": 2000}, {"truncate": (0, 90_000)}]:
+    for event in dict(STATES)["truncated_already"]:
         play(client, event)
     cut = client.only("conversation.item.truncated")
     assert 0 < cut["audio_end_ms"] < 3000
@@ -672,6 +682,64 @@ def test_a_lenient_session_takes_the_betas_header_and_any_key() -> None:
     assert client.types == ["session.created"]
     told = [mark.fields["code"] for mark in client.marked("served_leniently")]
     assert told == ["invalid_api_key", "beta_api_shape_disabled"]
+
+
+@pytest.mark.parametrize(
+    ("described", "code"),
+    [
+        ({"type": "realtime"}, "invalid_parameter"),
+        ({"type": "magic"}, "invalid_value"),
+        (
+            {
+                "type": "transcription",
+                "audio": {
+                    "input": {
+                        "transcription": {"model": "gpt-realtime-whisper"},
+                        "turn_detection": {"type": "server_vad"},
+                    }
+                },
+            },
+            "invalid_value",
+        ),
+        (
+            {
+                "type": "transcription",
+                "audio": {"input": {"transcription": {"model": "whisper-1", "delay": "low"}}},
+            },
+            "invalid_value",
+        ),
+    ],
+)
+def test_a_lenient_transcription_session(described: dict[str, Any], code: str) -> None:
+    client = Client(request=ConnectionRequested(intent="transcription"), lenient=True)
+    client.send("session.update", session=described)
+    updated = client.only("session.updated")["session"]
+    assert updated["type"] == "transcription"
+    heard = updated["audio"]["input"]
+    whisper = (heard["transcription"] or {}).get("model") == "gpt-realtime-whisper"
+    assert (heard["turn_detection"] is None) is whisper
+    assert client.marked("served_leniently")[0].fields["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [({"id": "p2"}, "prompt_not_found"), ({"id": "p1"}, "invalid_value")],
+)
+def test_a_lenient_session_takes_a_prompt_as_far_as_it_is_there(
+    prompt: dict[str, Any], code: str
+) -> None:
+    client = Client({"prompts": {"p1": "Be {{mood}}."}}, lenient=True)
+    client.update(prompt=prompt)
+    assert client.only("session.updated")
+    assert client.marked("served_leniently")[0].fields["code"] == code
+
+
+def test_a_lenient_session_takes_an_approval_of_nothing() -> None:
+    client = Client(lenient=True)
+    answer = {"type": "mcp_approval_response", "approval_request_id": "x", "approve": True}
+    client.send("conversation.item.create", item=answer)
+    assert client.only("conversation.item.added")
+    assert client.marked("served_leniently")
 
 
 @pytest.mark.parametrize("message", ["{", "[]", '{"type": "x", "a": ' + "[" * 60 + "]" * 60 + "}"])
