@@ -231,7 +231,7 @@ def test_a_test_in_javascript_sees_what_its_client_sent(address: str, tmp_path: 
         ({"faults": [{"at": "now"}]}, "faults.0: 'fault' is missing"),
         (
             {"faults": [{"fault": "drop", "at": "soon"}]},
-            "faults.0: 'soon' is no point of a conversation; expected 'now', 'next speech', ",
+            "faults.0.at: 'soon' is no point of a conversation; expected 'now', 'next speech', ",
         ),
     ],
 )
