@@ -52,6 +52,7 @@ _END_SILENCE_MS = (
 )
 _BEFORE_MS, _AFTER_MS = 100.0, 200.0  # kept around what the caller said: it begins and ends softly
 _HALF_A_TICK_MS = FRAME_MS / 2  # a caller acts with the next frame after a moment
+_STOPPED_MS = 1000.0  # after the caller has begun, an agent that lets itself be interrupted
 _SETTLED_MS = 500.0  # after the answer, of a call that is to begin in the middle
 _REFUSAL = 300  # the first SIP status that means that something did not work
 _KEYS_TOGETHER_MS = 1500.0
@@ -179,6 +180,55 @@ def _reason(evidence: CallEvidence) -> str:
     return next(iter(bare.unfit.values()), "whose channel is whose is not known") if bare else ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _PartOfScript:
+    """What of a script is played again in a part of its call."""
+
+    greeting: str
+    """What of the script the agent's first words are: `greeting`, `reply 2`; "" for none of it."""
+    replies: int
+    """So many of its replies are over,"""
+    turns: int
+    """and so many of the caller's turns."""
+
+    def greeting_of(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is to be said first."""
+        if self.greeting.startswith("reply "):
+            said: Mapping[str, Any] = own["replies"][int(self.greeting.removeprefix("reply ")) - 1]
+            return said
+        other: Mapping[str, Any] = own.get(self.greeting.replace(" ", "_"), own["greeting"])
+        return other
+
+    def faults(self, faults: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        """Lines for those that strike in it, where they strike now; the others in a comment."""
+        if self == _WHOLE:
+            yield f"  faults: {_flow(faults)}"
+            return
+        kept = []
+        for fault in faults:
+            at = self._place(str(fault.get("at", "connect")))
+            if at is None:
+                yield f"  # left out, for it struck before: {_flow(fault)}"
+            else:
+                kept.append({**fault, "at": at})
+        if kept:
+            yield f"  faults: {_flow(kept)}"
+
+    def _place(self, at: str) -> str | None:
+        """Where that is in the part; None if it is before it, or nobody knows."""
+        place, plus, offset = at.partition(" +")
+        name, _, number = place.partition(" ")
+        if place == self.greeting == "greeting":
+            return at
+        over = {"reply": self.replies, "turn": self.turns, "speech": self.turns}.get(name)
+        if over is None or not number.isdigit() or int(number) <= over:
+            return None
+        return f"{name} {int(number) - over}{plus}{offset}"
+
+
+_WHOLE = _PartOfScript(greeting="greeting", replies=0, turns=0)
+
+
 class _CallToReplay:
     """A call, taken apart into what each side did."""
 
@@ -195,6 +245,44 @@ class _CallToReplay:
         self.acts = [act for act in self._acts() if act.start_ns >= self._from_ns]
         self.utterances = [u for u in self._listen() if u.start_ns >= self._from_ns]
         self._greets = self._is_set_to_greet()
+        self._replaying = _WHOLE if self._from_beginning else self._part()
+
+    def _part(self) -> "_PartOfScript":
+        """What of the script a part of the call plays, and which of its replies greets the caller.
+
+        What the agent said last before the caller does anything is the greeting of such a call;
+        what it had said before that hangs on what the caller did before, and is left out.
+
+        Raises:
+            FromCallError: the caller does nothing more.
+        """
+        if not self.acts:
+            after_s = ns_to_ms(self._from_ns - self._evidence.recording_start_ns) / 1000
+            raise FromCallError(
+                f"{self._evidence.name}: after {after_s:g} s the caller does nothing more, so what "
+                "the agent does then hangs on what came before: choose an earlier --from"
+            )
+        first_ns = self.acts[0].start_ns
+        before = [one for one in self.utterances if one.start_ns < first_ns]
+        self.utterances = [one for one in self.utterances if one not in before[:-1]]
+        evidence = self._evidence
+        names = {
+            str(mark.fields["response"]): str(mark.fields["reply"])
+            for mark in evidence.find("realtime", "response_planned")
+        }
+        greeting = ""
+        if before:
+            for mark in evidence.find("realtime", "delta_sent"):
+                if mark.at_ns > before[-1].start_ns:
+                    break
+                greeting = names.get(str(mark.fields["response"]), "")
+        numbers = [
+            int(name.removeprefix("reply "))
+            for mark in evidence.find("realtime", "response_planned")
+            if (name := str(mark.fields["reply"])).startswith("reply ") and mark.at_ns < first_ns
+        ]
+        turns = [act for act in self._acts() if act.takes_turn and act.start_ns < self._from_ns]
+        return _PartOfScript(greeting=greeting, replies=max(numbers, default=0), turns=len(turns))
 
     def _is_set_to_greet(self) -> bool:
         """Whether the first that the agent says is a greeting."""
@@ -336,7 +424,7 @@ class _CallToReplay:
             *script,
             *self._agent(),
             *self._caller(),
-            *([f"network: {_flow(self._own['network'])}"] if self._own.get("network") else []),
+            *(f"{key}: {_flow(self._own[key])}" for key in _AROUND if self._own.get(key)),
             "steps:",
             *writing.steps,
             *self._budget(),
@@ -346,13 +434,48 @@ class _CallToReplay:
 
     def _agent(self) -> list[str]:
         """The agent's settings, as the call's own scenario had them; else what is known of them."""
-        if settings := self._own.get("agent"):
-            if not self._greets:
-                greeting = settings.get("greeting", {})
-                settings = {**settings, "greeting": {**greeting, "enabled": False}}
-            return [f"agent: {_flow(settings)}"]
-        lines = ["# agent: its settings for this call, if they were others than its defaults"]
-        return lines if self._greets else [*lines, "agent: {greeting: {enabled: false}}"]
+        settings = self._with_answers_left(self._own.get("agent") or {})
+        greeting = dict(settings.get("greeting", {}))
+        if not self._greets:
+            greeting["enabled"] = False
+        elif self._is_greeting_stopped():
+            greeting["interruptible"] = True  # what stands in its place was
+        if greeting:
+            settings = {**settings, "greeting": greeting}
+        lines = [f"agent: {_flow(settings)}"] if settings else []
+        if not self._own.get("agent"):
+            lines[:0] = ["# agent: its settings for this call, if they were others than defaults"]
+        return lines
+
+    def _is_greeting_stopped(self) -> bool:
+        """Whether what now greets was broken off when the caller spoke into it."""
+        if self._greets_as_it_did or not self._greets or not self.utterances[0].spoken_into:
+            return False
+        first = self.utterances[0]
+        spoke_ns = next((one.start_ns for one in self.acts if one.start_ns > first.start_ns), 0)
+        ended_ns = self._evidence.end_ns if first.quiet_ns is None else first.quiet_ns
+        return ended_ns - spoke_ns < ms_to_ns(_STOPPED_MS)
+
+    def _with_answers_left(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The agent's settings, its stubs without the answers that are given before the part."""
+        stubs = settings.get("tools", {}).get("stub", {})
+        if self._from_beginning or not stubs:
+            return settings
+        first_ns = self.acts[0].start_ns
+        left = {}
+        for name, stub in stubs.items():
+            given = sum(
+                mark.fields["name"] == name and mark.at_ns < first_ns
+                for mark in self._evidence.find("realtime", "function_called")
+            )
+            answers = stub.get("answers", [])
+            left[name] = {**stub, "answers": answers[given:] or answers[-1:]} if answers else stub
+        return {**settings, "tools": {**settings["tools"], "stub": left}}
+
+    @property
+    def _greets_as_it_did(self) -> bool:
+        """Whether what greets the caller is what greeted in that call, and is known to be."""
+        return bool(self._own) and self._from_beginning
 
     def _caller(self) -> list[str]:
         """How long the caller waits, and with what telephone."""
@@ -602,19 +725,20 @@ class _CallToReplay:
         if own is None or _names_files(own):
             return []
         replies = [*enumerate(own.get("replies", ()), start=1)]
-        if not self._from_beginning:
-            said = [number for number, _ in replies if f"reply {number}" in planned]
-            later = [n for n in said if planned[f"reply {n}"].at_ns >= self._from_ns]
-            replies = [(n, one) for n, one in replies if n >= min(later, default=len(replies) + 1)]
+        part = self._replaying
         lines = ["realtime:"]
         for key, value in own.items():
             if key == "greeting":
-                lines.append(f"  greeting: {_flow(_timed(value, planned.get('greeting')))}")
+                greeting = part.greeting_of(own)
+                lines.append(f"  greeting: {_flow(_timed(greeting, planned.get(part.greeting)))}")
+            elif key == "faults":
+                lines += part.faults(value)
             elif key == "replies":
-                lines += ["  replies:"] if replies else []
+                later = [(number, one) for number, one in replies if number > part.replies]
+                lines += ["  replies:"] if later else []
                 lines += [
                     f"    - {_flow(_timed(one, planned.get(f'reply {number}')))}"
-                    for number, one in replies
+                    for number, one in later
                 ]
             else:
                 lines.append(f"  {key}: {_flow(value)}")
@@ -701,9 +825,10 @@ class _CallToReplay:
             for turn in self._measured.turns
             if turn.turn_ms is not None
         }
-        for number, utterance in enumerate(self.utterances):
+        for number, said in enumerate(self._unasked()):
+            utterance, last = said[0], said[-1]
             first = evidence.sample_at(utterance.start_ns)
-            past = evidence.sample_at(utterance.quiet_ns or evidence.end_ns)
+            past = evidence.sample_at(last.quiet_ns or evidence.end_ns)
             near = [
                 ms for at_ns, ms in late_ms.items()
                 if at_ns is not None and abs(at_ns - utterance.start_ns) < ms_to_ns(100)
@@ -715,15 +840,27 @@ class _CallToReplay:
                 think_ms=max(0.0, near[0] - own_ms) if near else None,
                 is_greeting=number == 0 and self._greets,
                 comment="the caller spoke into it: what followed was never heard"
-                if utterance.spoken_into
+                if last.spoken_into
                 else "",
             )
 
+    def _unasked(self) -> Iterator[list[AgentUtterance]]:
+        """What the agent said, each with what it said later before the caller spoke again.
+
+        A server answers once: what was said in two pieces is one answer with a pause in it.
+        """
+        turns_ns = [act.start_ns for act in self.acts if act.takes_turn]
+        together: list[AgentUtterance] = []
+        for one in self.utterances:
+            if together and any(together[-1].start_ns < at < one.start_ns for at in turns_ns):
+                yield together
+                together = []
+            together.append(one)
+        if together:
+            yield together
+
     def _measured_later(self) -> Iterator[tuple[str, float]]:
         """Names and values of what was measured, as far as the scenario plays it again."""
-        if self._from_beginning:
-            yield from ((one.name, one.value) for one in self._measured.measurements)
-            return
         began_ns = {turn.number: turn.start_ns for turn in self._measured.turns}
         for one in self._measured.measurements:
             at_ns = self._from_ns
@@ -731,10 +868,21 @@ class _CallToReplay:
                 at_ns = began_ns.get(one.turn, at_ns)
             elif one.span_ns is not None:
                 at_ns = one.span_ns[0]
-            into_nothing = one.name == "barge_in_stop_ms" and not self._is_into_a_reply(at_ns)
-            if at_ns >= self._from_ns and not into_nothing:
+            is_stop = one.name == "barge_in_stop_ms"
+            if is_stop and self._is_into_what_goes_on(at_ns):
+                continue
+            if self._from_beginning:
+                yield one.name, one.value
+            elif at_ns >= self._from_ns and not (is_stop and not self._is_into_a_reply(at_ns)):
                 is_sum = one.name == "talk_over_ms"
                 yield one.name, self._talk_over_later_ms() if is_sum else one.value
+
+    def _is_into_what_goes_on(self, at_ns: int) -> bool:
+        """Whether it is into a greeting that the scenario's agent says to its end."""
+        if self._greets_as_it_did or not self._greets or self._is_greeting_stopped():
+            return False
+        first = self.utterances[0]
+        return first.start_ns < at_ns < (first.quiet_ns or at_ns + 1)
 
     def _is_into_a_reply(self, at_ns: int) -> bool:
         """Whether what the agent said at that time is in the scenario from its beginning."""
@@ -761,6 +909,8 @@ class _CallToReplay:
         if not self._from_beginning:  # what nothing is held to ends a run with 2
             others &= {one for one, _ in kept}
         lines += [f"  {name}: {_flow(own[name])}" for name in own if name in others]
+        if self._greets and not self._greets_as_it_did and "ready_ms" not in own:
+            lines.append("  ready_ms: off  # what greets may be a long answer")
         if not lines:
             return []
         return ["# Somewhat more than was measured; make it what it should be.", "budget:", *lines]
@@ -769,6 +919,7 @@ class _CallToReplay:
 _SOUNDS = ("mm-hmm", "uh-huh", "hum", "cough", "breath")
 
 
+_AROUND = ("target", "network")
 _OF_THE_SERVER = ("vad", "dialect", "commits", "faults", "path", "timing")
 _OF_THE_LINE = ("user", "level_dbfs", "noise", "echo", "gain_db", "clip_dbfs")
 

@@ -21,7 +21,10 @@ SCENARIOS = Path(__file__).parents[3] / "scenarios"
 CALLS = {
     **dict.fromkeys(["barge_in", "barge_in_early", "barge_in_twice", "backchannel"], ""),
     **dict.fromkeys(["function_call", "hold", "transfer", "first_call", "second_call"], ""),
-    **dict.fromkeys(["agent_presses_keys", "never_done", "pause_in_sentence", "no_quota"], ""),
+    **dict.fromkeys(
+        ["transfer_not_taken", "agent_presses_keys", "never_done", "pause_in_sentence", "no_quota"],
+        "",
+    ),
     "noise-10": "noise",  # cells of a matrix: their settings are in no file
     "turn_behind_a_slow_greeting": "found/turn_behind_a_slow_greeting",
 }
@@ -138,15 +141,69 @@ def test_a_call_is_taken_from_a_place_on(played: Path, tmp_path: Path) -> None:
     assert str(scenario.steps[0].when) == "answer + 500 ms"
 
 
+PARTS = {
+    "barge_in": "4.49",  # in the midst of an answer, which is then spoken into
+    "greeting_goes_on": "5.84",  # behind what befell the greeting
+    "server_drops": "3",
+    "stubbed_function": "7",  # between two answers of a function
+    "function_call": "2.4",
+}
+"""Calls, and from where on they are played again."""
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of parts of calls: those of the library, and of their bare recordings."""
+    folder = tmp_path_factory.mktemp("parts")
+    found = {"greeting_goes_on": "found/greeting_goes_on"}
+    run(folder / "out", *(SCENARIOS / f"{found.get(name, name)}.yaml" for name in PARTS))
+    for name, from_s in PARTS.items():
+        call = folder / "out" / "latest" / "calls" / name
+        recording = bare(folder / "out", name, folder / f"{name}.wav")
+        for what, more in ((call, [name]), (recording, [f"bare_{name}", "--caller", "left"])):
+            made = ["scenario", str(what), "--folder", str(folder / "parts"), "--from", from_s]
+            assert main([*made, "--name", *more]) == 0
+    run(folder / "again", folder / "parts")
+    return folder
+
+
+@pytest.mark.parametrize("name", [*PARTS, *(f"bare_{name}" for name in PARTS)])
+def test_a_part_keeps_the_limits_that_are_written_for_it(parts: Path, name: str) -> None:
+    """Each has something to be held against, too: what struck or was said before is left out."""
+    assert results(parts / "again")[name]["verdict"] == "passed", results(parts / "again")[name]
+
+
+def test_what_struck_before_a_part_is_told_and_left_out(parts: Path) -> None:
+    text = (parts / "parts" / "greeting_goes_on.yaml").read_text()
+    assert text.count("# left out, for it struck before:") == 2
+    assert "faults:" not in text
+    assert '"fails"' in (parts / "parts" / "stubbed_function.yaml").read_text()
+    assert '"returns"' not in (parts / "parts" / "stubbed_function.yaml").read_text()
+
+
+def test_a_part_in_which_the_caller_does_nothing_is_refused(
+    parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = parts / "out" / "latest" / "calls" / "barge_in"
+    assert main(["scenario", str(call), "--from", "00:09", "--folder", str(parts / "no")]) == 2
+    assert "after 9 s the caller does nothing more" in capsys.readouterr().err
+
+
 def test_limits_are_of_what_is_played_again_alone(played: Path, tmp_path: Path) -> None:
-    """A limit that nothing is held to ends a run with 2: the interruption lies before the place."""
-    call = played / "latest" / "calls" / "barge_in"
+    """What was measured before the place counts for no limit."""
+    call = played / "latest" / "calls" / "barge_in_twice"
+    evidence = load_evidence(call)
+    last = measure(evidence).audible.said[-1]
+    from_s = (last.start_ns - evidence.recording_start_ns) / 1e9 - 2
     given = ["scenario", str(call), "--folder", str(tmp_path), "--name"]
-    assert main([*given, "whole"]) == main([*given, "late", "--from", "00:08"]) == 0
-    whole, late = loader.load([tmp_path / "whole.yaml", tmp_path / "late.yaml"])
-    assert {"barge_in_stop_ms", "talk_over_ms", "dead_air_ms"} <= whole.budget.keys()
-    assert "barge_in_stop_ms" not in late.budget
-    assert "# measured: 0\n" in (tmp_path / "late.yaml").read_text()  # talk-over: it lies before
+    assert main([*given, "whole"]) == main([*given, "late", "--from", f"{from_s:.2f}"]) == 0
+    whole, late = ((tmp_path / f"{name}.yaml").read_text() for name in ("whole", "late"))
+
+    def measured(text: str) -> int:
+        line = next(line for line in text.splitlines() if "barge_in_stop_ms:" in line)
+        return line.count(",") + 1
+
+    assert (measured(whole), measured(late)) == (2, 1)
     arguments = [str(tmp_path / "late.yaml"), "--lane", "virtual", "--out", str(tmp_path / "out")]
     assert main(["run", *arguments]) == 0
 

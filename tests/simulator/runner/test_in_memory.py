@@ -90,9 +90,9 @@ def results(folder: Path, processors: int) -> dict[str, Any]:
     program = folder / "on_some.py"
     program.write_text(ON_ONE)
     out = folder / f"out-{processors}"
-    command = [sys.executable, "-P", program, str(processors), "run", "calls"]
+    command = [sys.executable, "-P", str(program), str(processors), "run", "calls"]
     done = subprocess.run(
-        [*command, "--lane", "virtual", "--out", out],
+        [*command, "--lane", "virtual", "--out", str(out)],
         cwd=folder,
         capture_output=True,
         text=True,
