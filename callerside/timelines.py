@@ -64,7 +64,9 @@ def read_timeline(path: Path) -> list[Mark]:
         data = read_bytes(path)
     except OSError as error:
         raise TimelineError(f"{path}: cannot be read as a timeline: {error}") from None
-    with suppress(ValueError, RecursionError):  # all at once, unless something is wrong with one of them
+    with suppress(
+        ValueError, RecursionError
+    ):  # all at once, unless something is wrong with one of them
         marks = _decoder.decode_lines(data)
         if len(marks) == data.count(b"\n") and b"\n\n" not in data:
             return marks

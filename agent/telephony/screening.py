@@ -14,7 +14,7 @@ from callerside.agent.telephony.sip_message import SipMessage, without_quoted
 
 _VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
-UNSPEAKABLE = Answer(0, "control characters")
+UNSPEAKABLE = Answer(0, "cannot be answered")
 """An answer repeats headers of its request: with these it would be none (RFC 3261 §25.1)."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _BEFORE_HOST = re.compile(r"sips?:(?:[^@]*@)?", re.IGNORECASE)
@@ -73,7 +73,7 @@ def fault_of(request: SipMessage) -> Answer | None:
         return _bad("Request-Line")
     method, uri, version = line
     if version.upper() != _VERSION:
-        return _BAD_VERSION if version.upper().startswith("SIP/") else _bad("Version")
+        return _BAD_VERSION if version.upper().startswith("SIP/") else UNSPEAKABLE
     return next(
         (fault for look in _LOOKS if (fault := look(request, method, uri)) is not None), None
     )
@@ -121,9 +121,8 @@ def _bad(what: str) -> Answer:
 
 
 def _looks_at_headers(request: SipMessage, _method: str, _uri: str) -> Answer | None:
-    for name in _NEEDED:
-        if not request.header(name):
-            return _bad(f"no {name}")
+    if not all(request.header(name) for name in _NEEDED):
+        return UNSPEAKABLE  # an answer has all of them (§8.2.6.2)
     for name in _SINGLE:
         if len(request.headers(name)) > 1:
             return _bad(f"more than one {name}")

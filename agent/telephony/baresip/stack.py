@@ -61,6 +61,7 @@ _DOORBELL = 0
 """A number that no command of the bindings has."""
 _RING_AGAIN_S = 0.001
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
+_NO_TOKEN = re.compile(rb"[^A-Za-z0-9.!%*_+`'~-]")
 _SDP = b"application/sdp"
 _MOST_NOTED = 1_000
 """Calls of whose offers something is remembered: many more than there can be."""
@@ -354,9 +355,13 @@ class Stack:
             _log.exception("sip_message_failed")
 
     def _blank(self, at: int, data: bytes) -> None:
-        """Of what is swallowed: the stack answers some before it asks, and repeats headers."""
+        """Of what is swallowed: the stack has read it, and answers some of it before it asks.
+
+        It repeats headers as they came: they are made such as an answer may have, in their place.
+        """
         head, end, body = data.partition(_HEAD_END)
-        blanked = _CONTROL.sub(b"?", head) + end + body
+        first, *lines = _CONTROL.sub(b"?", head).split(b"\r\n")
+        blanked = b"\r\n".join([first, *map(_as_header, lines)]) + end + body
         if blanked != data:
             ctypes.memmove(at, blanked, len(data))
 
@@ -434,6 +439,16 @@ class _Bound(threading.Event):
         except Exception as error:  # what is raised here would be lost in the stack's thread
             self.error = error
         super().set()
+
+
+def _as_header(line: bytes) -> bytes:
+    """A line that is a header, and as long."""
+    if line[:1] in (b" ", b"\t"):
+        return line
+    name, _, value = line.partition(b":")
+    if len(name) == len(line):
+        return b"-" * (len(line) - 1) + b":" if line else line
+    return _NO_TOKEN.sub(b"-", name.rstrip()).ljust(len(name)) + b":" + value
 
 
 def _note(notes: dict[str, int], call_id: str, number: int) -> None:
