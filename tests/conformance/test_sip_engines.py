@@ -952,6 +952,33 @@ def test_what_comes_while_the_loop_stands_still_is_heard_as_it_came(line: Line) 
     line.end()
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside_another_call"])
+def test_what_is_said_right_behind_the_answer_is_heard_from_its_beginning(
+    called: Line, *, beside: bool
+) -> None:
+    """Both wait for a process that could not run, as may what comes of another call."""
+    with RawPhone(called.phone.port) as raw:
+        other = Line(called.phone, raw, "caller")
+        if beside:
+            other.up()
+            called.call = called.phone.calls()
+        called.ring()
+        called.phone.stall(called.call, STALL_S)
+        if beside:
+            raw.rtp.sendto(REPORT, ("127.0.0.1", other.port + 1))
+        called.raw.reply(called.invite, "200 OK", body=called.raw.sdp())
+        send_at(called, [(20.0 * n, n) for n in range(15)])
+        assert called.raw.asked("ACK")
+        assert numbers_until(called, 14) == [*range(15)]
+        if beside:
+            other.abandon()
+    called.end()
+
+
+REPORT = bytes([0x80, 201, 0, 1, 0, 0, 0, 1])
+"""RTCP's, of a receiver that has nothing to report (RFC 3550 §6.4.2)."""
+
+
 def numbers(line: Line) -> list[int]:
     """Which of the packets have been heard, in their order."""
     found: list[int] = []

@@ -36,7 +36,7 @@ from callerside.agent.telephony.media.arrivals import Arrivals
 from callerside.agent.telephony.media.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet, Released
 from callerside.agent.telephony.media.pacer import Pacer
-from callerside.agent.telephony.media.packet_reader import OnPacket, PacketReader
+from callerside.agent.telephony.media.packet_reader import OnPacket, PacketReader, stamp
 from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.agent.telephony.options import PeerList
 from callerside.audio import BYTES_PER_SAMPLE, silence
@@ -63,6 +63,7 @@ class RtpSocket:
             for descriptor in (rtp, rtcp):
                 os.dup2(nowhere.fileno(), descriptor)
         self._socket = _bound(host, self.port)
+        stamp(self._socket)  # what comes before there is a reader, too
         with contextlib.suppress(OSError), _bound(host, self.port + 1) as reports:
             os.dup2(reports.fileno(), rtcp)
 
