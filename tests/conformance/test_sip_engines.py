@@ -4,8 +4,10 @@ Each test of a call runs with the engine as the agent's, which is called, and as
 which calls. What one cannot do is a named capability: it is then refused under that name.
 """
 
+import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -35,8 +37,11 @@ from callerside.agent.telephony.interface import (
     MediaReady,
 )
 from callerside.agent.telephony.media.jitter_buffer import PAUSE_NS
+from callerside.agent.telephony.media.packet_reader import PacketReader
 from callerside.agent.telephony.options import SipOptions
-from callerside.audio import AudioFormat, Encoding, to_samples
+from callerside.audio import AudioFormat, Encoding, to_samples, tone
+from callerside.clock import NS_PER_MS
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 
 pytestmark = pytest.mark.e2e
 
@@ -108,6 +113,16 @@ class Line:
 
     def frames(self) -> list[AudioReceived]:
         return [t.input for t in self.phone.told(self.call) if isinstance(t.input, AudioReceived)]
+
+    @property
+    def rate_hz(self) -> int:
+        """Of what the engine's side plays."""
+        return RATE_HZ if self.role == "agent" else CALLER_RATE_HZ
+
+    def played(self) -> int:
+        """Samples of it that have left, as is told."""
+        told = (one.input for one in self.phone.told(self.call))
+        return sum(one.samples for one in told if isinstance(one, FramePlayed))
 
     def heard_ms(self) -> int:
         """How much sound has been heard."""
@@ -977,6 +992,42 @@ def test_what_is_said_right_behind_the_answer_is_heard_from_its_beginning(
 
 REPORT = bytes([0x80, 201, 0, 1, 0, 0, 0, 1])
 """RTCP's, of a receiver that has nothing to report (RFC 3550 §6.4.2)."""
+
+
+def test_a_process_that_stood_still_is_on_the_clock_again(line: Line) -> None:
+    """It makes up for a little; of the rest the other side hears silence, not sound that is late.
+
+    What is told to have been played is what has left, all the same.
+    """
+    line.up()
+    came: list[tuple[float, int, int, bytes]] = []
+
+    def note(packet: bytes, _source: object, at_ns: int) -> None:
+        number, timestamp = (int.from_bytes(packet[a:b], "big") for a, b in ((2, 4), (4, 8)))
+        came.append((at_ns / NS_PER_MS, number, timestamp, packet[12:]))
+
+    line.raw.rtp.setblocking(False)
+    reader = PacketReader(line.raw.rtp, note)
+    sound = tone(440, 1_200, line.rate_hz)
+    line.phone.do(line.call, "play", sound)
+    for signal_to in (None, signal.SIGSTOP, signal.SIGCONT):
+        if signal_to is not None:
+            os.kill(line.phone.process.pid or 0, signal_to)
+        time.sleep(STALL_S)
+    wait_until(lambda: line.played() >= len(sound) // 2, "all of it to be played")
+    time.sleep(SETTLE_S)
+    reader.read_all()
+    line.end()
+    stood_still = max(range(1, len(came)), key=lambda n: came[n][0] - came[n - 1][0])
+    late_ms = [at_ms - timestamp / 8 for at_ms, _, timestamp, _ in came]
+    before, after = min(late_ms[:stood_still]), min(late_ms[stood_still:])
+    assert abs(after - before) < 20
+    assert max(late_ms[stood_still:]) - before < 150, "a flood of what nobody can use any more"
+    sequence = [number for _, number, _, _ in came]
+    assert sequence == [(sequence[0] + n) & 0xFFFF for n in range(len(came))]
+    assert line.played() == len(sound) // 2
+    loud = sum(payload != bytes([0xFF]) * 160 for *_, payload in came)
+    assert loud in (60, 61)  # a change of rate has a tail
 
 
 def numbers(line: Line) -> list[int]:

@@ -233,6 +233,12 @@ class CallMedia:
 
     # ---- what leaves, on the pacer's thread
 
+    def pass_over(self, packets: int) -> None:
+        """See `Paced`."""
+        with self._lock:
+            if self._line is not None:
+                self._sender.pause(packets * self._line.frame)
+
     def send(self, at_ns: int) -> None:
         """See `Paced`; a frame's `FramePlayed` is told before a `clear` can be answered."""
         with self._lock:

@@ -48,6 +48,9 @@ _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("pjmedia_port_put_frame", ctypes.c_int, (Pointer, Pointer)),
     ("pjmedia_stream_get_port", ctypes.c_int, (Pointer, Pointer)),
     ("pjmedia_stream_get_stat_jbuf", ctypes.c_int, (Pointer, Pointer)),
+    ("pjmedia_stream_get_rtp_session_info", ctypes.c_int, (Pointer, Pointer)),
+    ("pjmedia_rtp_session_init", ctypes.c_int, (Pointer, ctypes.c_int, ctypes.c_uint32)),
+    ("pjmedia_rtp_encode_rtp", ctypes.c_int, (Pointer, *[ctypes.c_int] * 4, Pointer, Pointer)),
     ("pjmedia_jbuf_create", ctypes.c_int, (Pointer, Pointer, *[Unsigned] * 3, Pointer)),
     ("pjmedia_jbuf_put_frame", ctypes.c_int, (Pointer, Pointer, ctypes.c_size_t, ctypes.c_int)),
     ("pjmedia_jbuf_get_state", ctypes.c_int, (Pointer, Pointer)),
@@ -86,6 +89,8 @@ _RTCP_AT = 40
 _FIRST_OWN_NUMBER = 64
 """Of our handles on sockets: PJSIP can use none from here on, so these are no loss to it."""
 _MAX_PACKET_BYTES = 2_048
+SAME_TYPE = -1
+"""Of payload: the one that the session has."""
 
 _BRIDGE_RATE_HZ, _BRIDGE_SAMPLES = 8_000, 160
 _POOL_BYTES = 1_024
@@ -148,6 +153,12 @@ class Delivery(ctypes.Structure):
         ("source", ctypes.c_char_p),
         ("switches_remote", ctypes.c_int),
     )
+
+
+class RtpSessions(ctypes.Structure):
+    """`pjmedia_stream_rtp_sess_info`."""
+
+    _fields_ = (("received", Pointer), ("sent", Pointer), ("reports", Pointer))
 
 
 class TimeValue(ctypes.Structure):
@@ -306,6 +317,14 @@ class Stream:
         """Have the socket send there, once PJMEDIA itself has read a packet from there."""
         self.target = target
         self._sockets.watch(self._socket.fileno(), self._sockets.poll)
+
+    def pass_time(self, duration: int) -> None:
+        """Nothing is sent for so long, in the timestamps' units."""
+        sessions, header, size = RtpSessions(), Pointer(), ctypes.c_int()
+        self._library.pjmedia_stream_get_rtp_session_info(self.address, ctypes.byref(sessions))
+        self._library.pjmedia_rtp_encode_rtp(  # with no payload it moves the clock on, and no more
+            sessions.sent, SAME_TYPE, 0, 0, duration, ctypes.byref(header), ctypes.byref(size)
+        )
 
     def put(self, pcm: bytes) -> None:
         """Send one frame."""
