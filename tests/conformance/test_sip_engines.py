@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, product
 from typing import Any
 
+import numpy as np
 import pytest
 from raw_sip import Flood, RawPhone, Response
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
@@ -56,6 +57,7 @@ QUIET_S = 0.2
 SETTLE_S = 0.1
 """For the packet that was on its way."""
 STRANGER = "127.0.0.9"
+LOUD = 300
 RATE_HZ = 8_000
 
 
@@ -774,13 +776,14 @@ def send(
     payload: bytes,
     *,
     payload_type: int = 0,
+    source: int = 24_301,
 ) -> None:
     """One packet with just these numbers (RFC 3550 §5.1)."""
     header = (
         bytes([0x80, payload_type])
         + number.to_bytes(2, "big")
         + timestamp.to_bytes(4, "big")
-        + bytes([0, 0, 94, 237])
+        + source.to_bytes(4, "big")
     )
     line.raw.rtp.sendto(header + payload, ("127.0.0.1", line.port))
 
@@ -950,6 +953,22 @@ def test_what_a_network_does_to_packets_is_made_good(side: tuple[Phone, EngineNa
     end_all(phone)
 
 
+def test_whoever_begins_anew_is_heard_from_the_first_packet(line: Line) -> None:
+    """A new source, as behind a transfer or of music; or the same one with other numbers.
+
+    A packet of the call that had this port before may be the first of a call.
+    """
+    line.up()
+    played = iter(range(40))
+    for source, first, packets in ((7, 30_000, 2), (8, 500, 12), (8, 40_000, 12), (9, 39_990, 12)):
+        for number in range(packets):
+            payload = bytes([0x80 + next(played)]) * 160
+            send(line, first + number, 160 * (first + number), payload, source=source)
+            time.sleep(0.02)
+    assert numbers_until(line, 37) == [*range(38)]
+    line.end()
+
+
 def test_what_comes_while_the_loop_stands_still_is_heard_as_it_came(line: Line) -> None:
     """Packets wait in the socket then: nothing was silent."""
     line.up()
@@ -994,7 +1013,8 @@ REPORT = bytes([0x80, 201, 0, 1, 0, 0, 0, 1])
 """RTCP's, of a receiver that has nothing to report (RFC 3550 §6.4.2)."""
 
 
-def test_a_process_that_stood_still_is_on_the_clock_again(line: Line) -> None:
+@pytest.mark.parametrize("stood_s", [0.17, 0.6])
+def test_a_process_that_stood_still_is_on_the_clock_again(line: Line, stood_s: float) -> None:
     """It makes up for a little; of the rest the other side hears silence, not sound that is late.
 
     What is told to have been played is what has left, all the same.
@@ -1010,10 +1030,10 @@ def test_a_process_that_stood_still_is_on_the_clock_again(line: Line) -> None:
     reader = PacketReader(line.raw.rtp, note)
     sound = tone(440, 1_200, line.rate_hz)
     line.phone.do(line.call, "play", sound)
-    for signal_to in (None, signal.SIGSTOP, signal.SIGCONT):
-        if signal_to is not None:
-            os.kill(line.phone.process.pid or 0, signal_to)
-        time.sleep(STALL_S)
+    time.sleep(0.4)
+    for signal_to, then_s in ((signal.SIGSTOP, stood_s), (signal.SIGCONT, 0.4)):
+        os.kill(line.phone.process.pid or 0, signal_to)
+        time.sleep(then_s)
     wait_until(lambda: line.played() >= len(sound) // 2, "all of it to be played")
     time.sleep(SETTLE_S)
     reader.read_all()
@@ -1026,8 +1046,14 @@ def test_a_process_that_stood_still_is_on_the_clock_again(line: Line) -> None:
     sequence = [number for _, number, _, _ in came]
     assert sequence == [(sequence[0] + n) & 0xFFFF for n in range(len(came))]
     assert line.played() == len(sound) // 2
-    loud = sum(payload != bytes([0xFF]) * 160 for *_, payload in came)
-    assert loud in (60, 61)  # a change of rate has a tail
+    is_loud = [payload != bytes([0xFF]) * 160 for *_, payload in came]
+    assert sum(is_loud) in (60, 61)  # a change of rate has a tail
+    if line.role == "caller":  # whose recording is on that clock, too
+        recorded = line.phone.recorded(line.call)
+        mouth = np.flatnonzero(np.abs(to_samples(recorded.mouth).astype(int)) > LOUD)
+        loud = [came[n][2] for n in np.flatnonzero(is_loud)]
+        spoken_ms = (mouth[-1] - mouth[0]) / recorded.rate_hz * 1_000
+        assert spoken_ms == pytest.approx((loud[-1] - loud[0]) / 8, abs=25)
 
 
 def numbers(line: Line) -> list[int]:

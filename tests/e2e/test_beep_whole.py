@@ -77,7 +77,7 @@ def _frames(caller: Phone, call: int) -> list[bytes]:
 
 
 def _loud_ms(caller: Phone, call: int) -> float:
-    heard = b"".join(frame for frame in _frames(caller, call) if any(frame))
-    samples = to_samples(heard).astype(np.int32)
-    loud = np.flatnonzero(np.abs(samples) > LOUD)
+    frames = [np.abs(to_samples(pcm).astype(np.int32)) > LOUD for pcm in _frames(caller, call)]
+    heard = [frame for frame in frames if frame.mean() > 0.5]  # not the tail of a filter
+    loud = np.flatnonzero(np.concatenate(heard)) if heard else np.zeros(0)
     return float(loud[-1] - loud[0]) * 1000 / 16_000 if len(loud) else 0.0

@@ -233,11 +233,14 @@ class CallMedia:
 
     # ---- what leaves, on the pacer's thread
 
-    def pass_over(self, packets: int) -> None:
+    def pass_over(self, packets: int, at_ns: int) -> None:
         """See `Paced`."""
         with self._lock:
-            if self._line is not None:
-                self._sender.pause(packets * self._line.frame)
+            if self._line is None:
+                return
+            self._sender.pause(packets * self._line.frame)
+            if self._on_left is not None:
+                self._on_left(packets * self._silence, at_ns)
 
     def send(self, at_ns: int) -> None:
         """See `Paced`; a frame's `FramePlayed` is told before a `clear` can be answered."""

@@ -382,7 +382,9 @@ class Stack:
 
         self._dialled[message.call_id] = None
         if len(self._dialled) > _MOST_NOTED:
-            del self._dialled[next(iter(self._dialled))]
+            forgotten = self._dialled.pop(next(iter(self._dialled)))
+            if forgotten is not None:
+                forgotten.close()
         self._jobs.append(take)
 
     def _narrow(self, at: int, data: bytes, message: SipMessage) -> None:

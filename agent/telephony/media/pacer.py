@@ -40,8 +40,11 @@ class Paced(Protocol):
     def send(self, at_ns: int) -> None:
         """Send the packet that is due."""
 
-    def pass_over(self, packets: int) -> None:
-        """The time of so many passed, and none can be sent any more: what waits goes on waiting."""
+    def pass_over(self, packets: int, at_ns: int) -> None:
+        """The time of so many has passed: what waits goes on waiting.
+
+        The last of them was due at `at_ns`.
+        """
 
 
 class Pacer:
@@ -110,7 +113,7 @@ class Pacer:
                 missed = behind_ns // paced.period_ns if behind_ns > _MOST_BEHIND_NS else 0
                 try:
                     if missed:
-                        paced.pass_over(missed)
+                        paced.pass_over(missed, due_ns + (missed - 1) * paced.period_ns)
                     paced.send(now_ns)
                 except Exception:  # the other calls of this process must go on
                     if paced not in self._failed:

@@ -259,10 +259,13 @@ class LegMedia:
                     )
                 )
 
-    def pass_over(self, packets: int) -> None:
+    def pass_over(self, packets: int, at_ns: int) -> None:
         """See `pacer.Paced`."""
+        passed_ns = packets * self.period_ns
         if self._stream is not None:
-            self._stream.pass_time(packets * self.period_ns * _RTP_HZ // NS_PER_S)
+            self._stream.pass_time(passed_ns * _RTP_HZ // NS_PER_S)
+        if self._on_left is not None:
+            self._on_left(silence(passed_ns // NS_PER_MS, self._rate_hz), at_ns)
 
     def send(self, at_ns: int) -> None:
         """See `pacer.Paced`; its `FramePlayed` is reported before a `clear` can be answered."""

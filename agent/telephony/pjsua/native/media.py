@@ -12,6 +12,7 @@ PJSUA2 offers none of this; PJMEDIA's exported functions and public structures d
 import ctypes
 import fcntl
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -89,6 +90,11 @@ _RTCP_AT = 40
 _FIRST_OWN_NUMBER = 64
 """Of our handles on sockets: PJSIP can use none from here on, so these are no loss to it."""
 _MAX_PACKET_BYTES = 2_048
+_NUMBERS = struct.Struct("!2xH4xI")
+"""Of a packet: its sequence number, and its source (RFC 3550 §5.1)."""
+_SEQUENCES = 0xFFFF
+_MAX_STEP = 500
+"""Sequence numbers apart: more is another stream."""
 SAME_TYPE = -1
 """Of payload: the one that the session has."""
 
@@ -251,6 +257,9 @@ class Stream:
         self._delivery = Delivery(user_data=attachment.user_data, source=described)
         self._delivered = ctypes.byref(self._delivery)
         self._deliver = OnDelivery(attachment.on_rtp2)
+        self._source: int | None = None
+        self._shift = self._given = 0
+        """What is added to the numbers of that source's packets, and the last that was given."""
         self._state = (Unsigned * JITTER_STATE_WORDS)()
         self._port = Pointer()
         self._frame_bytes = 0
@@ -292,9 +301,22 @@ class Stream:
     def decode(self, packet: bytes = b"") -> bytes:
         """Give the stream a packet, as from where it sends: whom it hears is not its business.
 
+        Nor that another one begins: of whose numbers have nothing to do with those before, PJMEDIA
+        would throw the first two away. So they are given on.
+
         Returns all whole frames that there are now: 16-bit samples at the codec's rate.
         """
         with self._lock:
+            if len(packet) >= _NUMBERS.size:
+                sequence, source = _NUMBERS.unpack_from(packet)
+                ahead = (sequence + self._shift - self._given) & _SEQUENCES
+                if source != self._source or _MAX_STEP < ahead < _SEQUENCES - _MAX_STEP:
+                    if self._source is not None:
+                        self._shift = self._given + 1 - sequence
+                    self._source = source
+                self._given = (sequence + self._shift) & _SEQUENCES
+                if self._shift:
+                    packet = packet[:2] + self._given.to_bytes(2, "big") + packet[4:]
             if packet:
                 self._delivery.packet, self._delivery.size = packet, len(packet)
                 self._deliver(self._delivered)

@@ -19,12 +19,14 @@ class Sender:
         self.period_ns = period_ms * NS_PER_MS
         self.sent_ns: list[int] = []
         self.missed: list[int] = []
+        self.missed_until_ns = 0
         self.threads: set[str] = set()
         self.error: Exception | None = None
         self.takes_s = 0.0
 
-    def pass_over(self, packets: int) -> None:
+    def pass_over(self, packets: int, at_ns: int) -> None:
         self.missed.append(packets)
+        self.missed_until_ns = at_ns
 
     def send(self, at_ns: int) -> None:
         self.sent_ns.append(at_ns)
@@ -113,6 +115,7 @@ def test_who_could_not_run_makes_up_for_a_little_and_passes_over_the_rest(
         sent += 1
     assert (sent + 1, sum(sender.missed)) == (at_once, missed)
     assert sent + 1 + missed == behind_ms // 20 + 1
+    assert sender.missed_until_ns == (1_020 + 20 * missed) * NS_PER_MS * bool(missed)
     assert pacer._due_ns[sender] == (1_060 + behind_ms - behind_ms % 20) * NS_PER_MS
 
 
