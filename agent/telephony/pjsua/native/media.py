@@ -90,9 +90,12 @@ _RTCP_AT = 40
 _FIRST_OWN_NUMBER = 64
 """Of our handles on sockets: PJSIP can use none from here on, so these are no loss to it."""
 _MAX_PACKET_BYTES = 2_048
-_NUMBERS = struct.Struct("!2xH4xI")
-"""Of a packet: its sequence number, and its source (RFC 3550 §5.1)."""
-_SEQUENCES = 0xFFFF
+_NUMBERS, _GIVEN = struct.Struct("!2xHII"), struct.Struct("!HI")
+"""Of a packet (RFC 3550 §5.1): its number, its timestamp and its source; and what of that is
+given."""
+_SEQUENCES, _TIMESTAMPS = 0xFFFF, 0xFFFFFFFF
+_PAUSE = 800
+"""Between what was sent by one and by the next: any time that is longer than a packet."""
 _MAX_STEP = 500
 """Sequence numbers apart: more is another stream."""
 SAME_TYPE = -1
@@ -258,8 +261,9 @@ class Stream:
         self._delivered = ctypes.byref(self._delivery)
         self._deliver = OnDelivery(attachment.on_rtp2)
         self._source: int | None = None
-        self._shift = self._given = 0
-        """What is added to the numbers of that source's packets, and the last that was given."""
+        self._shift = self._given = 0, 0
+        """What is added to the number and the timestamp of that source's packets, and the last that
+        were given."""
         self._state = (Unsigned * JITTER_STATE_WORDS)()
         self._port = Pointer()
         self._frame_bytes = 0
@@ -308,15 +312,17 @@ class Stream:
         """
         with self._lock:
             if len(packet) >= _NUMBERS.size:
-                sequence, source = _NUMBERS.unpack_from(packet)
-                ahead = (sequence + self._shift - self._given) & _SEQUENCES
+                sequence, timestamp, source = _NUMBERS.unpack_from(packet)
+                ahead = (sequence + self._shift[0] - self._given[0]) & _SEQUENCES
                 if source != self._source or _MAX_STEP < ahead < _SEQUENCES - _MAX_STEP:
                     if self._source is not None:
-                        self._shift = self._given + 1 - sequence
+                        given, at = self._given
+                        self._shift = given + 1 - sequence, at + _PAUSE - timestamp
                     self._source = source
-                self._given = (sequence + self._shift) & _SEQUENCES
-                if self._shift:
-                    packet = packet[:2] + self._given.to_bytes(2, "big") + packet[4:]
+                shift, shift_at = self._shift
+                self._given = (sequence + shift) & _SEQUENCES, (timestamp + shift_at) & _TIMESTAMPS
+                if shift or shift_at:
+                    packet = packet[:2] + _GIVEN.pack(*self._given) + packet[8:]
             if packet:
                 self._delivery.packet, self._delivery.size = packet, len(packet)
                 self._deliver(self._delivered)
