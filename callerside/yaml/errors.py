@@ -41,6 +41,8 @@ _WORDS = {
     "int_type": "expected a whole number",
     "int_from_float": "expected a whole number",
     "bool_type": "expected true or false",
+    "union_tag_invalid": "'{tag}': expected one of {expected_tags}",
+    "union_tag_not_found": "{discriminator} is missing",
 }
 """What each of pydantic's types of errors means to whom its English says too little."""
 

@@ -19,7 +19,6 @@ from callerside import host
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.agent.telephony.options import SipAccount
-from callerside.agent.tools.interface import ToolError
 from callerside.reports.verdict.looked_at import FEW
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
@@ -32,6 +31,7 @@ from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.runner.capabilities import missing
 from callerside.simulator.runner.evaluate import Evaluated
+from callerside.simulator.runner.functions import unofferable
 from callerside.simulator.runner.kept_runs import GOES_ON, KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
@@ -255,9 +255,16 @@ async def play_run(
         done.withdraw()
         raise RunError(str(error)) from None
     play = _play_virtual if options.lane == "virtual" else _play_sip
+    unplayable = await _unplayable(planned_calls, progress) if options.agent_uri is None else []
+    wrong = {call.planned.name for call in unplayable}
+    playable = [planned for planned in planned_calls if planned.name not in wrong]
     try:
-        await play(planned_calls, options, done, progress)
+        if playable:
+            await play(playable, options, done, progress)
     finally:
+        place = {planned.name: number for number, planned in enumerate(planned_calls)}
+        done.calls += unplayable
+        done.calls.sort(key=lambda call: place[call.planned.name])
         together = evaluate_together(done.calls)
         done.together += [
             f"{now.verdict}  {now.planned.name}  {now.sentence}"
@@ -266,6 +273,18 @@ async def play_run(
         ]
         done.calls[:] = together
         done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
+
+
+async def _unplayable(planned_calls: Sequence[PlannedCall], progress: Progress) -> list[Evaluated]:
+    """The calls whose functions cannot be offered: errors, each with its place."""
+    wrong = await asyncio.to_thread(unofferable, planned_calls)
+    calls = [one for one in planned_calls if one.name in wrong]
+    for planned in calls:
+        progress.finished(planned.name, "error", wrong[planned.name], 0)
+    return [
+        Evaluated(planned=planned, sentence=wrong[planned.name], took_s=0, result=None)
+        for planned in calls
+    ]
 
 
 async def _play_sip(
@@ -302,10 +321,7 @@ async def _play_sip(
 async def _play_virtual(
     planned_calls: Sequence[PlannedCall], _options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    try:
-        lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
-    except ToolError as error:
-        raise RunError(str(error)) from None
+    lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
     of_many = RunInfo(started_at=done.began, lane="virtual")
     with _few_full_collections():
         try:

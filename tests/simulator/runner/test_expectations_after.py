@@ -85,6 +85,21 @@ def test_a_limit_counts_from_the_moment_that_a_step_waits_for(tmp_path: Path) ->
     assert "expected the transcript" in sentence
 
 
+@pytest.mark.parametrize(("within", "is_told"), [("2s", False), ("9s", True)])
+def test_a_caller_who_has_left_before_it_could_be_is_told(
+    tmp_path: Path, within: str, *, is_told: bool
+) -> None:
+    text = f"""
+        steps:
+          - say: "A table for four."
+          - expect: {{response: incomplete}}
+            within: {within}
+    """
+    (sentence,) = check(scenario(tmp_path, text), CALL)
+    left = "; the caller hung up at 9.40 s: what is looked up after the call keeps nobody"
+    assert (left in sentence) is is_told
+
+
 @pytest.mark.parametrize(
     ("expected", "sentence"),
     [

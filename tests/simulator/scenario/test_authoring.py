@@ -170,7 +170,10 @@ def test_the_schema_for_editors_refuses_mistakes(data: dict[str, Any]) -> None:
 
 
 NO_GREETING = "agent: {greeting: {enabled: false}}\n"
-LOOKS_UP = "realtime: {replies: [{function_call: {name: look_up}}]}\n"
+LOOKS_UP = (
+    "agent: {tools: {stub: {look_up: {returns: open}}}}\n"
+    "realtime: {replies: [{function_call: {name: look_up}}]}\n"
+)
 
 
 def test_every_shipped_scenario_can_work() -> None:
@@ -253,15 +256,15 @@ def test_every_shipped_scenario_can_work() -> None:
         ("steps: [hold, hold]", "one.yaml:2:15: the call is on hold already"),
         (
             LOOKS_UP + "steps: [{say: a}, {expect: {function_call: lookup}}]",
-            '3:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
+            '4:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
         ),
         (
             LOOKS_UP + "steps: [{say: a}, {expect: {function_call: look_up, arguments: {n: 1}}}]",
-            "3:28: no reply of realtime calls look_up with {'n': 1}, but with {",
+            "4:28: no reply of realtime calls look_up with {'n': 1}, but with {",
         ),
         (
             LOOKS_UP + "steps: [hang_up]\nnever: [{function_call: lookup}]",
-            "4:9: there is nothing to",
+            "5:9: there is nothing to",
         ),
         ("steps: [hang_up]\nnever: [{transcript: b}]", "3:9: there is nothing to forbid: no reply"),
         ("steps: [hang_up]\nnever: [{silence: 2min}]", "3:9: 120 s of silence cannot be: the call"),
