@@ -51,6 +51,8 @@ class ConnectionRequested(Struct, frozen=True):
     """What the session was to be when its key was made, or its call accepted."""
     wrong: RequestError | None = None
     """Why nobody with such a key may connect."""
+    prepared_ms: float | None = None
+    """What the server took to have this session ready: its script, its judge of speech."""
 
 
 class ClientEvent(Struct, frozen=True, gc=False):
