@@ -205,7 +205,7 @@ def test_pages_and_reports_show_it_and_do_nothing() -> None:
         words = text[:2_000].encode(errors="replace").decode()
         made = SyntheticCall(name="talk", info={"detail": words, "about": words, "log": [words],
                                                 "verdict": "failed"}).build()  # fmt: skip
-        made.marks.extend(  # type: ignore[attr-defined] # of a call that somebody has sent
+        made.marks.extend(
             Mark(at_ns=m.at_ns + 10**9, source=m.source, call=m.call, name=m.name, fields=m.fields)
             for m in marks_of(words)[1:-1]
         )
