@@ -92,7 +92,11 @@ class Parts:
         self.context = context = CallContext()
         self.chart = chart = StateChart(context, strict=strict)
         offered = [*declarations(settings.tools), *tools]
-        self.history = history = History(context, settings.realtime.dialect)
+        self.history = history = History(
+            context,
+            settings.realtime.dialect,
+            has_callers_words=settings.realtime.transcription_model is not None,
+        )
         self.playout = playout = Playout(context, rate_hz, settings.playout.max_ms)
         self.uplink = Uplink(context, settings, rate_hz)
         self.session = ApiSession(context, settings, called, offered)
@@ -164,6 +168,7 @@ class Conversation:
         except events.EventError as error:
             fields = {"type": str(event.event.get("type")), "reason": str(error)}
             self._context.mark("event_dropped", fields)
+            self._parts.opening.missed_something()
             return False
         if self._parts.consultation.takes(parsed, self._parts.format):
             return True
@@ -180,6 +185,7 @@ class Conversation:
     def garbage(self, event: RealtimeGarbage) -> None:
         """A message that is no event."""
         self._context.mark("event_dropped", {"type": "unknown", "reason": event.reason})
+        self._parts.opening.missed_something()
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
@@ -272,10 +278,10 @@ class Conversation:
             parts.fallback.say_farewell()
         parts.termination.proceed(more_to_come=more_to_come)
         parts.tool_calls.proceed()
-        if parts.session.ready and not parts.opening.holds_back_caller:
-            parts.uplink.open(parts.format)
-        else:
+        if not parts.session.ready or parts.opening.holds_back_caller:
             parts.uplink.close()
+        elif parts.uplink.open(parts.format):  # with a turn of the caller's in what was kept
+            self.settle()
 
     def _session_updated(self, event: events.SessionUpdated) -> None:
         parts = self._parts
@@ -340,9 +346,11 @@ class Conversation:
             parts.opening.response_created()
         else:
             parts.history.has_caller = True
+        parts.turns.spoken_over()
 
     def _committed(self, event: events.Committed) -> None:
         self._parts.history.has_caller = True
+        self._parts.history.caller_spoke(event.item_id)
         self._parts.turns.committed(event)
 
     def _function_called(self, event: events.FunctionCalled) -> None:
@@ -357,7 +365,10 @@ class Conversation:
         if response is None:
             return
         parts = self._parts
+        was_leaving = self._is_leaving
         parts.tool_calls.run(event.runnable)
+        if self._is_leaving and not was_leaving:
+            response.must_be_heard()  # stopped, its last words would be over, and the call, too
         parts.answers.response_done(response, event)
         self._response_over(response, event.status)
         parts.fallback.response_done(response, event.status, event.reason)
@@ -369,6 +380,11 @@ class Conversation:
             self._parts.opening.response_done(response, status)
         elif not response.interrupted and self._parts.playout.idle:
             self._over()
+
+    @property
+    def _is_leaving(self) -> bool:
+        """The call is to end, or the caller to be transferred, once the last word was heard."""
+        return self._parts.termination.wanted or self._parts.tool_calls.transfers
 
     def _over(self) -> None:
         """A response is over, and heard; perhaps its turn is not."""
@@ -473,8 +489,8 @@ class Conversation:
         }
 
 
-_REFUSAL = 300
-"""The first SIP status that means that something did not work."""
+_SUCCESS, _REFUSAL = 200, 300
+"""The first SIP status that means that something worked, and that it did not."""
 _AFTER_HANGING_UP = frozenset({FramePlayed, PlayoutCleared, RtpMeasured, TimerFired, HungUp})
 """What still matters once we have hung up: the leg's last words, and the wait for them."""
 
@@ -511,6 +527,8 @@ class CallMachine:
         self._termination = parts.termination
         self._conversation = Conversation(parts)
         self._local_vad = settings.turns.policy == "local"
+        if self._local_vad:  # what is said while there is no session is heard when there is one
+            parts.uplink.on_resent = parts.turns.hear
         self._media_up = False
         self._handlers = self._input_handlers()
         self._timer_handlers = self._timer_actions()
@@ -608,16 +626,21 @@ class CallMachine:
         self._context.mark("media_held")
 
     def _listen(self, pcm: bytes) -> bool:
-        return self._parts.session.ready and self._parts.turns.hear(pcm)
+        return self._uplink.is_open and self._parts.turns.hear(pcm)
 
     def _playout_cleared(self, event: PlayoutCleared) -> None:
         segments = self._playout.cleared(event)
+        for segment in segments:
+            if segment.item and not segment.whole:
+                self._parts.history.agent_was_cut(
+                    segment.item, segment.played / max(1, segment.queued)
+                )
         if self._parts.session.ready:
             self._parts.turns.cleared(segments)
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
         self._context.mark("transfer_ended", {"status": event.status})
-        if self._termination.transferring and event.status < _REFUSAL:
+        if self._termination.transferring and _SUCCESS <= event.status < _REFUSAL:
             self._termination.transferred()
         elif self._termination.transferring:
             self._parts.fallback.transfer_failed()

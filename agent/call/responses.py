@@ -30,6 +30,8 @@ _MAX_TRIES = 3
 """Of one request that the server refuses because it is making another response."""
 _MAX_INTERRUPTED = 64
 """Interrupted responses of which more may come; a server reports the end of each."""
+_MAX_DONE = 64
+"""Responses of which another end is not counted."""
 _MAX_WAITING = 8
 """Requests that may wait for the running response: more are a loop somewhere."""
 
@@ -64,6 +66,21 @@ class Response:
         """Of a greeting: what has arrived, to be cached."""
         self.transcripts: list[str] = []
         self.interrupted = False
+        self.left: dict[str, bytes] = {}
+        """Of an item: the first half of a sample whose second half is in the next delta."""
+
+    def must_be_heard(self) -> None:
+        """What there is of it is not to be interrupted any more."""
+        for segment in self.segments.values():
+            segment.interruptible = False
+
+    def whole_samples(self, item_id: str, audio: bytes) -> bytes:
+        """What there is of an item in whole samples of two bytes; the rest waits for the next."""
+        audio = self.left.pop(item_id, b"") + audio
+        if len(audio) & 1:
+            self.left[item_id] = audio[-1:]
+            return audio[:-1]
+        return audio
 
     @property
     def has_sound(self) -> bool:
@@ -88,6 +105,7 @@ class Responses:
         self._history = history
         self._settings = settings
         self._format = AudioFormat("pcm")
+        self._is_pcm = True
         self._live = False
         self._greets_first = settings.greeting.enabled
         self._waiting: deque[Request] = deque()
@@ -99,6 +117,7 @@ class Responses:
         self._progressed_ns = 0
         """When the running response last gave a sign of life."""
         self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
+        self._done: deque[str] = deque(maxlen=_MAX_DONE)
 
     @property
     def active(self) -> Response | None:
@@ -118,6 +137,7 @@ class Responses:
     def start_session(self, audio_format: AudioFormat) -> None:
         """A new session is ready, which knows nothing of the old one's responses."""
         self._format = audio_format
+        self._is_pcm = audio_format.encoding == "pcm"
         self._live = True
         self._send_next()
 
@@ -135,6 +155,8 @@ class Responses:
         self._live = False
         self._active = None
         self._requested = None
+        for request in [one for one in self._waiting if one.purpose is Purpose.GREETING]:
+            self._waiting.remove(request)  # the opening asks the next session for it
         self._request_id = None
         self._interrupted.clear()
         return owed
@@ -216,7 +238,10 @@ class Responses:
         if response is None:
             return False
         self._progressed_ns = self._context.now_ns
-        pcm = self._format.decode(event.audio)
+        audio = event.audio
+        if self._is_pcm and (response.left or len(audio) & 1):
+            audio = response.whole_samples(event.item_id, audio)
+        pcm = self._format.decode(audio)
         segment = response.segments.get(event.item_id)
         is_first = segment is None
         if segment is None:
@@ -257,7 +282,12 @@ class Responses:
         return True
 
     def done(self, event: ResponseDone) -> Response | None:
-        """`response.done`: answers the response, or None if we do not know it."""
+        """`response.done`: answers the response, or None if we do not know it, or know its end."""
+        if event.response_id in self._done:
+            reason = f"response {event.response_id} is done already"
+            self._context.mark("event_dropped", {"type": "response.done", "reason": reason})
+            return None
+        self._done.append(event.response_id)
         self._mark_done(event)
         if event.response_id in self._interrupted:
             self._interrupted.remove(event.response_id)
@@ -326,7 +356,8 @@ class Responses:
     def _is_protected(self, response: Response) -> bool:
         """It must be heard to its end."""
         greeting = response.purpose is Purpose.GREETING
-        return greeting and not self._settings.greeting.interruptible
+        is_last_word = response.purpose is Purpose.GOODBYE
+        return is_last_word or (greeting and not self._settings.greeting.interruptible)
 
     @staticmethod
     def _purpose(event: ResponseCreated) -> Purpose:
