@@ -10,6 +10,9 @@ from pathlib import Path
 
 from callerside.simulator.fuzz import play, runner
 
+_MAX_PLAYS = 500
+"""For shrinking: a minute or so."""
+
 
 def main(tree: str, first: int, seeds: int, every: int, shrunk: str) -> dict[str, object]:
     """The first of those seeds that breaks an invariant; shrunk, if a file is named for it."""
@@ -25,7 +28,7 @@ def main(tree: str, first: int, seeds: int, every: int, shrunk: str) -> dict[str
             "detail": outcome.breaches[0].detail,
         }
         if shrunk:
-            small = play.shrink_outcome(outcome)
+            small = play.shrink_outcome(outcome, max_plays=_MAX_PLAYS)
             text = runner.as_scenario_file(small, seed)
             Path(shrunk).write_text(text, encoding="utf-8")
             found["steps"] = len(small.data["steps"])
