@@ -106,6 +106,34 @@ def test_an_answer_that_a_fault_swallows_is_meant_by_who_expects_the_fault(tmp_p
     assert judge_answers(scenario(tmp_path, steps), marks) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("name", "left_ms", "more", "fails"),
+    [
+        ("look_up", 9000, [], True),
+        ("look_up", 5000, [], False),  # the caller has not waited
+        ("look_up", 9000, [mark(1400, "realtime", "delta_sent", response="r1")], False),
+        ("transfer", 9000, [], False),
+        ("hang_up", 9000, [], False),
+        ("look_up", 9000, [*WHOLE, HEARD], False),
+    ],
+)
+def test_a_function_behind_which_nothing_comes_is_an_answer_that_never_came(
+    tmp_path: Path, name: str, left_ms: int, more: list[Mark], *, fails: bool
+) -> None:
+    called = mark(1450, "realtime", "function_called", name=name, arguments={})
+    off = mark(left_ms, "agent", "tool_cancelled", name=name, call_id="c", ran_ms=1.0)
+    left = mark(left_ms, "caller", "hang_up_sent", how="bye")
+    asked = [mark(1900, "realtime", "response_planned", response="r2")] if len(more) > 1 else []
+    early, late = (more, []) if not asked else ([], [*asked, *more])
+    marks = [TURN, PLANNED, *early, called, ended(1500, "r1", "completed"), *late, left, off]
+    failures, _ = judge_answers(scenario(tmp_path), marks)
+    assert bool(failures) is fails
+    if fails:
+        assert failures[0].endswith("if that is meant: expect: {mark: tool_cancelled}")
+        meant = scenario(tmp_path, "[{expect: {mark: tool_cancelled}}]")
+        assert judge_answers(meant, marks) == ([], [])
+
+
 def test_a_caller_who_leaves_at_once_has_not_waited_for_the_answer(tmp_path: Path) -> None:
     left = mark(1900, "caller", "hang_up_sent", how="bye")
     assert judge_answers(scenario(tmp_path), [TURN, PLANNED, left, ended(1900, "r1", "x")])[0] == []
