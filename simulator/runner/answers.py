@@ -169,7 +169,8 @@ def judge_answers(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str],
         else:
             heard = "no whole answer" if answer.in_part else "no answer instead of it"
             failures.append(f"{answer}, and the caller heard {heard}{_wish(answer, marks)}")
-    return failures, warnings
+    # An answer that was asked for again, and never came either, is told once.
+    return list(dict.fromkeys(failures)), list(dict.fromkeys(warnings))
 
 
 def _is_wanted(answer: UnusableAnswer, scenario: Scenario, marks: Sequence[Mark]) -> bool:

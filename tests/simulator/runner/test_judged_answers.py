@@ -97,6 +97,12 @@ def test_an_answer_that_never_comes_is_a_failure(tmp_path: Path, withheld: list[
     assert bool(judge_answers(scenario(tmp_path, steps), marks)[0]) is not bool(withheld)
 
 
+def test_an_answer_that_was_asked_for_in_vain_is_told_once(tmp_path: Path) -> None:
+    again = mark(3000, "realtime", "response_planned", response="r2", think_ms=500)
+    failures, _ = judge_answers(scenario(tmp_path), [TURN, PLANNED, again, LEFT])
+    assert len(failures) == 1
+
+
 def test_an_answer_that_a_fault_swallows_is_meant_by_who_expects_the_fault(tmp_path: Path) -> None:
     fault = mark(900, "realtime", "fault_applied", fault="stall", at="turn 1")
     marks = [TURN, fault, PLANNED, LEFT]
