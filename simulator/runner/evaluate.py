@@ -72,8 +72,13 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
             has its page written then, as somebody will look at it.
     """
     try:
-        _write_info(played.directory, call_info(played, lane))
-        evidence = load_evidence(played.directory)
+        info = call_info(played, lane)
+        _write_info(played.directory, info)
+        evidence = (
+            load_evidence(played.directory)
+            if played.evidence is None
+            else replace(played.evidence, info=info)
+        )
         told = EVERYBODY if played.ours else CALLER_ALONE
         complaints = check(played.planned.scenario, evidence.marks, told=told)
         unusable, warnings = judge_answers(played.planned.scenario, evidence.marks)

@@ -5,11 +5,9 @@ besides evidence (scripts, configuration, logs) lies in its `work/`.
 """
 
 import asyncio
-import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +30,7 @@ from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.runner.capabilities import missing
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.functions import unofferable
+from callerside.simulator.runner.in_memory import play_in_memory
 from callerside.simulator.runner.kept_runs import GOES_ON, KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
@@ -249,14 +248,15 @@ async def play_run(
         RunError: something that is to be said cannot be; nothing was played.
     """
     rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
-    try:
-        await asyncio.to_thread(prepare_all, planned_calls, rate_hz)
+    try:  # on no other thread, as what follows: of a process with one there can be no copy
+        prepare_all(planned_calls, rate_hz)
     except SpeechError as error:
         done.withdraw()
         raise RunError(str(error)) from None
+    await asyncio.sleep(0)  # whoever wants the run to end is heard
     play = _play_virtual if options.lane == "virtual" else _play_sip
     if options.agent_uri is None:
-        await _tell_unplayable(planned_calls, done, progress)
+        _tell_unplayable(planned_calls, done, progress)
     wrong = {call.planned.name for call in done.calls}
     playable = [planned for planned in planned_calls if planned.name not in wrong]
     try:
@@ -275,11 +275,9 @@ async def play_run(
         done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
 
-async def _tell_unplayable(
-    planned_calls: Sequence[PlannedCall], done: Run, progress: Progress
-) -> None:
+def _tell_unplayable(planned_calls: Sequence[PlannedCall], done: Run, progress: Progress) -> None:
     """Add the calls whose functions cannot be offered to those that are done, as errors."""
-    wrong = await asyncio.to_thread(unofferable, planned_calls)
+    wrong = unofferable(planned_calls)
     for planned in planned_calls:
         if planned.name in wrong:
             why = wrong[planned.name]
@@ -309,7 +307,6 @@ async def _play_sip(
                 planned_calls,
                 lane.play,
                 jobs=options.jobs,
-                lane="sip",
                 progress=progress,
                 done=done.calls,
                 carries=lane.headroom.wait,
@@ -321,41 +318,21 @@ async def _play_sip(
 async def _play_virtual(
     planned_calls: Sequence[PlannedCall], _options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
+    lane = VirtualLane(planned_calls, done.directory.resolve())
     of_many = RunInfo(started_at=done.began, lane="virtual")
-    with _few_full_collections():
-        try:
-            await play_all(
-                planned_calls,
-                lane.play,
-                jobs=1,
-                lane="virtual",
-                progress=progress,
-                done=done.calls,
-                pages_of=of_many if len(planned_calls) > FEW else None,
-            )
-        except BrokenExecutor:
-            done.failure = (
-                "the process that measures and judges has died: somebody ended it, or there was "
-                f"no memory left; {len(done.calls)} of {len(planned_calls)} calls were judged"
-            )
-
-
-@contextmanager
-def _few_full_collections() -> Iterator[None]:
-    """Look through all that there is only now and then: nearly all of it stays until the report.
-
-    A call in memory makes so many objects that the evidence of those before it was looked through
-    at every eighth call; a tenth of a run's time went there.
-    """
-    young, middle, old = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(young, middle, 5 * old)
     try:
-        yield
-    finally:
-        gc.set_threshold(young, middle, old)
-        gc.unfreeze()
+        await play_in_memory(
+            planned_calls,
+            lane.play,
+            progress=progress,
+            done=done.calls,
+            pages_of=of_many if len(planned_calls) > FEW else None,
+        )
+    except BrokenExecutor:
+        done.failure = (
+            "a process that plays and judges has died: somebody ended it, or there was "
+            f"no memory left; {len(done.calls)} of {len(planned_calls)} calls were judged"
+        )
 
 
 def _new_directory(out: Path, started_at: datetime) -> Path:
