@@ -399,6 +399,9 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             model=_nullable(TEXT),
             session=TEXT,
             delay_ms=_optional(MS, "how late the script let it be accepted"),
+            prepared_ms=_optional(
+                MS, "what the server took to have its script ready: nobody else's time"
+            ),
         ),
         _mark(
             "session_updated",

@@ -245,6 +245,7 @@ class RealtimeSession:
             model=request.model if transcribes else model,
             session=config.values["id"],
             delay_ms=self._connect_delay_ms,
+            **({} if request.prepared_ms is None else {"prepared_ms": request.prepared_ms}),
         )
         try:
             self._check_request(model, transcribes=transcribes)

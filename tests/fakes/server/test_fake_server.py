@@ -195,6 +195,7 @@ async def test_what_was_heard_and_when_is_written_down(tmp_path: Path) -> None:
     marks = read_timeline(tmp_path / "out" / "hotel.realtime.jsonl")
     assert {mark.call for mark in marks} == {"hotel"}
     assert marks[0].name == "session_opened"
+    assert 0 < marks[0].fields["prepared_ms"] < 60_000
     assert marks[-1].name == "session_closed"
     received = [mark for mark in marks if mark.name == "audio_received"]
     heard = to_samples(read_wav(tmp_path / "out" / "hotel.heard.wav", 24_000))

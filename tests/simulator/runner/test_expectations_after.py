@@ -17,6 +17,7 @@ from callerside.simulator.runner.expectations_after import (
     unseen,
 )
 from callerside.simulator.scenario.expectations import Dtmf, Transfer
+from callerside.simulator.scenario.loader import load
 
 
 def mark(at_ms: float, source: Source, name: str, /, **fields: Any) -> Mark:
@@ -327,3 +328,21 @@ def test_of_a_server_that_is_not_ours_what_caller_and_agent_tell_is_checked(tmp_
         "never: mark media_ready",
     ]
     assert len(check(played, marks)) == 4, "ours tells of functions and faults, too"
+
+
+def test_the_shipped_caller_who_cancels_holds_the_agent_to_its_end() -> None:
+    """By CANCEL, or by BYE where the answer has met it; an agent that rings on has missed both."""
+    cancelled = load([Path(__file__).parents[3] / "scenarios" / "cancel.yaml"])[0]
+    begun = [
+        mark(0, "caller", "call_dialed", uri="sip:x"),
+        mark(0, "caller", "step_started", step=0, kind="expect", text="expect something"),
+        mark(1, "caller", "hang_up_sent", how="cancel"),
+        mark(2, "caller", "call_ended", by="caller", status=487, reason=""),
+    ]
+    for status in (200, 487):
+        ended = mark(9, "agent", "call_ended", by="caller", status=status, reason="")
+        assert check(cancelled, [*begun, ended]) == []
+    given_up = mark(9, "agent", "call_ended", by="network", status=408, reason="")
+    late = mark(2_500, "agent", "call_ended", by="caller", status=487, reason="")
+    for marks in (begun, [*begun, given_up], [*begun, late]):
+        assert "expected mark call_ended" in "".join(check(cancelled, marks))

@@ -20,7 +20,8 @@ from callerside.speech.voices import VoiceError
 from callerside.yaml import reader
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = json.loads((ROOT / "docs/scenario.schema.json").read_text())
+DEFINED = json.loads((ROOT / "docs/scenario.schema.json").read_text())
+SCHEMA = jsonschema.Draft202012Validator(DEFINED)
 
 
 def written(folder: Path, text: str) -> Scenario:
@@ -142,11 +143,16 @@ def test_a_text_needs_a_voice_that_exists(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_the_schema_for_editors_accepts_what_the_loader_accepts(path: Path) -> None:
     if path.name != "suite.yaml":
-        jsonschema.validate(reader.read(path, "scenario").data, SCHEMA)
+        SCHEMA.validate(reader.read(path, "scenario").data)
+
+
+def test_the_schema_for_editors_is_one() -> None:
+    assert SCHEMA.META_SCHEMA["$id"] == DEFINED["$schema"]
+    SCHEMA.check_schema(DEFINED)
 
 
 def test_the_schema_for_editors_accepts_the_example() -> None:
-    jsonschema.validate(yaml.safe_load(authoring.EXAMPLE), SCHEMA)
+    SCHEMA.validate(yaml.safe_load(authoring.EXAMPLE))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +172,7 @@ def test_the_schema_for_editors_accepts_the_example() -> None:
 )
 def test_the_schema_for_editors_refuses_mistakes(data: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, SCHEMA)
+        SCHEMA.validate(data)
 
 
 NO_GREETING = "agent: {greeting: {enabled: false}}\n"
