@@ -178,6 +178,13 @@ def far(session: nox.Session) -> None:
     )
 
 
+@nox.session
+def pages(session: nox.Session) -> None:
+    """The calls that README and docs show, in both lanes at five seeds; three minutes."""
+    _install(session, "sim,languages,test")
+    _run(session, "pytest", "tests/e2e/test_pages_played.py", *session.posargs)
+
+
 @nox.session(python=False)
 @nox.parametrize("version", OTHERS)
 def pythons(session: nox.Session, version: str) -> None:

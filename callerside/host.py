@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 _ALL_THREADS = 2
 """Of a process's clock (`clock_getcpuclockid`): what the scheduler has counted."""
@@ -64,6 +65,35 @@ def prefer(pid: int, niceness: int) -> None:
     """Let a process run before others, where that is allowed (root)."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
+
+
+def hold(path: Path) -> int:
+    """Make a file that is held until what is returned is closed, or this process ends.
+
+    Returns:
+        The number of the open file.
+
+    Raises:
+        OSError: there can be no such file.
+    """
+    number = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return number
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds a file that is there; yes, too, where that cannot be known."""
+    try:
+        import fcntl
+
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return True
+    return False
 
 
 def scheduled_ns(pid: int) -> tuple[int, int] | None:

@@ -381,6 +381,11 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             within_ms=_optional(MS, "it lay in so long a time before the mark; 0: just before it"),
             sure=_optional(FLAG, "whoever watched ran before everything else"),
             cpus=_optional(WHOLE, "how many processors are watched, where it is one's"),
+            before=_optional(
+                JSON,
+                "others like it, short ones: of each how many ms before the mark it was over, "
+                "`late_ms` and `within_ms`",
+            ),
         ),
         _mark("call_ended", "the call is over", by=TEXT, status=STATUS, reason=TEXT),
         _mark("scenario_ended", "the last mark of a call", verdict=TEXT, detail=TEXT),

@@ -27,9 +27,13 @@ ATTEMPTS_ON_A_STALLING_MACHINE = 3
 _begun_ns = pytest.StashKey[int]()
 
 
-collect_ignore = ["test_distribution.py", "e2e/test_image.py", "e2e/test_disturbed.py"]
+collect_ignore = [
+    *("test_distribution.py", "e2e/test_image.py"),
+    *("e2e/test_disturbed.py", "e2e/test_pages_played.py"),
+]
 """Played where they are named: what builds wheels and an image by `nox -s installed`, what disturbs
-the machine by `nox -s disturbed`, for nothing else could be measured meanwhile.
+the machine by `nox -s disturbed`, for nothing else could be measured meanwhile; the pages' calls at
+five seeds by `nox -s pages`.
 """
 
 

@@ -4,62 +4,26 @@ A block without `about` or `steps` is a part of a scenario: it is read as that o
 rest. On pages about the agent, blocks are its settings; the one of fake-realtime.md is a script.
 """
 
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
-from pages import PAGES, ROOT, Block, blocks
+from pages import Block
+from pages_yaml import SHOWN, kind, whole, write_what_is_named
 
 from callerside.agent.config import loader as settings
-from callerside.agent.config.settings import Settings
-from callerside.audio_files import write_wav
 from callerside.fakes.script.loader import load_script
 from callerside.reports.verdict.budget_file import read_budget
 from callerside.simulator.cli.main import main
 from callerside.simulator.lanes.sip import account
 from callerside.simulator.scenario import loader
 
-SHOWN = [one for page in PAGES for one in blocks(page) if one.language == "yaml"]
-OF_THE_AGENT = ("README.md", "call.md", "deploy.md", "operating.md", "settings.md")
-
-REST = {
-    "about": "What a page shows a part of.",
-    "realtime": {
-        "default_reply": {
-            "say": "We are open from nine to six on every day of the week, and at the station "
-            "until midnight."
-        }
-    },
-    "steps": [{"expect": "greeting"}, "hang_up"],
-}
-"""Of a scenario of which a block shows the other part."""
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """With all files that the blocks name."""
     monkeypatch.chdir(tmp_path)
-    wave = (1000 * np.sin(np.arange(8_000) / 5)).astype(np.int16)
-    for name in ("street.wav", "recorded.wav", "sounds/laugh.wav", "order.wav"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        write_wav(tmp_path / name, wave, 8_000)
-    (table,) = (one.text for one in blocks(ROOT / "docs" / "scenarios.md") if one.language == "csv")
-    (tmp_path / "bookings.csv").write_text(table)
-    shutil.copy(ROOT / "scenarios" / "first_call.yaml", tmp_path)
+    write_what_is_named(tmp_path)
     return tmp_path
-
-
-def kind(block: Block) -> str:
-    keys = set(yaml.safe_load(block.text)) - {"version"}
-    if block.page.name == "fake-realtime.md":
-        return "script"
-    if block.file in ("account.yaml", "budget.yaml"):
-        return block.file.removesuffix(".yaml")
-    if block.page.name in OF_THE_AGENT and keys <= set(Settings.model_fields):
-        return "settings"
-    return "scenario" if {"about", "steps"} <= keys else "part"
 
 
 def of_kind(*wanted: str) -> pytest.MarkDecorator:
@@ -99,8 +63,7 @@ def test_a_budget_can_be_loaded(folder: Path, block: Block) -> None:
 
 @of_kind("part")
 def test_a_part_of_a_scenario_can_be_read(folder: Path, block: Block) -> None:
-    part = yaml.safe_load(block.text)
-    (folder / "shown.yaml").write_text(yaml.safe_dump({"version": 2, **REST, **part}))
+    (folder / "shown.yaml").write_text(whole(block))
     assert loader.load([folder / "shown.yaml"])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from callerside.agent.config.settings import Settings
+from callerside.agent.telephony.options import AGENT_PASSWORD
 from callerside.yaml import kinds, reader, variables
 from callerside.yaml.errors import explain, nearest
 from callerside.yaml.source import Source, YamlError
@@ -19,7 +20,7 @@ from callerside.yaml.source import Source, YamlError
 ENV_PREFIX = "CALLERSIDE_"
 OTHERS = ("caller",)
 """Sections that are no settings of the agent's: that is the scripted caller's account."""
-SECRET_NAMES = ("OPENAI_API_KEY", "CALLERSIDE_SIP_PASSWORD")
+SECRET_NAMES = ("OPENAI_API_KEY", AGENT_PASSWORD)
 
 
 class ConfigError(ValueError):

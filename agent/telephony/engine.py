@@ -13,6 +13,7 @@ from typing import Literal, Protocol, get_args
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallerLeg, CallLeg
 from callerside.agent.telephony.options import CALLER_PASSWORD, SipAccount, SipOptions
+from callerside.agent.telephony.registration import asks_for_password
 
 EngineName = Literal["pjsua2", "baresip"]
 EngineChoice = Literal["auto", "pjsua2", "baresip"]
@@ -129,8 +130,9 @@ class RegistrationFailedError(SipError):
 
     def __init__(self, account: SipAccount, what: str) -> None:
         todo = "see to the account's registrar, user, auth_user and password"
-        if not account.password and what[:3] in ("401", "407"):
-            todo = f"it asks for a password, and {CALLER_PASSWORD} is not set in the environment"
+        asks = asks_for_password(int(what[:3])) if what[:3].isdecimal() else ""
+        if asks and not account.password:
+            todo = f"it {asks}, and {CALLER_PASSWORD} is not set in the environment"
         super().__init__(
             f"{account.registrar} does not register {account.user}: {what}. Expected its 200 OK: "
             f"{todo}"

@@ -11,8 +11,9 @@ CODECS = ("PCMU", "PCMA", "G722")
 
 Transport = Literal["udp", "tcp"]
 
+AGENT_PASSWORD = "CALLERSIDE_SIP_PASSWORD"  # noqa: S105 - a variable's name
 CALLER_PASSWORD = "CALLERSIDE_CALLER_PASSWORD"  # noqa: S105 - a variable's name
-"""Of the environment: it alone has the password of a `SipAccount`."""
+"""Of the environment: they alone have the password of a `Registration`, and of a `SipAccount`."""
 
 NARROW_HZ, WIDE_HZ = 8_000, 24_000
 """Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""

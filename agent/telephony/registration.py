@@ -2,8 +2,10 @@
 
 import re
 
+from callerside.agent.telephony.options import AGENT_PASSWORD, Registration
 from callerside.agent.telephony.sip_message import SipMessage
 
+_CHALLENGES, _FORBIDDEN = (401, 407), 403
 _PASSING = frozenset({408, 480, 500, 502, 503, 504})
 _GLOBAL_FAILURE = 600
 _FACTOR, _MAX_S, _MAX_DOUBLINGS = 6, 3600, 10
@@ -14,6 +16,21 @@ _CONTACT_EXPIRES = re.compile(r";[ \t]*expires[ \t]*=[ \t]*\"?(\d+)", re.IGNOREC
 def is_passing(status: int) -> bool:
     """Whether a failure says nothing about us: it may be over in a moment. PJSUA tries again."""
     return status in _PASSING or status >= _GLOBAL_FAILURE
+
+
+def told_of(place: Registration, status: int) -> dict[str, str]:
+    """What a log says of a registration besides the registrar's answer: what to do, if known."""
+    asks = asks_for_password(status)
+    if asks and not place.password:
+        return {"todo": f"the registrar {asks}, and {AGENT_PASSWORD} is not set in the environment"}
+    return {}
+
+
+def asks_for_password(status: int) -> str:
+    """What a refusal says of that; empty: nothing. baresip answers a challenge without one, too."""
+    if status in _CHALLENGES:
+        return "asks for a password"
+    return "may ask for a password" if status == _FORBIDDEN else ""
 
 
 class RefusalRetry:

@@ -5,7 +5,7 @@ A line reads `scenarios/first_call.yaml:12:5: unknown key "wen"; did you mean "w
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from callerside.yaml import versions
 from callerside.yaml.schemas import alternatives, children
-from callerside.yaml.source import Path_, Source
+from callerside.yaml.source import Path_, Place, Source
 
 _WORDS = {
     "missing": "is missing",
@@ -57,29 +57,109 @@ def in_words(error: ErrorDetails) -> str:
     return _lower(error["msg"])
 
 
-def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> list[str]:
+_NO_STAND_INS: Mapping[str, Any] = {}
+_MOST_LOOKS = 8
+"""Each takes out at least one place more, and each but the first is for what is seldom."""
+
+
+def explain(
+    error: ValidationError,
+    source: Source,
+    model: type[BaseModel],
+    stand_ins: Mapping[str, Any] = _NO_STAND_INS,
+) -> list[str]:
     """One line for each mistake, in the order of the file.
+
+    What a model says of several of its fields together is asked only where each of them is right.
+    So what is wrong is taken out, and the rest is looked at again. Of what was taken out, and of
+    what needs it, nothing more is said.
 
     Args:
         error: what validating `source.data` raised.
-        source: the file.
+        source: the file; of its `unknowable` places nothing is said either.
         model: what the data was validated against.
+        stand_ins: what takes the place of an item that is wrong, by the name of its list; a list
+            of another name is taken out with it.
     """
     schema = model.model_json_schema()
-    found = []
-    for details in _first_hand(error.errors(include_url=False)):
-        where = _data_path(source.data, details["loc"])
-        at_key = details.get("ctx", {}).get("key")
-        if at_key is not None:
-            where = (*where, *(at_key if isinstance(at_key, tuple) else (at_key,)))
-        of_key = details["type"] == "extra_forbidden" or isinstance(at_key, str)
-        place = source.place(where, key=of_key)
-        if details["type"] == "extra_forbidden" and (became := source.became(where)):
-            whose = f" (the file says `version: {versions.NEWEST}`)" if place.line else ""
-            found.append((place, f'unknown key "{_name(where)}"; {became}{whose}'))
-            continue
-        found.append((place, _sentence(details, source.data, where, schema)))
-    return [f"{place}: {text}" for place, text in sorted(set(found))]
+    found = set[tuple[Place, str]]()
+    data, unknowable = source.data, set(source.unknowable)
+    for _ in range(_MOST_LOOKS):
+        wrong = set[Path_]()
+        for details in _first_hand(error.errors(include_url=False)):
+            where, key = _where(details, data)
+            wrong.add((*where, key) if key is not None else where)
+            if not _needs(details, where, key, unknowable):
+                found.add(_told(details, source, data, where, schema))
+        if wrong <= unknowable:  # what is missing cannot be taken out: what it is missing in can
+            wrong = {where[:-1] for where in wrong if len(where) > 1}
+        if wrong <= unknowable:
+            break
+        unknowable |= wrong
+        data = _without(source.data, unknowable, stand_ins)
+        try:
+            model.model_validate(data)
+        except ValidationError as another:
+            error = another
+        else:
+            break
+    return [f"{place}: {text}" for place, text in sorted(found)]
+
+
+def _where(details: ErrorDetails, data: Any) -> tuple[Path_, int | str | None]:
+    """Where a mistake is in the data, and the key that is missing there."""
+    where = _data_path(data, details["loc"])
+    at_key = details.get("ctx", {}).get("key")
+    if at_key is not None:
+        where = (*where, *(at_key if isinstance(at_key, tuple) else (at_key,)))
+    return where, details["loc"][-1] if details["type"] == "missing" else None
+
+
+def _needs(
+    details: ErrorDetails, where: Path_, key: int | str | None, unknowable: Collection[Path_]
+) -> bool:
+    """Whether something would be said of what is not known, or because it is not."""
+    if key is not None:
+        where = (*where, key)
+    places = details.get("ctx", {}).get("decided_by", (where,))
+    return any(one[: len(place)] == place[: len(one)] for one in unknowable for place in places)
+
+
+def _told(
+    details: ErrorDetails, source: Source, data: Any, where: Path_, schema: Mapping[str, Any]
+) -> tuple[Place, str]:
+    of_key = details["type"] == "extra_forbidden"
+    of_key = of_key or isinstance(details.get("ctx", {}).get("key"), str)
+    place = source.place(where, key=of_key)
+    if details["type"] == "extra_forbidden" and (became := source.became(where)):
+        whose = f" (the file says `version: {versions.NEWEST}`)" if place.line else ""
+        return place, f'unknown key "{_name(where)}"; {became}{whose}'
+    return place, _sentence(details, data, where, schema)
+
+
+def _without(
+    data: Any, places: Collection[Path_], stand_ins: Mapping[str, Any], where: Path_ = ()
+) -> Any:
+    """A copy of the data without what stands at these places; items of lists keep theirs."""
+    if isinstance(data, dict):
+        return {
+            key: _without(value, places, stand_ins, at)
+            for key, value in data.items()
+            if (at := (*where, str(key))) not in places
+            and not (str(key) not in stand_ins and _is_list_without(value, at, places))
+        }
+    if isinstance(data, list):
+        return [
+            stand_ins[str(where[-1])]
+            if (at := (*where, number)) in places and where and where[-1] in stand_ins
+            else _without(value, places, stand_ins, at)
+            for number, value in enumerate(data)
+        ]
+    return data
+
+
+def _is_list_without(value: Any, where: Path_, places: Collection[Path_]) -> bool:
+    return isinstance(value, list) and any((*where, n) in places for n in range(len(value)))
 
 
 def _first_hand(errors: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -8,7 +8,7 @@ numbers and keys, which a number would not keep.
 
 import contextlib
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,8 @@ class Source:
             none (None), without which the data is.
         became: what has become of a key that older files have at a path, as a part of a sentence;
             empty if they have none there.
+        mistakes: what was wrong where the data was put together, a line each; see `mistaken`.
+        unknowable: the places of the data of which nothing can be said because of them.
     """
 
     def __init__(
@@ -138,6 +140,8 @@ class Source:
         self.base: Source | None = None
         self.moved: Moved = {}
         self.below: Source | None = None
+        self.mistakes: tuple[str, ...] = ()
+        self.unknowable: frozenset[Path_] = frozenset()
         self.values: dict[Path_, Place] = {}
         self.keys: dict[Path_, Place] = {}
         self.quoted: set[Path_] = set()
@@ -173,6 +177,13 @@ class Source:
         """
         other = copy(self)
         other.data, other.moved, other.base, other.below = data, moved, self, None
+        return other
+
+    def mistaken(self, *mistakes: str, unknowable: Iterable[Path_] = ()) -> "Source":
+        """The same file, of which more is known to be wrong; what else is wrong can be told too."""
+        other = copy(self)
+        other.mistakes = (*self.mistakes, *mistakes)
+        other.unknowable = self.unknowable.union(unknowable)
         return other
 
     def overridden(self, where: Path_, by: str, data: Any) -> "Source":

@@ -4,9 +4,12 @@ A `machine_stalled` mark is about one processor, or of one process that waited f
 stall is reported several times over. Here what overlaps is one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
+from callerside.clock import ms_to_ns
 from callerside.marks import Mark
 from callerside.reports.metrics.audible import NS_PER_MS
 
@@ -14,6 +17,8 @@ LEAST_MS = 3.0
 """Of one stall: what is shorter costs less than a frame's slack, and happens all the time."""
 DISTORTS_MS = 10.0
 """Half a frame: what is shorter distorts nothing that is heard."""
+BEFORE = "before"
+"""The field of a mark that tells of others before its own, which are shorter than that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,13 +41,24 @@ class StallInterval:
         return (self.end_ns - self.start_ns) / NS_PER_MS
 
 
+def each_stall(marks: Iterable[Mark]) -> Iterator[Mark]:
+    """One `machine_stalled` mark a stall, also where one tells of several."""
+    for mark in marks:
+        if mark.name != "machine_stalled":
+            continue
+        for ago_ms, late_ms, within_ms in mark.fields.get(BEFORE, ()):
+            own = {**mark.fields, "late_ms": late_ms, "within_ms": within_ms, BEFORE: ()}
+            yield replace(mark, at_ns=mark.at_ns - ms_to_ns(ago_ms), fields=own)
+        yield mark
+
+
 def stall_intervals(marks: Iterable[Mark]) -> list[StallInterval]:
     """What `machine_stalled` marks report that bends anything, in order of time.
 
     Nothing overlaps.
     """
     found: list[StallInterval] = []
-    stalls = (m for m in marks if m.name == "machine_stalled" and _late_ms(m) >= LEAST_MS)
+    stalls = (mark for mark in each_stall(marks) if _late_ms(mark) >= LEAST_MS)
     for mark in sorted(stalls, key=_start_ns):
         last = found[-1] if found else None
         if last is None or _start_ns(mark) > last.end_ns:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.marks import Mark
+from callerside.reports.metrics.machine_stalls import each_stall
 from callerside.reports.metrics.measurement import NOTHING_TAKEN, Taken
 from callerside.reports.metrics.turn_path import LATENCY_PATH, PACKET_MS, TO_PLAYOUT, Hop
 
@@ -96,8 +97,7 @@ class MachineTime:
     """
 
     def __init__(self, marks: Iterable[Mark]) -> None:
-        stalls = [mark for mark in marks if mark.name == "machine_stalled"]
-        told = [(_told(mark), mark) for mark in stalls]
+        told = [(_told(mark), mark) for mark in each_stall(marks)]
         self._took_nothing = not told  # as in memory, where each packet asks as well
         self._waits = _InTime([one for one, _ in told if one.process])
         self._stalls = _InTime([one for one, _ in told if not one.process])

@@ -31,6 +31,7 @@ from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.process_pair import calls_at_once, child
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
+from callerside.simulator.lanes.sip.stall_marks import marks_of
 from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import synthesise
 
@@ -161,7 +162,7 @@ def _collect(
         stood = collected.stalls.between(marks[0].at_ns, marks[-1].at_ns)
         number = collected.pairs[name]
         concerned = ("", f"caller{number}", f"agent{number}")
-        told = [one.mark_of(name) for one in stood if one.process in concerned]
+        told = marks_of((one for one in stood if one.process in concerned), name)
         marks = sorted([*marks, *told], key=lambda one: one.at_ns)
         evidence = replace(evidence, marks=marks)
         heard = load_heard(directory / name)

@@ -158,15 +158,15 @@ def _scenario(given: argparse.Namespace) -> int:
 
 def _check(given: argparse.Namespace) -> int:
     scenarios = choose(given.paths, given.expression)
+    problems = all_problems(scenarios)
     try:
         plan(scenarios, repeat=None, seed=0)
     except PlanError as error:
-        return _bad_input(error)
+        problems += str(error).splitlines()
     old = list(dict.fromkeys(str(key) for scenario in scenarios for key in scenario.old_keys))
     if old:
         more = f" ({len(old) - 1} more like it)" if len(old) > 1 else ""
         print(f"{old[0]}{more}; `callerside migrate` rewrites the files", file=sys.stderr)
-    problems = all_problems(scenarios)
     if given.engine:
         try:
             engine = resolve("auto") if given.engine == "auto" else given.engine

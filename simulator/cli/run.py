@@ -271,6 +271,7 @@ def write_report(
     pages = None if every_page else looked_at(judged)
     data = write_judged(done.directory, info, judged, written=written, pages=pages)
     point_latest_at(done.directory)
+    done.over()
     remove_old_runs(done.directory.parent, options.keep)
     return Report(judged, info.outcome(judged), data)
 

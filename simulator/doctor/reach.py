@@ -180,6 +180,8 @@ class _Reach:
             self._add("register", State.BAD, told, advice, *wire.log, *_head(answer))
             return False
         stack.callback(_take_back, dialog)
+        if dialog.expires_s != account.expires_s:
+            told += f" for {dialog.expires_s} s: {account.expires_s} s were too brief for it (423)"
         self._add("register", State.FINE, told)
         return True
 
@@ -199,7 +201,7 @@ class _Reach:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
         over = self._wire.over
         try:
-            answer = Dialog(self._wire, self._uri, None).options(ASK_S)
+            answer = Dialog(self._wire, self._uri, self._account).options(ASK_S)
         except OSError as error:
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",

@@ -32,6 +32,9 @@ _SILENCE = b"\xff" * 160
 """20 ms of PCMU."""
 _FRAME_S = 0.02
 _CHALLENGES = (401, 407)
+_TOO_BRIEF = 423
+_LONGEST_S = 86_400
+"""That an account may register for (`simulator.lanes.sip.account`)."""
 _PARAMETER = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
 _RECORD_ROUTE = re.compile(r"^record-route:\s*(.*?)\r?$", re.IGNORECASE | re.MULTILINE)
 _TAG = re.compile(r";\s*tag=([^;>\s]+)", re.IGNORECASE)
@@ -183,16 +186,26 @@ class Dialog:
         self._tag = secrets.token_hex(8)
         self._their_tag = ""
         self._target = self._uri
-        self._route: list[str] = []
+        self._route = [_by_way_of(account)] if account and account.outbound_proxy else []
+        """Of the next request: by way of the account's proxy (RFC 3261 §8.1.2), or of the call."""
         self._cseq = 0
         self._branch = ""
-        self._expires_s: int | None = None
+        self.expires_s: int | None = None
         """Of a registration; None: this is a call."""
 
     def register(self, wait_s: float, expires_s: int) -> SipMessage | None:
-        """Register the account at the URI (RFC 3261 §10), or take that back (0); its answer."""
-        self._expires_s = expires_s
-        return self._ask_who("REGISTER", wait_s)
+        """Register the account at the URI (RFC 3261 §10), or take that back (0); its answer.
+
+        Where that is too brief, for as long as the registrar says (§10.3).
+        """
+        self.expires_s = expires_s
+        answer = self._ask_who("REGISTER", wait_s)
+        if answer is not None and answer.status == _TOO_BRIEF and expires_s:
+            least = answer.header("min-expires").strip()
+            if least.isdecimal() and expires_s < int(least) <= _LONGEST_S:
+                self.expires_s = int(least)
+                answer = self._ask_who("REGISTER", wait_s)
+        return answer
 
     def options(self, wait_s: float) -> SipMessage | None:
         """Ask what the other side can do (RFC 3261 §11); its final answer."""
@@ -275,7 +288,7 @@ class Dialog:
         home = (account.home if account else "") or f"{host}:{port}"
         shown = f'"{account.display_name}" ' if account and account.display_name else ""
         to = self._uri
-        if account and self._expires_s is not None:  # as whom, and no more of what calls show
+        if account and self.expires_s is not None:  # as whom, and no more of what calls show
             name, shown = account.user, ""
             to = f"sip:{name}@{home}"
         over = ";transport=tcp" if wire.over == "tcp" else ""
@@ -302,7 +315,7 @@ class Dialog:
 
     def _headers(self, method: str) -> Iterable[tuple[str, str]]:
         if method == "REGISTER":
-            return (("Expires", str(self._expires_s)),)
+            return (("Expires", str(self.expires_s)),)
         return self._account.headers if self._account and method == "INVITE" else ()
 
     def _offer(self) -> str:
@@ -340,6 +353,11 @@ class Dialog:
         if "opaque" in given:
             fields += f', opaque="{given["opaque"]}"'
         return f"{'Proxy-' if is_proxy else ''}Authorization: Digest {fields}"
+
+
+def _by_way_of(account: SipAccount) -> str:
+    over = ";transport=tcp" if account.transport == "tcp" else ""
+    return f"<sip:{account.outbound_proxy}{over};lr>"
 
 
 def _md5(text: str) -> str:

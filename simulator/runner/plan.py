@@ -8,10 +8,9 @@ other's call has left in the cache.
 from collections.abc import Sequence
 
 from callerside.simulator.lanes.planned_call import PlannedCall
-from callerside.simulator.scenario.loader import names_beside
+from callerside.simulator.scenario.loader import names_beside, no_forerunner
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Expect, Say
-from callerside.yaml.errors import nearest
 
 _LETTER_MS, _ANSWER_MS = 65.0, 3_000.0
 """Of what is said; and what is heard, with the wait for it."""
@@ -28,19 +27,26 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
     its name, so that it does not depend on what else is played.
 
     Raises:
-        PlanError: two scenarios with one name, or an `after` that is not among them or is circular.
+        PlanError: scenarios with one name, or an `after` that is not among them or is circular: a
+            line each.
     """
     by_name: dict[str, Scenario] = {}
+    mistakes: list[str] = []
     for scenario in scenarios:
-        if scenario.name in by_name:
-            raise PlanError(
+        other = by_name.setdefault(scenario.name, scenario)
+        if other is not scenario:
+            mistakes.append(
                 f"{scenario.at()}: a scenario named {scenario.name} is in "
-                f"{by_name[scenario.name].path} already; rename one of the files"
+                f"{other.path} already; rename one of the files"
             )
-        by_name[scenario.name] = scenario
     ordered: list[Scenario] = []
     for scenario in scenarios:
-        _append_after_its_forerunners(scenario, by_name, ordered, ())
+        try:
+            _append_after_its_forerunners(scenario, by_name, ordered, ())
+        except PlanError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise PlanError("\n".join(dict.fromkeys(mistakes)))
     planned_calls: dict[str, PlannedCall] = {}
     for scenario in ordered:
         forerunner = by_name[scenario.after] if scenario.after else None
@@ -103,16 +109,17 @@ def _append_after_its_forerunners(
     if scenario in ordered:
         return
     if scenario.name in waiting:
-        raise PlanError(f"{scenario.at('after')}: comes after itself: {' after '.join(waiting)}")
+        circle = waiting[waiting.index(scenario.name) :]
+        first = circle.index(min(circle))  # whichever of them was looked at
+        words = " after ".join((*circle[first:], *circle[: first + 1]))
+        raise PlanError(f"{by_name[min(circle)].at('after')}: comes after itself: {words}")
     if scenario.after is not None:
         forerunner = by_name.get(scenario.after)
         if forerunner is None:
             others = sorted(by_name.keys() - {scenario.name})
             known = f" (expected {', '.join(others)})" if others else ", and no other"
-            raise PlanError(
-                f"{scenario.at('after')}: after: there is no scenario {scenario.after!r} here"
-                f"{nearest(scenario.after, [*others, *names_beside(scenario)])}{known}"
-            )
+            what = no_forerunner(scenario.after, [*others, *names_beside(scenario)], known)
+            raise PlanError(f"{scenario.at('after')}: {what}")
         _append_after_its_forerunners(forerunner, by_name, ordered, (*waiting, scenario.name))
     ordered.append(scenario)
 

@@ -91,11 +91,12 @@ def record(options: RecordOptions, on_phase: Callable[[str, str], None]) -> Reco
     see_that_engines_can(options.engine, None, [scenario])
     _with_realtime(scenario, "")  # whatever is in the way of that is in the way of a call
     planned = plan([scenario], repeat=1, seed=0)
-    directory = begin_run(options.out).directory
+    run = begin_run(options.out)
+    directory = run.directory
     try:
         prepare_all(planned, CALLER_RATE_HZ)
     except SpeechError as error:
-        directory.rmdir()
+        run.withdraw()
         raise RunError(str(error)) from None
     raw = directory.resolve() / recording.name
     try:

@@ -6,6 +6,7 @@ besides evidence (scripts, configuration, logs) lies in its `work/`.
 
 import asyncio
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from callerside import host
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.agent.telephony.options import SipAccount
@@ -30,7 +32,7 @@ from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.runner.capabilities import missing
 from callerside.simulator.runner.evaluate import Evaluated
-from callerside.simulator.runner.kept_runs import KEEP
+from callerside.simulator.runner.kept_runs import GOES_ON, KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
 from callerside.simulator.runner.progress import Progress, make_progress
@@ -85,6 +87,8 @@ class Run:
 
     directory: Path
     started_at: datetime
+    held: int | None = None
+    """The number of an open file: until it is closed no other run takes the directory away."""
     calls: list[Evaluated] = field(default_factory=list, repr=False)
     """Not in the repr: `asyncio.run` forms that of its task's result, twice, and drops it."""
     duration_s: float = 0.0
@@ -101,6 +105,18 @@ class Run:
     def began(self) -> str:
         """When, as reports have it."""
         return self.started_at.isoformat(timespec="seconds")
+
+    def withdraw(self) -> None:
+        """Take its directory away again, in which there is nothing yet."""
+        self.over()
+        self.directory.rmdir()
+
+    def over(self) -> None:
+        """Nothing is written into its directory any more."""
+        if self.held is not None:
+            (self.directory / GOES_ON).unlink(missing_ok=True)
+            os.close(self.held)
+            self.held = None
 
 
 def choose(
@@ -216,7 +232,12 @@ def begin_run(out: Path) -> Run:
         RunError: there can be no such directory.
     """
     started_at = datetime.now(UTC)
-    return Run(directory=_new_directory(out, started_at), started_at=started_at)
+    directory = _new_directory(out, started_at)
+    try:
+        held = host.hold(directory / GOES_ON)
+    except OSError as error:
+        raise RunError(f"{directory}: cannot write there: {error.strerror}") from None
+    return Run(directory=directory, started_at=started_at, held=held)
 
 
 async def play_run(
@@ -231,7 +252,7 @@ async def play_run(
     try:
         await asyncio.to_thread(prepare_all, planned_calls, rate_hz)
     except SpeechError as error:
-        done.directory.rmdir()
+        done.withdraw()
         raise RunError(str(error)) from None
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:

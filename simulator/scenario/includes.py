@@ -12,8 +12,10 @@ from typing import Any
 
 from callerside.yaml import reader
 from callerside.yaml.errors import nearest
-from callerside.yaml.source import Moved, Path_, Source
+from callerside.yaml.source import Moved, Path_, Source, YamlError
 
+STAND_IN: Any = {"pause": 1}
+"""A step that is right anywhere, instead of one that cannot be known: there may be more of them."""
 INCLUDE = "include"
 SUFFIX = ".steps.yaml"
 TRACKS = ("steps", "meanwhile")
@@ -24,23 +26,28 @@ _MOST_DEPTH = 20
 def with_included(scenario: Source) -> Source:
     """A scenario with the steps that it includes; places are those of the files that have them.
 
-    Raises:
-        YamlError: a file cannot be read, holds something else, or includes itself; or the steps are
-            too many.
+    What cannot be included is among its mistakes, and one step stands for it.
     """
     data, moved = dict(scenario.data), Moved({})
     splicing = _Splicing(scenario.path)
+    unknowable: list[Path_] = []
     for track in TRACKS:
         listed = data.get(track)
         if not isinstance(listed, list) or not any(map(_is_include, listed)):
             continue
-        spliced = list(splicing.steps(scenario, (track,), listed, (scenario.path,)))
+        try:
+            spliced = list(splicing.steps(scenario, (track,), listed, (scenario.path,)))
+        except _TooManyError as error:
+            splicing.mistakes.append(str(error))
+            spliced = [(STAND_IN, scenario, (track,))]
         data[track] = [step for step, _, _ in spliced]
-        for number, (_, source, stands) in enumerate(spliced):
+        for number, (step, source, stands) in enumerate(spliced):
             moved[track, number] = (source, stands)
+            if step is STAND_IN:
+                unknowable.append((track, number))
     if not moved:
         return scenario
-    other = scenario.changed(data, moved)
+    other = scenario.changed(data, moved).mistaken(*splicing.mistakes, unknowable=unknowable)
     other.old_keys = [
         *scenario.old_keys,
         *(key for file in splicing.files.values() for key in file.old_keys),
@@ -52,23 +59,39 @@ def load_steps(path: Path) -> Source:
     """A file of steps.
 
     Raises:
-        YamlError: it cannot be read, or holds something else.
+        YamlError: it cannot be read, has no steps, or something else: a line each.
     """
+    source = _steps_in(path)
+    if source.mistakes:
+        raise YamlError("\n".join(source.mistakes))
+    return source
+
+
+def _steps_in(path: Path) -> Source:
+    """A file of steps; what else it holds is among its mistakes."""
     source = reader.read(path, "scenario")
     if not isinstance(source.data, dict):
         raise source.error(source.place(()), "expected a mapping with steps")
-    for key in source.data:
-        if key != "steps":
-            place = source.place((str(key),), key=True)
-            raise source.error(place, f'unknown key "{key}": a file of steps has steps alone')
+    mistakes = [
+        f'{source.place((str(key),), key=True)}: unknown key "{key}": a file of steps has steps '
+        "alone"
+        for key in source.data
+        if key != "steps"
+    ]
     steps = source.data.get("steps")
     if not isinstance(steps, list) or not steps:
-        raise source.error(source.place(("steps",)), "steps: expected a list of at least one step")
-    return source
+        place = source.place(("steps",))
+        mistakes.append(f"{place}: steps: expected a list of at least one step")
+        raise YamlError("\n".join(mistakes))
+    return source.mistaken(*mistakes)
 
 
 def _is_include(step: Any) -> bool:
     return step == INCLUDE or (isinstance(step, dict) and INCLUDE in step)
+
+
+class _TooManyError(YamlError):
+    """Steps without end, or nearly so."""
 
 
 @dataclass
@@ -77,6 +100,7 @@ class _Splicing:
 
     path: Path
     files: dict[Path, Source] = field(default_factory=dict)
+    mistakes: list[str] = field(default_factory=list)
     count: int = 0
 
     def steps(
@@ -86,13 +110,18 @@ class _Splicing:
         for number, step in enumerate(listed):
             at = (*where, number)
             if _is_include(step):
-                file = self._file(source, at, step, within)
+                try:
+                    file = self._file(source, at, step, within)
+                except YamlError as error:
+                    self.mistakes += str(error).splitlines()
+                    yield STAND_IN, source, at
+                    continue
                 yield from self.steps(file, ("steps",), file.data["steps"], (*within, file.path))
                 continue
             self.count += 1
             if self.count > MOST_STEPS:
                 what = f"more than {MOST_STEPS} steps, with all that is included"
-                raise source.error(source.place(at), what)
+                raise _TooManyError(f"{source.place(at)}: {what}")
             yield self._from(source.path.parent, step), source, at
 
     def _file(self, source: Source, at: Path_, step: Any, within: tuple[Path, ...]) -> Source:
@@ -104,7 +133,7 @@ class _Splicing:
         for key in step:
             if key != INCLUDE:
                 what = f'unknown key "{key}": include stands alone; this belongs beside a step'
-                raise source.error(source.place((*at, str(key)), key=True), what)
+                self.mistakes.append(f"{source.place((*at, str(key)), key=True)}: {what}")
         path = source.path.parent / name
         if any(_same(path, other) for other in within):
             chain = " includes ".join(repr(str(one)) for one in (*within[1:], path))
@@ -116,7 +145,8 @@ class _Splicing:
                 there = (os.path.relpath(one, path.parent) for one in _beside(path))
                 near = nearest(path.name, there)
                 raise source.error(place, f"include: there is no file {str(path)!r}{near}")
-            self.files[path] = load_steps(path)
+            self.files[path] = _steps_in(path)
+            self.mistakes += self.files[path].mistakes
         return self.files[path]
 
     def _from(self, folder: Path, value: Any) -> Any:

@@ -9,7 +9,7 @@ import fnmatch
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from callerside.files import is_there
 from callerside.simulator.scenario import includes
-from callerside.simulator.scenario.includes import with_included
+from callerside.simulator.scenario.includes import STAND_IN, TRACKS, with_included
 from callerside.simulator.scenario.model import Scenario, name_of, no_name
 from callerside.simulator.scenario.rows import CALL, ROWS, each_row
-from callerside.simulator.scenario.suite import SUITE_FILE, SuiteError, over_suite
+from callerside.simulator.scenario.suite import SUITE_FILE, over_suite
 from callerside.yaml import kinds, reader
 from callerside.yaml.errors import explain, nearest
 from callerside.yaml.source import Moved, Path_, Source, YamlError
@@ -45,7 +45,19 @@ def is_scenario(path: Path) -> bool:
 
 
 class ScenarioError(ValueError):
-    """Scenario files that cannot be used: one line a mistake, each with file, line and column."""
+    """Scenario files that cannot be used: one line a mistake, each with file, line and column.
+
+    Attributes:
+        path: the file, if it is of one.
+        after: the scenarios that it comes after, by the place that says so.
+    """
+
+    def __init__(
+        self, mistakes: str, path: Path | None = None, after: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(mistakes)
+        self.path = path
+        self.after = after or {}
 
 
 def load(paths: Sequence[Path]) -> list[Scenario]:
@@ -58,12 +70,16 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
     """
     scenarios: list[Scenario] = []
     mistakes: list[str] = []
+    bad: list[ScenarioError] = []
     for file in _files(paths, mistakes):
         try:
             scenarios += load_file(file)
         except ScenarioError as error:
+            bad.append(error)
             mistakes.append(str(error))
     mistakes += clashes(scenarios)
+    for file_error in bad:
+        mistakes += _unknown_forerunners(file_error, scenarios, bad)
     if mistakes:  # those of a suite are reported once, not with each of its scenarios
         raise ScenarioError("\n".join(dict.fromkeys("\n".join(mistakes).splitlines())))
     return scenarios
@@ -92,6 +108,28 @@ def names_beside(scenario: Scenario) -> list[str]:
     """What the scenarios of the files in the same folder may be called, as far as files say."""
     found = scenario.folder.glob(f"*{_SUFFIX}") if scenario.path is not None else ()
     return sorted(name_of(path.stem) for path in found if is_scenario(path))
+
+
+def _unknown_forerunners(
+    error: ScenarioError, scenarios: Sequence[Scenario], bad: Sequence[ScenarioError]
+) -> Iterator[str]:
+    """Of a file that cannot be used: a line for each that it comes after and that is not there.
+
+    It may be in another that cannot be used; that one's mistakes are told, or will be.
+    """
+    folder = error.path.parent if error.path is not None else Path()
+    beside = [path for path in folder.glob(f"*{_SUFFIX}") if is_scenario(path)]
+    of_bad = [other.path for other in bad if other.path is not None]
+    stems = {name_of(path.stem): path for path in (*beside, *of_bad)}
+    names = {scenario.name for scenario in scenarios}
+    for place, name in error.after.items():
+        if name not in names and not any(f"{name}-".startswith(f"{one}-") for one in stems):
+            yield f"{place}: {no_forerunner(name, [*names, *stems])}"
+
+
+def no_forerunner(name: str, others: Iterable[str], known: str = "") -> str:
+    """What is wrong with an `after`."""
+    return f"after: there is no scenario {name!r} here{nearest(name, sorted(set(others)))}{known}"
 
 
 def _called(name: str, folder: Path) -> list[Scenario]:
@@ -129,22 +167,27 @@ def load_file(path: Path) -> list[Scenario]:
         kinds.see_that_it_is(source, "scenario")
         if not isinstance(source.data, dict):
             raise source.error(source.place(()), "expected a mapping with about and steps")
-        cells = list(_calls(source))
-    except (YamlError, SuiteError) as error:
+    except YamlError as error:
         raise ScenarioError(str(error)) from None
-    scenarios, mistakes = [], list[str]()
-    for values, cell in cells:
+    scenarios, mistakes, after = [], list[str](), dict[str, str]()
+    for values, cell in _calls(source):
+        mistakes += cell.mistakes
         name = name_of(path.stem, *values)
         if why := no_name(name):
             mistakes.append(_that_is_no_name(source, name if values else path.stem, why))
-            continue
+        if _is_known(cell, "after"):
+            after[str(cell.place(("after",)))] = cell.data["after"]
         try:
             scenarios.append(_scenario(cell, name, is_one_of_many=bool(values)))
         except ScenarioError as error:
             mistakes += str(error).splitlines()
     if mistakes:
-        raise ScenarioError("\n".join(dict.fromkeys(mistakes)))
+        raise ScenarioError("\n".join(dict.fromkeys(mistakes)), path, after)
     return scenarios
+
+
+def _is_known(source: Source, key: str) -> bool:
+    return isinstance(source.data.get(key), str) and (key,) not in source.unknowable
 
 
 def _that_is_no_name(source: Source, name: str, why: str) -> str:
@@ -161,7 +204,10 @@ def _scenario(source: Source, name: str, *, is_one_of_many: bool) -> Scenario:
     try:
         scenario = Scenario.model_validate(source.data)
     except ValidationError as error:
-        raise ScenarioError("\n".join(explain(error, source, Scenario))) from None
+        lines = explain(error, source, Scenario, dict.fromkeys(TRACKS, STAND_IN))
+        told = {line.partition(": ")[0] for line in source.mistakes}
+        new = [line for line in lines if line.partition(": ")[0] not in told]
+        raise ScenarioError("\n".join(new)) from None
     return scenario.named(name, source.path, source, is_one_of_many=is_one_of_many)
 
 
@@ -303,7 +349,8 @@ def _calls(source: Source) -> Iterator[tuple[list[str], Source]]:
             count += 1
             if count > MAX_CELLS:
                 what = f"more than {MAX_CELLS} calls, with rows and a matrix"
-                raise source.error(source.place((ROWS,)), what)
+                yield [*row, *cell], of_cell.mistaken(f"{source.place((ROWS,))}: {what}")
+                return
             yield [*row, *cell], of_cell
 
 
@@ -314,48 +361,63 @@ def _cells(source: Source) -> Iterator[tuple[list[str], Source]]:
     if matrix is None:
         yield [], source
         return
-    axes = _axes(source, matrix)
+    axes, source = _axes(source, matrix)
     for positions in itertools.product(*(range(len(values)) for values in axes.values())):
-        words, changed, moved = [], data, Moved({})
+        words, changed, moved, mistakes = [], data, Moved({}), list[str]()
         for (key, values), position in zip(axes.items(), positions, strict=True):
-            changed, target = _set(source, changed, key, values[position])
-            moved[target] = (source, ("matrix", key, position))
+            target = _target(key)
             words.append(_cell_word(values[position]))
-        yield words, source.changed(changed, moved)
+            if _is_behind_unknown(target, source):
+                continue
+            try:
+                changed = _with_value(changed, target, values[position])
+            except LookupError as error:
+                place = source.place(("matrix", key), key=True)
+                mistakes.append(f"{place}: matrix: {error.args[0]}")
+                continue
+            moved[target] = (source, ("matrix", key, position))
+        yield words, source.changed(changed, moved).mistaken(*mistakes)
 
 
-def _set(source: Source, data: Any, key: str, value: Any) -> tuple[Any, Path_]:
-    target = tuple(int(part) if part.isdigit() else part for part in key.split("."))
-    try:
-        return _with_value(data, target, value), target
-    except LookupError as error:
-        place = source.place(("matrix", key), key=True)
-        raise source.error(place, f"matrix: {error.args[0]}") from None
+def _target(key: str) -> Path_:
+    return tuple(int(part) if part.isdigit() else part for part in key.split("."))
 
 
-def _axes(source: Source, matrix: Any) -> dict[str, list[Any]]:
+def _is_behind_unknown(target: Path_, source: Source) -> bool:
+    """Whether a path counts steps over some that could not be included."""
+    match target:
+        case (str() as track, int() as number, *_):
+            return any((track, before) in source.unknowable for before in range(number + 1))
+        case _:
+            return False
+
+
+def _axes(source: Source, matrix: Any) -> tuple[dict[str, list[Any]], Source]:
+    """The paths of a matrix that can be used, and the file with what is wrong with the others."""
     where = ("matrix",)
     if not isinstance(matrix, dict) or not matrix:
-        raise source.error(
-            source.place(where),
-            "matrix: expected paths and lists, as in caller.codec: [PCMU, G722]",
-        )
-    cells = 1
-    for key, values in matrix.items():
+        what = "matrix: expected paths and lists, as in caller.codec: [PCMU, G722]"
+        return {}, source.mistaken(f"{source.place(where)}: {what}")
+    cells, axes = 1, dict[str, list[Any]]()
+    for key, values in ((str(key), values) for key, values in matrix.items()):
+        above = next((k for k in matrix if f"{key}.".startswith(f"{k}.") and str(k) != key), None)
+        what = ""
         if not isinstance(values, list) or not values:
-            raise source.error(
-                source.place((*where, str(key))), f"{key}: expected a list of values"
-            )
-        above = next((k for k in matrix if f"{key}.".startswith(f"{k}.") and k != key), None)
-        if above is not None:
-            raise source.error(
-                source.place((*where, str(key)), key=True),
-                f"{key} is a part of {above}, which stands here too: one would undo the other",
-            )
+            what = f"{source.place((*where, key))}: {key}: expected a list of values"
+        elif above is not None:
+            what = f"{source.place((*where, key), key=True)}: {key} is a part of {above}, which "
+            what += "stands here too: one would undo the other"
+        if what:
+            source = source.mistaken(what, unknowable=[_target(key)])
+            continue
+        axes[key] = values
         cells *= len(values)
     if cells > MAX_CELLS:
-        raise source.error(source.place(where), f"{cells} cells, at most {MAX_CELLS} are allowed")
-    return {str(key): values for key, values in matrix.items()}
+        what = f"{cells} cells, at most {MAX_CELLS} are allowed"
+        return {}, source.mistaken(
+            f"{source.place(where)}: {what}", unknowable=[_target(key) for key in axes]
+        )
+    return axes, source
 
 
 def _with_value(data: Any, path: Path_, value: Any) -> Any:

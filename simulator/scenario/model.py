@@ -17,6 +17,8 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     PrivateAttr,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
@@ -278,27 +280,37 @@ class Scenario(Steps):
     _source: Source | None = PrivateAttr(None)
     _is_one_of_many: bool = PrivateAttr(False)
 
-    @model_validator(mode="after")
-    def _background_does_not_end_the_call(self) -> "Scenario":
-        for number, step in enumerate(self.meanwhile):
+    @field_validator("meanwhile")
+    @classmethod
+    def _background_does_not_end_the_call(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        for number, step in enumerate(steps):
             if step.ends_call:
                 raise PydanticCustomError(
                     "unreachable",
                     "{action} belongs into steps",
-                    {"action": step.action, "key": ("meanwhile", number), "value": ""},
+                    {"action": step.action, "key": number, "value": ""},
                 )
-        return self
+        return steps
 
-    @model_validator(mode="after")
-    def _what_only_memory_can_do(self) -> "Scenario":
+    @field_validator("network")
+    @classmethod
+    def _what_only_memory_can_do(
+        cls, network: Network | None, info: ValidationInfo
+    ) -> Network | None:
+        lanes = info.data.get("lanes", ())  # none if they are wrong
         for name in ("drift_ppm", "media_delay"):
-            if self.network is not None and getattr(self.network, name) and "sip" in self.lanes:
+            if network is not None and getattr(network, name) and "sip" in lanes:
                 raise PydanticCustomError(
                     "memory",
                     "{name} can be played in memory only: it needs lanes: [virtual]",
-                    {"name": name, "key": ("network", name), "value": ""},
+                    {
+                        "name": name,
+                        "key": (name,),
+                        "value": "",
+                        "decided_by": [("network", name), ("lanes",)],
+                    },
                 )
-        return self
+        return network
 
     @property
     def name(self) -> str:

@@ -370,6 +370,11 @@ class Steps(Strict):
                 raise PydanticCustomError(
                     "unreachable",
                     "{action} ends the call: no step can follow it",
-                    {"action": step.action, "key": number, "value": ""},
+                    {
+                        "action": step.action,
+                        "key": number,
+                        "value": "",
+                        "decided_by": [("steps", number - 1)],
+                    },
                 )
         return steps

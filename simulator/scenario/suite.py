@@ -35,14 +35,19 @@ class SuiteError(ValueError):
 def over_suite(scenario: Source) -> Source:
     """A scenario's data over that of the suite in its folder, if there is one.
 
-    Raises:
-        SuiteError: the suite's mistakes.
+    The suite's mistakes are among those of the scenario.
     """
     path = scenario.path.parent / SUITE_FILE
     if not os.path.lexists(path):  # what is none must be reported, and not be taken for no suite
         return scenario
-    suite = load_suite(path)
-    return scenario.over(suite, merge(suite.data, scenario.data))
+    try:
+        suite = reader.read(path, "scenario")
+    except yaml_source.YamlError as error:
+        return scenario.mistaken(str(error), unknowable=((key,) for key in SHARED_KEYS))
+    mistakes = _mistakes(suite)
+    if not isinstance(suite.data, dict):
+        return scenario.mistaken(*mistakes, unknowable=((key,) for key in SHARED_KEYS))
+    return scenario.over(suite, merge(suite.data, scenario.data)).mistaken(*mistakes)
 
 
 def load_suite(path: Path) -> Source:
@@ -55,8 +60,14 @@ def load_suite(path: Path) -> Source:
         source = reader.read(path, "scenario")
     except yaml_source.YamlError as error:
         raise SuiteError(str(error)) from None
-    try:
-        Suite.model_validate(source.data)
-    except ValidationError as error:
-        raise SuiteError("\n".join(explain(error, source, Suite))) from None
+    if mistakes := _mistakes(source):
+        raise SuiteError("\n".join(mistakes))
     return source
+
+
+def _mistakes(suite: Source) -> list[str]:
+    try:
+        Suite.model_validate(suite.data)
+    except ValidationError as error:
+        return explain(error, suite, Suite)
+    return []

@@ -31,45 +31,62 @@ class Cell:
 Row = dict[str, Cell]
 
 
-def read(path: Path, text: str) -> list[Row]:
-    """The rows, each with a cell for each column; at least one.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows that have a cell for each column, and what is wrong in the table, a line each.
 
-    Raises:
-        YamlError: it is no such table: file, line and column.
+    If nothing is, there is at least one row. `columns`: None where they cannot be known.
     """
-    lines = _lines(path, text)
+
+    columns: list[str] | None
+    rows: list[Row]
+    mistakes: list[str]
+
+
+def read(path: Path, text: str) -> Table:
+    """A table, with each mistake in it: file, line and column."""
+    try:
+        lines = _lines(path, text)
+    except YamlError as error:
+        return Table(None, [], [str(error)])
     if not lines:
-        raise YamlError(f"{Place(path, 1, 1)}: expected the names of columns in the first line")
-    head, *rows = lines
-    columns = _columns(head)
-    if not rows:
-        raise YamlError(f"{head[0].place}: there is no row below the names of the columns")
-    if len(rows) > MOST_ROWS:
-        what = f"{len(rows)} rows, at most {MOST_ROWS} are allowed"
-        raise YamlError(f"{rows[MOST_ROWS][0].place}: {what}")
-    for row in rows:
-        if len(row) != len(columns):
-            what = f"{_count(len(row), 'cell')} here, and the first line names "
-            what += f"{_count(len(columns), 'column')} ({', '.join(columns)})"
-            raise YamlError(f"{row[-1].place}: {what}")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+        what = "expected the names of columns in the first line"
+        return Table(None, [], [f"{Place(path, 1, 1)}: {what}"])
+    head, *lines = lines
+    mistakes: list[str] = []
+    columns = _columns(head, mistakes)
+    known = None if mistakes else columns
+    if not lines:
+        mistakes.append(f"{head[0].place}: there is no row below the names of the columns")
+    if len(lines) > MOST_ROWS:
+        what = f"{len(lines)} rows, at most {MOST_ROWS} are allowed"
+        mistakes.append(f"{lines[MOST_ROWS][0].place}: {what}")
+    rows: list[Row] = []
+    for line in lines[:MOST_ROWS]:
+        if len(line) == len(head):
+            rows.append(dict(zip(columns, line, strict=True)))
+            continue
+        what = f"{_count(len(line), 'cell')} here, and the first line names "
+        what += f"{_count(len(head), 'column')} ({', '.join(columns)})"
+        mistakes.append(f"{line[-1].place}: {what}")
+    return Table(known, rows if known else [], mistakes)
 
 
-def _columns(head: list[Cell]) -> list[str]:
+def _columns(head: list[Cell], mistakes: list[str]) -> list[str]:
     if len(head) > _MOST_COLUMNS:
         what = f"{len(head)} columns, at most {_MOST_COLUMNS} are allowed"
-        raise YamlError(f"{head[0].place}: {what}")
+        mistakes.append(f"{head[0].place}: {what}")
     names: list[str] = []
     for number, cell in enumerate(head, start=1):
         name = cell.text.strip()
         if not name:
-            raise YamlError(f"{cell.place}: column {number} has no name")
-        if not name.isprintable() or not VARIABLE.fullmatch(f"<{name}>"):
+            mistakes.append(f"{cell.place}: column {number} has no name")
+        elif not name.isprintable() or not VARIABLE.fullmatch(f"<{name}>"):
             what = f"{name!r} is no name of a column: expected letters that can be seen, no < or >"
-            raise YamlError(f"{cell.place}: {what}")
-        if name in names:
+            mistakes.append(f"{cell.place}: {what}")
+        elif name in names:
             what = f"{name} is the name of columns {names.index(name) + 1} and {number}"
-            raise YamlError(f"{cell.place}: {what}")
+            mistakes.append(f"{cell.place}: {what}")
         names.append(name)
     return names
 

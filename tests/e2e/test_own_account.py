@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,7 @@ class Pbx:
         config = folder / "kamailio.cfg"
         config.write_text(KAMAILIO.format(port=self.port, secret=SECRET, agent=agent_port))
         self._log = folder / "kamailio.log"
+        self._seen = 0
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [program, "-f", str(config), "-DD", "-E", "-m", "16", "-M", "4", "-Y", str(folder)],
@@ -134,9 +136,13 @@ class Pbx:
             return True
         return False
 
+    def forget(self) -> None:
+        """What is in its log so far is of another test."""
+        self._seen = len(self._log.read_text())
+
     def log(self) -> str:
-        """So far."""
-        return self._log.read_text()
+        """Of this test, so far."""
+        return self._log.read_text()[self._seen :]
 
     def took(self) -> list[str]:
         """What it let pass."""
@@ -157,11 +163,18 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
         agent.close()
 
 
-@pytest.fixture
-def pbx(tmp_path: Path, agent: Agent) -> Iterator[Pbx]:
-    pbx = Pbx(tmp_path, int(agent.addresses[0].rpartition(":")[2]))
+@pytest.fixture(scope="module")
+def one_pbx(tmp_path_factory: pytest.TempPathFactory, agent: Agent) -> Iterator[Pbx]:
+    pbx = Pbx(tmp_path_factory.mktemp("pbx"), int(agent.addresses[0].rpartition(":")[2]))
     yield pbx
     pbx.close()
+
+
+@pytest.fixture
+def pbx(one_pbx: Pbx) -> Pbx:
+    """Nobody is registered there: whoever was has said goodbye."""
+    one_pbx.forget()
+    return one_pbx
 
 
 def run(
@@ -186,7 +199,7 @@ def run(
     )
 
 
-@pytest.mark.parametrize(("engine", "transport"), [("pjsua2", "udp"), ("baresip", "tcp")])
+@pytest.mark.parametrize(("engine", "transport"), [*product(PROFILES, ["udp", "tcp"])])
 def test_registers_and_calls_as_whom_the_account_says(
     tmp_path: Path, pbx: Pbx, engine: str, transport: str
 ) -> None:

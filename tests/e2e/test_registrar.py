@@ -215,6 +215,21 @@ def test_a_wrong_password_is_said_and_is_no_attack(
         agent.close()
 
 
+def test_a_password_that_is_not_set_is_said(
+    tmp_path: Path, registrar: Registrar, engine: EngineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CALLERSIDE_SIP_PASSWORD", raising=False)
+    agent = serve(tmp_path, registrar, engine)
+    try:
+        until(lambda: agent.logged("sip_registration"), "the challenge that nobody can answer")
+        line = agent.logged("sip_registration")[0]
+        assert line["status"] == (401 if engine == "pjsua2" else 403)
+        assert "ask" in line["todo"]
+        assert "CALLERSIDE_SIP_PASSWORD is not set in the environment" in line["todo"]
+    finally:
+        agent.close()
+
+
 CHALLENGES = {
     "401 Unauthorized": 'WWW-Authenticate: Digest realm="pbx", nonce="abc", algorithm=MD5',
     "407 Proxy Authentication Required": (

@@ -15,7 +15,7 @@ from baresip import BaresipError, Call, Event, RegistrationError, StackEvent, Us
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnRegistration
 from callerside.agent.telephony.options import Registration
-from callerside.agent.telephony.registration import RefusalRetry, granted_s
+from callerside.agent.telephony.registration import RefusalRetry, granted_s, told_of
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
@@ -94,7 +94,8 @@ class Registrant:
     def _changed(self, registered: bool, status: int, reason: str) -> None:
         self.registered = registered
         log = _log.info if registered else _log.warning
-        log("sip_registration", registered=registered, status=status, reason=reason)
+        more = told_of(self._place, status)
+        log("sip_registration", registered=registered, status=status, reason=reason, **more)
         if self._on_change is not None:
             self._on_change(registered, status, reason)
         refused_s = self._refusals.next_s(status, registered=registered)

@@ -29,7 +29,7 @@ from callerside.agent.telephony.pjsua.native.in_dialog_requests import InDialogR
 from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
-from callerside.agent.telephony.registration import RefusalRetry
+from callerside.agent.telephony.registration import RefusalRetry, told_of
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS
 
@@ -449,7 +449,9 @@ class AnsweringEndpoint(SipEndpoint):
         if self.registered:
             self._be_reached_as(message)
         log = _log.info if self.registered else _log.warning
-        log("sip_registration", registered=self.registered, status=status, reason=reason)
+        place = self.options.registration
+        more = told_of(place, status) if place is not None else {}
+        log("sip_registration", registered=self.registered, status=status, reason=reason, **more)
         if self._on_registration is not None:
             self._on_registration(self.registered, status, reason)
         self._retry_if_refused(status)

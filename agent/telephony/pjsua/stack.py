@@ -247,8 +247,6 @@ class Stack:
         if place.registration is not None:
             config.sipConfig.transportId = self._transports[place.transport]
             self._register(config, place.registration)
-            if not place.password:
-                config.sipConfig.authCreds.clear()  # nobody is answered with an empty one
             config.regConfig.proxyUse = _BY_OWN_PROXY if place.outbound_proxy else 0
         return config
 
@@ -339,7 +337,8 @@ class Stack:
         config.regConfig.retryIntervalSec = registration.retry_s
         config.regConfig.randomRetryIntervalSec = registration.retry_s
         config.sipConfig.authCreds.clear()
-        config.sipConfig.authCreds.append(_digest(registration))
+        if registration.password:  # nobody is answered with an empty one
+            config.sipConfig.authCreds.append(_digest(registration))
 
 
 def _digest(place: Registration | SipAccount) -> Any:

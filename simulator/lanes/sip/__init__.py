@@ -9,4 +9,5 @@ __all__ = [
     "process_pair",
     "scheduler_stalls",
     "speech_files",
+    "stall_marks",
 ]

@@ -44,6 +44,7 @@ from callerside.simulator.lanes.sip.process_pair import (
 )
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
+from callerside.simulator.lanes.sip.stall_marks import marks_of
 from callerside.simulator.lanes.sip.targets import Targets
 from callerside.simulator.scenario.steps import Vanish
 
@@ -250,11 +251,9 @@ class SipLane:
 
     def _stall_marks(self, planned: PlannedCall, since_ns: int, concerned: Set[str]) -> list[Mark]:
         """What the machine did to a call that began then and is over, and to its processes."""
-        return [
-            stall.mark_of(planned.name)
-            for stall in self._stalls.between(since_ns, time.monotonic_ns())
-            if not stall.process or stall.process in concerned
-        ]
+        stalls = self._stalls.between(since_ns, time.monotonic_ns())
+        its = (stall for stall in stalls if not stall.process or stall.process in concerned)
+        return marks_of(its, planned.name)
 
     def _pids(self) -> dict[str, int]:
         return {one.name: one.pid for one in self.processes if one.pid is not None}

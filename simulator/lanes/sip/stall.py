@@ -1,8 +1,6 @@
-"""A time that the machine took: what a watch tells, and what becomes a `machine_stalled` mark."""
+"""A time that the machine took, as a watch tells it."""
 
-from dataclasses import asdict, dataclass
-
-from callerside.marks import Mark
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +20,3 @@ class Stall:
     """Whether whoever watched ran before everything else: nobody of the run made it late."""
     cpus: int = 0
     """How many processors are watched, where it is one's."""
-
-    def mark_of(self, call: str) -> Mark:
-        """What is told of it in a call that went on then."""
-        fields = {key: value for key, value in asdict(self).items() if key != "at_ns"}
-        return Mark(
-            at_ns=self.at_ns, source="caller", call=call, name="machine_stalled", fields=fields
-        )

@@ -175,6 +175,64 @@ def test_an_account_is_registered_as_its_user_first_and_taken_back(beside: bool)
         assert "X-Customer" not in one
 
 
+@pytest.mark.parametrize(
+    ("least", "asked_for"),
+    [
+        ("Min-Expires: 900", ["300", "900", "0"]),
+        ("Min-Expires: 100", ["300"]),
+        ("Min-Expires: 100000", ["300"]),
+        ("Min-Expires: x", ["300"]),
+        ("X: 900", ["300"]),
+    ],
+)
+def test_whoever_registers_for_longer_only_is_asked_for_that(
+    least: str, asked_for: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: str) -> list[str]:
+        if not request.startswith("REGISTER"):
+            return answering("486 Busy Here")(request)
+        asked.extend(re.findall(r"^Expires: (\d+)\r$", request, re.MULTILINE))
+        if asked[-1] in ("0", "900"):
+            return [reply(request, "200 OK")]
+        return [reply(request, "423 Interval Too Brief", "", least)]
+
+    with telephone(answer) as port:
+        account = SipAccount(user="2001", registrar=f"127.0.0.1:{port}")
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", account))["register"]
+    assert asked == asked_for
+    if "900" in asked:
+        assert found.state is State.FINE
+        assert "200 OK for 900 s: 300 s were too brief for it (423)" in found.told
+    else:
+        assert found.state is State.BAD
+        assert "set expires_s" in found.advice
+
+
+@pytest.mark.parametrize("registrar", ["", "pbx.test"])
+def test_every_request_says_that_it_goes_by_the_proxy(registrar: str) -> None:
+    seen: dict[str, list[str]] = {}
+
+    def answer(request: str) -> list[str]:
+        route = re.findall(r"^Route: (.*)\r$", request, re.MULTILINE)
+        seen[request.partition(" ")[0]] = route
+        if request.startswith("REGISTER"):
+            return [reply(request, "200 OK")]
+        return answering("180 Ringing", "486 Busy Here")(request)
+
+    with telephone(answer) as port:
+        proxy = f"127.0.0.1:{port}"
+        account = SipAccount(
+            user="2001", domain="pbx.test", registrar=registrar, outbound_proxy=proxy
+        )
+        reach("sip:100@pbx.test", account)
+    by = [f"<sip:{proxy};lr>"]
+    seen.pop("over", None)
+    methods = ["OPTIONS", *(["REGISTER"] if registrar else []), "INVITE", "ACK"]
+    assert seen == dict.fromkeys(methods, by)
+
+
 def test_a_registrar_that_refuses_is_where_a_call_fails() -> None:
     with telephone(registering("403 Forbidden", [])) as port:
         uri, registrar = f"sip:100@127.0.0.1:{port}", f"127.0.0.1:{port}"

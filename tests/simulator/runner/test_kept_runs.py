@@ -1,10 +1,12 @@
 """Which runs stay in `out/`, and what is never touched."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from callerside.simulator.runner.kept_runs import remove_old_runs
+from callerside.simulator.runner.kept_runs import GOES_ON, remove_old_runs
+from callerside.simulator.runner.run import begin_run
 
 RESULTS = '{"version": 2, "run": {}, "summary": [], "scenarios": []}'
 
@@ -58,3 +60,34 @@ def test_none_is_removed_where_all_are_to_stay(tmp_path: Path) -> None:
         make(tmp_path, f"202611{day}-000000")
     remove_old_runs(tmp_path, 0)
     assert len(names(tmp_path)) == 15
+
+
+def test_a_run_that_was_left_without_results_counts_and_one_that_goes_on_stays(
+    tmp_path: Path,
+) -> None:
+    gone, newer, older = (begin_run(tmp_path) for _ in range(3))
+    for number, run in enumerate((older, gone, newer), start=10):
+        target = tmp_path / f"202611{number}-000000"
+        run.directory.rename(target)
+        (target / "work" / "logs").mkdir(parents=True)
+    make(tmp_path, "20261129-000000")
+    assert gone.held
+    assert newer.held
+    assert older.held
+    os.close(gone.held)  # as when its process is killed
+    remove_old_runs(tmp_path, 1)
+    assert names(tmp_path) == ["20261110-000000", "20261112-000000", "20261129-000000"]
+    os.close(newer.held)
+    remove_old_runs(tmp_path, 2)
+    assert "20261112-000000" in names(tmp_path)
+    os.close(older.held)
+
+
+def test_a_run_that_is_over_leaves_nothing_of_its_being_held(tmp_path: Path) -> None:
+    run = begin_run(tmp_path)
+    assert names(run.directory) == [GOES_ON]
+    run.over()
+    assert not names(run.directory)
+    other = begin_run(tmp_path)
+    other.withdraw()
+    assert names(tmp_path) == [run.directory.name]

@@ -79,7 +79,7 @@ def test_a_matrix_counts_steps_as_if_they_stood_there(tmp_path: Path) -> None:
         ("- hang_up", "greet.steps.yaml:1:1: expected a mapping with steps"),
         ("steps: []", "greet.steps.yaml:1:8: steps: expected a list of at least one step"),
         ("version: 2", "greet.steps.yaml:1:1: steps: expected a list of at least one step"),
-        ("about: x\nsteps: [hang_up]", 'greet.steps.yaml:1:1: unknown key "about": a file of'),
+        ("about: x\nsteps: [{pause: 1}]", 'greet.steps.yaml:1:1: unknown key "about": a file of'),
         ("steps: [{expct: beep}]", 'greet.steps.yaml:1:9: step 2: "expct"; did you mean "expect"?'),
         ("steps: [{say: a, when: replay}]", 'greet.steps.yaml:1:24: when: "replay"; did you mean'),
         ("steps: [{inclde: x}]", 'greet.steps.yaml:1:9: step 2: "inclde"; did you mean "include"?'),
@@ -96,8 +96,8 @@ def test_a_matrix_counts_steps_as_if_they_stood_there(tmp_path: Path) -> None:
         ("steps: [include]", "greet.steps.yaml:1:9: include: expected a file called NAME.steps"),
         ("steps: [{include: 3}]", "greet.steps.yaml:1:19: include: 3: expected a file called NAME"),
         (
-            "steps: [{include: a.steps.yaml, within: 3s}]",
-            'greet.steps.yaml:1:33: unknown key "within": include stands alone; this belongs',
+            "steps: [{include: b/a.steps.yaml, within: 3s}]",
+            'greet.steps.yaml:1:35: unknown key "within": include stands alone; this belongs',
         ),
         (
             'steps: [{include: "a\\nb\\u202e.steps.yaml"}]',
@@ -116,7 +116,7 @@ def test_a_matrix_counts_steps_as_if_they_stood_there(tmp_path: Path) -> None:
 def test_a_mistake_is_told_with_the_file_that_has_it(
     tmp_path: Path, greet: str | None, expected: str
 ) -> None:
-    files = {} if greet is None else {"greet": greet}
+    files = {"b_in_a": "steps: [{pause: 1}]\n"} | ({} if greet is None else {"greet": greet})
     line = told(tmp_path, **files)
     assert expected in line
     assert len(line.splitlines()) == 1
