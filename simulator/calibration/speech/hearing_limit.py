@@ -8,8 +8,8 @@ ears are made up, and measured on the calls of the calibration, for its table:
   is as loud as that in any of them. All that it tells is then moved by what makes its p95 least. A
   real ear hears both together, and noise that varies: it needs more than that.
 - One that knows the words, as of any agent on our fake. It is told at which sample they begin, how
-  loud they are, to half a second when they are cut, and the noise's spectrum and level there. Of
-  all places of the cut it takes the one before and behind which it is as likely.
+  loud they are, whether they are cut, to half a second when, and the noise's spectrum and level
+  there. Of all places of the cut it takes the one before and behind which it is as likely.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -109,7 +109,10 @@ def _levels(wave: Wave) -> Wave:
 
 
 def _cut(call: SpokenCall) -> int:
-    """How much later than it was the answer seems to be cut, in samples of the recording."""
+    """How much later than it was the answer seems to be cut, in samples of the recording.
+
+    That one is played to its end this ear is told, too.
+    """
     scale = CALLER_RATE_HZ // _COMPARED_HZ
     heard = _resampled(call.recording[:, 1] / 32768, CALLER_RATE_HZ)
     sent = np.zeros(heard.size)
@@ -117,6 +120,8 @@ def _cut(call: SpokenCall) -> int:
     answer = _resampled(call.sent[1] / 32768, SERVER_HZ)[: heard.size - at]
     sent[at : at + answer.size] = answer
     cut = call.cut // scale
+    if cut >= at + answer.size:
+        return 0
     rest = heard - np.where(np.arange(heard.size) < cut, sent, 0)
     low, high = max(0, cut - _NEAR), min(heard.size, cut + _NEAR, at + answer.size)
     taps = _whitening(rest[low : cut + _NEAR])
