@@ -5,6 +5,7 @@ midst of an import, and some libraries make another error of that. This module i
 nothing, and so do the modules in which commands begin.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -31,7 +32,7 @@ def begin(load: Callable[[], Callable[[], Code]]) -> Code | int:
     if is_pythons:
         signal.signal(signal.SIGINT, _leave)
     try:
-        command = load()
+        command = _loaded(load)
         if is_pythons:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return command()
@@ -40,6 +41,18 @@ def begin(load: Callable[[], Callable[[], Code]]) -> Code | int:
     finally:  # Python takes a moment to end, too
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _leave)
+
+
+def _loaded(load: Callable[[], Callable[[], Code]]) -> Callable[[], Code]:
+    """Load a command; nothing of what is loaded is garbage, and to look for some takes a tenth."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return load()
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -399,6 +399,9 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             model=_nullable(TEXT),
             session=TEXT,
             delay_ms=_optional(MS, "how late the script let it be accepted"),
+            prepared_ms=_optional(
+                MS, "what the server took to have its script ready: nobody else's time"
+            ),
         ),
         _mark(
             "session_updated",
@@ -436,6 +439,11 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             trigger=TEXT,
             text=_optional(TEXT),
         ),
+        _mark(
+            "response_withheld",
+            "the script says that nothing is sent of this response, or `response.created` alone",
+            response=RESPONSE,
+        ),
         _mark("response_created", "`response.created` sent", response=RESPONSE),
         _mark(
             "delta_sent",
@@ -452,6 +460,7 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             response=RESPONSE,
             status=TEXT,
             reason=_optional(TEXT),
+            by_script=_optional(FLAG, "it was cancelled, and nobody had asked for that"),
         ),
         _mark("truncated", "an item was cut by the client", item=ITEM, audio_end_ms=REPLAYED_MS),
         _mark("function_called", "by the script", name=TEXT, arguments=JSON),

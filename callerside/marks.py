@@ -18,8 +18,11 @@ import msgspec
 Source = Literal["agent", "caller", "realtime"]
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """One fact on the timeline. A minute of call has some ten thousand: hence a `Struct`."""
+class Mark(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One fact on the timeline. A minute of call has some ten thousand: hence a `Struct`.
+
+    The garbage collector need not look at any of them: nothing in a mark leads back to it.
+    """
 
     at_ns: int
     source: Source
@@ -42,10 +45,20 @@ def _plain(value: object) -> float:
     raise TypeError(f"{value!r}: a mark's fields hold JSON values")
 
 
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_encode = _encoder.encode
 
 
 MarkSink = Callable[[Mark], None]
+
+
+def to_lines(marks: Iterable[Mark]) -> bytes:
+    """Marks as they stand in a timeline: each as a line of JSON, in UTF-8."""
+    marks = list(marks)
+    try:
+        return _encoder.encode_lines(marks)
+    except UnicodeEncodeError:  # see `Mark.to_json`
+        return "".join(mark.to_json() + "\n" for mark in marks).encode()
 
 
 def merge(timelines: Iterable[Iterable[Mark]]) -> list[Mark]:

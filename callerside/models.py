@@ -2,8 +2,8 @@
 
 import ast
 import inspect
-import textwrap
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -51,12 +51,9 @@ def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
 
 def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Of the fields that a class declares itself; none, where its source is not there."""
-    try:
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
-    except (OSError, TypeError, ValueError, SyntaxError):
-        return {}
+    definition = _classes_of(model.__module__).get(model.__qualname__)
     found = {}
-    for field, text in pairwise(getattr(definition, "body", ())):
+    for field, text in pairwise(definition.body if definition is not None else ()):
         if (
             isinstance(field, ast.AnnAssign)
             and isinstance(field.target, ast.Name)
@@ -66,6 +63,32 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
         ):
             found[field.target.id] = inspect.cleandoc(text.value.value)
     return found
+
+
+@cache
+def _classes_of(module: str) -> Mapping[str, ast.ClassDef]:
+    """The classes that a module defines, by their qualified names; none without its source.
+
+    `inspect.getsource` of a class reads all of its module each time: seconds, for all of ours.
+    """
+    try:
+        return dict(_classes_in(ast.parse(inspect.getsource(sys.modules[module])), ""))
+    except (OSError, TypeError, KeyError, SyntaxError):
+        return {}
+
+
+def _classes_in(tree: ast.AST, within: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.ClassDef(name=name):
+                yield f"{within}{name}", node
+                yield from _classes_in(node, f"{within}{name}.")
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield from _classes_in(node, f"{within}{name}.<locals>.")
+            case ast.stmt():
+                yield from _classes_in(node, within)
+            case _:  # an expression, which defines none
+                pass
 
 
 @dataclass(frozen=True, eq=False, slots=True)  # an annotation is hashed

@@ -1,5 +1,6 @@
 """Timelines: the files in which marks are kept, one JSON object a line."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -11,7 +12,7 @@ from callerside.marks import Mark
 _FLUSH_EVERY_MARKS = 64
 
 
-_decode = msgspec.json.Decoder(Mark).decode
+_decoder = msgspec.json.Decoder(Mark)
 
 
 class TimelineError(ValueError):
@@ -57,13 +58,22 @@ def read_timeline(path: Path) -> list[Mark]:
             (its process was killed) and is then left out.
     """
     try:
-        lines = read_bytes(path).splitlines(keepends=True)
+        data = read_bytes(path)
     except OSError as error:
         raise TimelineError(f"{path}: cannot be read as a timeline: {error}") from None
+    with suppress(ValueError):  # all at once, unless something is wrong with one of them
+        marks = _decoder.decode_lines(data)
+        if len(marks) == data.count(b"\n") and b"\n\n" not in data:
+            return marks
+    return _read_line_by_line(path, data)
+
+
+def _read_line_by_line(path: Path, data: bytes) -> list[Mark]:
+    lines = data.splitlines(keepends=True)
     marks = []
     for number, line in enumerate(lines, start=1):
         try:
-            marks.append(_decode(line))
+            marks.append(_decoder.decode(line))
         except ValueError as error:
             if number == len(lines) and not line.endswith(b"\n"):
                 break

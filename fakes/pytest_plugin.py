@@ -93,12 +93,14 @@ class RunningServer:
             type: of the events, with `*` and `?`; a mark's is its name.
             search: `session`, its number; `sender`, which is `client`, `server` or, of marks,
                 `fake`; `after`, the number of an entry; `match`, what the event holds.
+
+        Raises:
+            ControlError: there is no such session.
         """
         from callerside.fakes.server.journal import Search
 
         async def look() -> list[dict[str, Any]]:
-            wanted = Search(type=type, **search)
-            return [entry.as_json() for entry in self._control.journal.search(wanted)]
+            return self._control.events(Search(type=type, **search))
 
         return self._run(look())
 

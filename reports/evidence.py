@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from callerside.atomic_files import write_atomically
 from callerside.audio_files import write_flac, write_wav
 from callerside.files import is_there, read_bytes
-from callerside.marks import Mark, Source, merge
+from callerside.marks import Mark, Source, merge, to_lines
 from callerside.reports.hearing.detector import Segment
 from callerside.timelines import read_timeline
 
@@ -184,7 +184,8 @@ class CallEvidence:
     """Everything that is known about a call.
 
     `marks` are in order of time. `recording` has shape (n, 2): left what the caller said (`MOUTH`),
-    right what the caller heard (`EAR`); n is 0 where nothing was recorded. Its sample k was spoken,
+    right what the caller heard (`EAR`); n is 0 where nothing was recorded. A channel's samples lie
+    side by side, for it is channels that are looked at. Its sample k was spoken,
     or heard, at `recording_start_ns` plus k sample times: of a packet that leaves the caller's
     telephone the last one just before it left, of one that comes the first one when it came.
 
@@ -301,7 +302,7 @@ class CallEvidence:
         return self.clean[first : first + self.said[number].length]
 
     def channel(self, channel: int) -> Samples:
-        """One channel of the recording, `MOUTH` or `EAR`."""
+        """One channel of the recording, `MOUTH` or `EAR`; not to be written to."""
         return np.ascontiguousarray(self.recording[:, channel])
 
 
@@ -365,7 +366,7 @@ def read_recording(path: Path) -> tuple[Samples, int]:
         raise EvidenceError(
             f"{path}: {samples.shape[1]} channels, expected two: what the caller said, and heard"
         )
-    return samples, rate_hz
+    return np.asfortranarray(samples), rate_hz
 
 
 def _read_departures(path: Path) -> dict[int, int]:
@@ -460,8 +461,7 @@ def _is_flac(path: Path) -> bool:
 def save_evidence(evidence: CallEvidence, directory: Path) -> None:
     """Write what `load_evidence` reads, each file atomically."""
     directory.mkdir(parents=True, exist_ok=True)
-    lines = "".join(mark.to_json() + "\n" for mark in evidence.marks)
-    write_atomically(directory / TIMELINE, lines.encode())
+    write_atomically(directory / TIMELINE, to_lines(evidence.marks))
     info = evidence.info.model_dump_json(indent=2, exclude_defaults=True)
     write_atomically(directory / INFO, info.encode() + b"\n")
     if evidence.recorded:

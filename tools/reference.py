@@ -55,6 +55,7 @@ PLACES = (
     Place(page="docs/scenarios.md", block="expectations", make=tables.expectations),
     Place(page="docs/fake-realtime.md", block="faults", make=tables.faults),
     Place(page="docs/fake-realtime.md", block="refusals", make=tables.refusals),
+    Place(page="docs/fake-realtime.md", block="taken", make=tables.taken),
 )
 
 

@@ -12,7 +12,7 @@ from callerside.agent.observe.metrics import AgentMetrics
 from callerside.agent.service.pages import own_registry
 from callerside.agent.service.supervisor import WorkerPool
 from callerside.fakes.session.faults import ANYWHERE, FAULTS, BaseFault
-from callerside.fakes.session.refusals import REFUSALS
+from callerside.fakes.session.refusals import REFUSALS, TAKEN
 from callerside.mark_registry import MARKS, Field
 from callerside.marks import Source
 from callerside.models import descriptions
@@ -85,7 +85,7 @@ def faults() -> str:
 def refusals() -> str:
     """What the fake server refuses, and how that is known."""
     return table(
-        ["what is checked", "`code`", "words", "known by", "how sure"],
+        ["what is checked", "`code`", "words", "known by", "how sure", "`--lenient`"],
         (
             [
                 one.what,
@@ -93,10 +93,16 @@ def refusals() -> str:
                 one.words.replace("|", "\\|"),
                 f"{one.evidence}: {one.source}" if one.source else one.evidence,
                 one.sure,
+                one.leniently,
             ]
             for one in REFUSALS.values()
         ),
     )
+
+
+def taken() -> str:
+    """What the fake server takes though the real one may not, and what is known of it."""
+    return table(["what is taken", "what is known"], map(list, TAKEN))
 
 
 def _places(kind: type[BaseFault]) -> str:

@@ -2,6 +2,9 @@
 
 The leg and the Realtime connection have inputs of their own (`agent.telephony.interface`,
 `agent.realtime.interface`); `agent.service.driver` does what is asked, nothing here does anything.
+
+What comes fifty times a second is left out by the garbage collector (`gc=False`): nothing in it
+leads back to it.
 """
 
 from collections.abc import Mapping
@@ -120,7 +123,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     status: int = 200
 
 
-class Play(Struct, frozen=True, kw_only=True):
+class Play(Struct, frozen=True, kw_only=True, gc=False):
     """Queue audio for the caller, at the leg's rate; see `CallLeg.play`."""
 
     pcm: bytes
@@ -185,7 +188,7 @@ class SendEvent(Struct, frozen=True, kw_only=True):
     event: Event
 
 
-class AppendAudio(Struct, frozen=True, kw_only=True):
+class AppendAudio(Struct, frozen=True, kw_only=True, gc=False):
     """Send the caller's audio, in the session's input format; see `RealtimeConnection.append`.
 
     Of its own, as nearly all that is sent is this: fifty times a second and call.
@@ -198,7 +201,7 @@ class CloseRealtime(Struct, frozen=True, kw_only=True):
     """Close the connection; it reports nothing any more."""
 
 
-class SetTimer(Struct, frozen=True, kw_only=True):
+class SetTimer(Struct, frozen=True, kw_only=True, gc=False):
     """Have `TimerFired` come at `at_ns`; moves the timer if it is running."""
 
     timer: Timer
@@ -248,7 +251,7 @@ class CancelTool(Struct, frozen=True, kw_only=True):
     call_id: str
 
 
-class EmitMark(Struct, frozen=True, kw_only=True):
+class EmitMark(Struct, frozen=True, kw_only=True, gc=False):
     """Write a mark (`callerside.mark_registry`)."""
 
     name: str

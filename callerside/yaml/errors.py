@@ -6,6 +6,7 @@ A line reads `scenarios/first_call.yaml:12:5: unknown key "wen"; did you mean "w
 import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -41,6 +42,8 @@ _WORDS = {
     "int_type": "expected a whole number",
     "int_from_float": "expected a whole number",
     "bool_type": "expected true or false",
+    "union_tag_invalid": "'{tag}': expected one of {expected_tags}",
+    "union_tag_not_found": "{discriminator} is missing",
 }
 """What each of pydantic's types of errors means to whom its English says too little."""
 
@@ -81,7 +84,7 @@ def explain(
         stand_ins: what takes the place of an item that is wrong, by the name of its list; a list
             of another name is taken out with it.
     """
-    schema = model.model_json_schema()
+    schema = _schema_of(model)
     found = set[tuple[Place, str]]()
     data, unknowable = source.data, set(source.unknowable)
     for _ in range(_MOST_LOOKS):
@@ -104,6 +107,12 @@ def explain(
         else:
             break
     return [f"{place}: {text}" for place, text in sorted(found)]
+
+
+@cache
+def _schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
+    """Made once: a table may have a mistake in each of a thousand rows."""
+    return model.model_json_schema()
 
 
 def _where(details: ErrorDetails, data: Any) -> tuple[Path_, int | str | None]:

@@ -6,7 +6,7 @@ a function's call and its result, an interruption, an error. Ids, events and del
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
@@ -29,6 +29,15 @@ _WORDS = (
     "response.output_text.done",
     "response.text.done",
 )
+_ERRORS_ABOUT = {
+    "response_cancel_not_active": "response.cancel",
+    "conversation_already_has_active_response": "response.create",
+    "invalid_tool_call_id": "conversation.item.create",
+    "item_create_duplicate_item_id": "conversation.item.create",
+    "unsupported_content_type": "conversation.item.truncate",
+    "item_truncate_invalid_item_id": "conversation.item.truncate",
+}
+"""Errors that one kind of event alone gets."""
 _SESSION = ("session.created", "session.updated")
 _ASKS = ("response.create", "input_audio_buffer.committed")
 
@@ -81,6 +90,7 @@ class _Teller:
             text_of(item, "call_id"): text_of(item, "name") for item in items if "name" in item
         }
         """Names of functions, by the id of their call."""
+        self._refused = set(_refused(self._entries))
         self._settings = ""
 
     def lines(self) -> Iterator[Told]:
@@ -94,6 +104,11 @@ class _Teller:
             yield Told(answer.asked_at_s, "model", f"{_said(answer)} (never done)", _took(answer))
 
     def _of_client(self, entry: Entry) -> Iterator[Told]:
+        refused = " (refused)" if id(entry) in self._refused else ""
+        for told in self._asked(entry):
+            yield replace(told, what=told.what + refused)
+
+    def _asked(self, entry: Entry) -> Iterator[Told]:
         event = entry.event
         if entry.type == "conversation.item.create":
             item = part_of(event, "item")
@@ -107,6 +122,10 @@ class _Teller:
             yield Told(entry.at_s, "client", "says how much was heard", f"{cut_ms:.0f} ms")
         elif entry.type == "response.cancel":
             yield Told(entry.at_s, "client", "cancels the answer")
+        elif entry.type == "response.create":
+            aside = part_of(event, "response").get("conversation") == "none"
+            beside = " beside the conversation" if aside else ""
+            yield Told(entry.at_s, "client", f"asks for an answer{beside}")
 
     def _of_server(self, entry: Entry) -> Iterator[Told]:
         event = entry.event
@@ -163,6 +182,24 @@ class _Teller:
         if name:
             arguments = one_line(_compact(text_of(item, "arguments")), _LONGEST)
             answer.calls.append(f"calls {name}({arguments})")
+
+
+def _refused(entries: Sequence[Entry]) -> Iterator[int]:
+    """What the client asked for in vain, each by the identity of its entry.
+
+    An error names the event by its id; of an event without one, its code tells what it is about.
+    """
+    unanswered: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.sender == "client":
+            event_id = text_of(entry.event, "event_id")
+            unanswered.setdefault(event_id or f"({entry.type})", []).append(entry)
+        elif entry.type == "error":
+            error = part_of(entry.event, "error")
+            about = _ERRORS_ABOUT.get(text_of(error, "code"), "")
+            meant = unanswered.get(text_of(error, "event_id") or f"({about})")
+            if meant:
+                yield id(meant.pop())
 
 
 def describe(recording: Recording) -> Iterator[str]:

@@ -116,7 +116,8 @@ class _Arrival(ServerConnection):
         request = early.request
         if request is None:
             return
-        is_plain = request.method != "GET" or routes.knows(request.path)
+        is_control = request.path.startswith("/control/")
+        is_plain = request.method != "GET" or is_control or routes.knows(request.path)
         if wants_websocket(request) or not is_plain:
             self._early = None
             super().connection_made(transport)

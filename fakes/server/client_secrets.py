@@ -53,6 +53,8 @@ class ClientSecrets:
             self._ids.new("sess"), model, 0, "transcription" if only_transcribes else "realtime"
         )
         if fields.session is not None:
+            for doubt in config.doubts(fields.session):
+                raise doubt
             config.update(fields.session)
         value = f"{PREFIX}{self._ids.letters(32)}"
         for name in [name for name, kept in self._all.items() if now_s >= kept.expires_at_s]:

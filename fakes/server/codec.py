@@ -11,7 +11,12 @@ from typing import Any, NoReturn
 from callerside.fakes.recording.format import AUDIO_FIELDS, to_json
 from callerside.fakes.session.interface import ClientEvent, ClientGarbage, Event
 from callerside.fakes.session.refusals import RequestError
-from callerside.fakes.session.requests import APPEND, CREATE_ITEM, MAX_APPEND_BYTES
+from callerside.fakes.session.requests import (
+    APPEND,
+    CREATE_ITEM,
+    MAX_APPEND_BYTES,
+    kind_of,
+)
 
 Decoded = ClientEvent | ClientGarbage
 
@@ -95,12 +100,13 @@ def decode(message: str | bytes) -> Decoded:
 
 def _decode_append(event: dict[str, Any]) -> Decoded:
     """Fifty times a second for every session: kept lean."""
-    if "audio" not in event:
-        return _bad_audio(event, "missing_parameter")
+    audio: Any = event.get("audio")
     try:
-        event["audio"] = binascii.a2b_base64(event["audio"], strict_mode=True)
-    except (ValueError, TypeError):
+        event["audio"] = binascii.a2b_base64(audio, strict_mode=True)
+    except ValueError:
         return _bad_audio(event, "no_base64")
+    except TypeError:
+        return _no_audio(event, audio)
     return ClientEvent(event)
 
 
@@ -191,9 +197,15 @@ def _is_spoken_item(event: dict[str, Any]) -> bool:
     )
 
 
-def _bad_audio(event: Mapping[str, Any], refusal: str) -> ClientGarbage:
+def _no_audio(event: Mapping[str, Any], audio: object) -> ClientGarbage:
+    if audio is None:
+        return _bad_audio(event, "missing_parameter")
+    return _bad_audio(event, "invalid_type", expected="a string", got=kind_of(audio))
+
+
+def _bad_audio(event: Mapping[str, Any], refusal: str, **facts: object) -> ClientGarbage:
     event_id = event.get("event_id")
-    error = RequestError(refusal, "audio")
+    error = RequestError(refusal, "audio", **facts)
     client_id = event_id if isinstance(event_id, str) else None
     return ClientGarbage(error.message, "audio", client_id, code=error.code)
 

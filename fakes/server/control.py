@@ -17,7 +17,7 @@ from callerside.audio_files import AudioFileError
 from callerside.fakes.script.prepare import prepared_reply
 from callerside.fakes.script.prepared import PreparedReply
 from callerside.fakes.script.reply import Reply
-from callerside.fakes.server.journal import Journal, Search, SessionRecord
+from callerside.fakes.server.journal import MOST_ENTRIES, Journal, Search, SessionRecord
 from callerside.fakes.session.faults import FAULTS, Fault, HandshakeFault, ResponseFault
 from callerside.fakes.session.interface import Changed
 from callerside.fakes.session.session import MOST_CHANGES_WAITING
@@ -28,6 +28,7 @@ MOST_CHANGES = 100
 """Replies, and faults, that one request may give."""
 _NEXT = re.compile(r"next\s+(?P<place>speech|turn|reply)(?P<rest>.*)")
 _NOW = re.compile(r"now(?P<rest>.*)")
+_POINTS_NOW = "'now', 'next speech', 'next turn', 'next reply'"
 
 _REPLIES: TypeAdapter[tuple[Reply, ...]] = TypeAdapter(
     Annotated[tuple[Reply, ...], Field(strict=False)]
@@ -91,6 +92,19 @@ class Control:
     def over(self, record: SessionRecord) -> None:
         """One has ended."""
         self._open.pop(record.number, None)
+
+    def events(self, search: Search, limit: int | None = None) -> list[dict[str, Any]]:
+        """What has happened so far, the oldest first, at most so many.
+
+        Raises:
+            ControlError: there is no such session.
+        """
+        numbers = [record.number for record in self.journal.sessions]
+        if search.session is not None and search.session not in numbers:
+            there = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
+            raise ControlError(f"no session {search.session}; there: {there}", status=404)
+        found = self.journal.search(search, MOST_ENTRIES if limit is None else limit)
+        return [entry.as_json() for entry in found]
 
     async def wait(
         self, search: Search, *, count: int = 1, within_s: float
@@ -237,7 +251,14 @@ def _point(at: str, progress: Mapping[str, int]) -> str:
     return at
 
 
+def _expected_now(told: str) -> str:
+    """What is wrong with a point, with the points that there are in a session that runs, too."""
+    if "is no point" not in told:
+        return told
+    return told.replace("expected ", f"expected {_POINTS_NOW}, ", 1)
+
+
 def _first(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     path = ".".join(str(part) for part in (where, *first["loc"]) if part not in FAULTS)
-    return f"{path}: {in_words(first)}"
+    return f"{path}: {_expected_now(in_words(first))}"

@@ -89,8 +89,10 @@ class _ControlRoutes:
         limit = _number(query, "limit", MOST_AT_ONCE)
         if not 1 <= limit <= MOST_AT_ONCE:
             raise HttpError(400, f"limit: expected 1 to {MOST_AT_ONCE}", param="limit")
-        found = self._control.journal.search(_search(query), limit)
-        return json_response([entry.as_json() for entry in found])
+        try:
+            return json_response(self._control.events(_search(query), limit))
+        except ControlError as error:
+            raise HttpError(error.status, str(error), param="session") from None
 
     async def wait(self, request: HttpRequest, _match: re.Match[str]) -> HttpResponse:
         query = _check(request, (*_SEARCH, "count", "within_ms"))

@@ -256,13 +256,15 @@ class FakeRealtime:
 
     async def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
         """Decide about a handshake; what it takes (a delay, a refusal) is the session's to say."""
+        begun_s = time.monotonic()
         try:
             connection = await self._make_connection(request)
         except RefusedError as refused:
             log.warning("refused %s: %s", request.path, refused.reason)
             return socket.respond(HTTPStatus(refused.status), refused.reason + "\n")
         self._connections[socket] = connection
-        requested, call_id = self._requested(request)
+        prepared_ms = round((time.monotonic() - begun_s) * 1000, 3)
+        requested, call_id = self._requested(request, prepared_ms)
         if call_id is not None:
             self._of_calls[socket] = call_id
         ending = asyncio.create_task(self._put_away(socket, connection))
@@ -319,7 +321,9 @@ class FakeRealtime:
         for socket in [socket for socket, joined in self._of_calls.items() if joined == call_id]:
             self._connections[socket].call_over()
 
-    def _requested(self, request: Request) -> tuple[ConnectionRequested, str | None]:
+    def _requested(
+        self, request: Request, prepared_ms: float
+    ) -> tuple[ConnectionRequested, str | None]:
         """What a client asks for, and the call that it joins, if it does."""
         url = parts_of(request.path)
         query = parse_qs(url.query)
@@ -340,6 +344,7 @@ class FakeRealtime:
             intent=query.get("intent", [None])[0],
             session=session,
             wrong=wrong,
+            prepared_ms=prepared_ms,
         )
         return requested, call_id
 

@@ -130,52 +130,57 @@ class SessionConfig:
         """Whether transcripts say how sure they are."""
         return _LOGPROBS in (self.values["include"] or ())
 
-    def check_kind(self, event: Event) -> None:
-        """Whether a `session.update` is one of a session of this kind.
+    @property
+    def kind(self) -> str:
+        """The type of the session."""
+        return str(self.values["type"])
 
-        Raises:
-            RequestError: it is of the other.
-        """
+    def other_kind(self, event: Event) -> RequestError | None:
+        """What is wrong with the type of a `session.update`, of a session of this kind."""
         described = event.get("session")
-        kind = described.get("type") if isinstance(described, Mapping) else None
+        if event.get("type") != "session.update" or not isinstance(described, Mapping):
+            return None
+        kind = described.get("type")
         if kind == "transcription" and not self.only_transcribes:
-            raise RequestError("other_kind_of_session", "session.type")
+            return RequestError("other_kind_of_session", "session.type")
         if kind == "realtime" and self.only_transcribes:
-            raise RequestError("realtime_in_transcription", "session.type")
+            return RequestError("realtime_in_transcription", "session.type")
+        return None
 
-    def doubts(self, fields: SessionFields | TranscriptionFields) -> Iterator[RequestError]:
-        """What of a `session.update` its transcription model does not know."""
-        given = (fields.audio and fields.audio.input and fields.audio.input.transcription) or None
-        where = "session.audio.input"
-        if given is None:
-            return
-        model = given.model or (self.transcription or {}).get("model") or _TRANSCRIBES
-        for option in sorted(given.model_fields_set & (_OPTIONS.keys() | {"prompt"})):
-            knows = model in _OPTIONS[option] if option in _OPTIONS else model != WHISPER
-            if getattr(given, option) and not knows:
-                path = f"{where}.transcription.{option}"
-                yield RequestError("transcription_option", path, option=option, model=model)
-
-    def update(
+    def doubts(
         self, fields: SessionFields | TranscriptionFields, *, voice_is_fixed: bool = False
-    ) -> None:
-        """Apply a `session.update`: what is not given stays.
+    ) -> Iterator[RequestError]:
+        """What of a `session.update` the API would refuse.
 
-        Raises:
-            RequestError: `cannot_update_voice`, once the assistant has spoken; another model;
-                turn detection of a model that has none.
+        `cannot_update_voice` once the assistant has spoken (`voice_is_fixed`), another model, turn
+        detection of a transcription model that has none, and what such a model does not know.
         """
         given = fields.model_dump(exclude_unset=True)
-        voice = given.get("audio", {}).get("output", {}).get("voice")
+        audio = given.get("audio") or {}
+        voice = (audio.get("output") or {}).get("voice")
         if voice_is_fixed and voice is not None and voice != self._output["voice"]:
-            raise RequestError("voice_is_fixed")
+            yield RequestError("voice_is_fixed")
         if given.get("model", self._model) != self._model:
-            raise RequestError("model_is_fixed", "session.model")
+            yield RequestError("model_is_fixed", "session.model")
+        heard = audio.get("input") or {}
+        if self._has_no_turns(heard) and heard.get("turn_detection") is not None:
+            yield RequestError("no_turn_detection", "session.audio.input.turn_detection")
+        transcription = heard.get("transcription") or {}
+        model = transcription.get("model") or (self.transcription or {}).get("model")
+        model = model or _TRANSCRIBES
+        for option in sorted(transcription.keys() & (_OPTIONS.keys() | {"prompt"})):
+            knows = model in _OPTIONS[option] if option in _OPTIONS else model != WHISPER
+            if transcription[option] and not knows:
+                path = f"session.audio.input.transcription.{option}"
+                yield RequestError("transcription_option", path, option=option, model=model)
+
+    def update(self, fields: SessionFields | TranscriptionFields) -> None:
+        """Apply a `session.update`: what is not given stays, and what cannot change (`doubts`)."""
+        given = fields.model_dump(exclude_unset=True)
+        given.pop("model", None)
         audio = given.pop("audio", None) or {}
         heard = audio.get("input") or {}
-        if self.only_transcribes and self._model_after(heard) == WHISPER:
-            if heard.get("turn_detection") is not None:
-                raise RequestError("no_turn_detection", "session.audio.input.turn_detection")
+        if self._has_no_turns(heard):
             heard["turn_detection"] = None
         for side in audio.values():
             if side is not None and side.get("format") is not None:
@@ -183,6 +188,10 @@ class SessionConfig:
         self.values.update(given)
         self._update_input(heard)
         self._output.update(audio.get("output") or {})
+
+    def _has_no_turns(self, heard: dict[str, Any]) -> bool:
+        """Whether the transcription model has none, once this is applied."""
+        return self.only_transcribes and self._model_after(heard) == WHISPER
 
     @property
     def _output(self) -> dict[str, Any]:

@@ -14,18 +14,13 @@ from typing import Any
 from callerside.clock import ms_to_ns
 from callerside.fakes.script.model import Script, Timing
 from callerside.fakes.script.prepared import PreparedScript
-from callerside.fakes.session.config import SessionConfig
+from callerside.fakes.session.config import SessionConfig, dumped
 from callerside.fakes.session.conversation import Conversation, Item
 from callerside.fakes.session.delivery import Delivery
 from callerside.fakes.session.dialects import Translator
 from callerside.fakes.session.interface import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
 from callerside.fakes.session.refusals import RequestError
-from callerside.fakes.session.schema import (
-    ChosenFunction,
-    FunctionTool,
-    Generation,
-    SessionFields,
-)
+from callerside.fakes.session.schema import ChosenMcp, Generation, SessionFields
 from callerside.marks import Mark
 
 _ID_LENGTH = 21
@@ -166,12 +161,12 @@ class SessionState:
         return self.prepared.script.timing
 
     def refuse(self, error: RequestError) -> None:
-        """Something is refused; a lenient session tells, and goes on.
+        """Something is refused; a lenient session tells, and goes on, where the table says so.
 
         Raises:
-            RequestError: the session is not lenient.
+            RequestError: the session is not lenient, or it cannot be served.
         """
-        if not self.lenient:
+        if not self.lenient or error.leniently == "refused":
             raise error
         param = {} if error.param is None else {"param": error.param}
         self.out.mark("served_leniently", code=error.code, message=error.message, **param)
@@ -182,16 +177,20 @@ class SessionState:
         Raises:
             RequestError: see `refuse`.
         """
-        if given is None or not isinstance(given.tool_choice, ChosenFunction):
+        if given is None or given.tool_choice in (None, "auto", "none"):
             return
-        if given.tools is None:
-            names = [tool.get("name") for tool in self.config.values.get("tools", ())]
-        else:
-            names = [tool.name for tool in given.tools if isinstance(tool, FunctionTool)]
-        if given.tool_choice.name not in names:
-            where = "session" if isinstance(given, SessionFields) else "response"
-            name = given.tool_choice.name
-            self.refuse(RequestError("chosen_tool_is_none", f"{where}.tool_choice", value=name))
+        where = "session" if isinstance(given, SessionFields) else "response"
+        param, chosen = f"{where}.tool_choice", given.tool_choice
+        own = None if given.tools is None else dumped(given.tools)
+        tools = self.config.values.get("tools", ()) if own is None else own
+        if isinstance(chosen, str):
+            if not tools:
+                self.refuse(RequestError("no_tool_to_choose", param))
+            return
+        key = "server_label" if isinstance(chosen, ChosenMcp) else "name"
+        name = getattr(chosen, key)
+        if name not in [tool.get(key) for tool in tools]:
+            self.refuse(RequestError("chosen_tool_is_none", param, value=name))
 
     def prompted(self, given: Generation | None) -> str | None:
         """The instructions of the prompt that is asked for; None if the script has no prompts.

@@ -104,7 +104,7 @@ class Conversation:
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
 
-    def __contains__(self, item_id: str) -> bool:
+    def __contains__(self, item_id: str | None) -> bool:
         return any(item.id == item_id for item in self._items)
 
     @property
@@ -116,6 +116,10 @@ class Conversation:
     def has_assistant_audio(self) -> bool:
         """Whether the model has."""
         return any(item.is_assistant_audio for item in self._items)
+
+    def has_place(self, after: str | None) -> bool:
+        """Whether an item can be put behind that one (see `add`)."""
+        return after in (None, _FRONT) or after in self
 
     def has_call(self, call_id: str) -> bool:
         """Whether a function was called under that id."""

@@ -3,6 +3,9 @@
 Events cross as plain mappings with a `type`, as the API documents them, but for one thing: audio
 (`audio` of an append, `delta` of an audio delta) is `bytes`. Only the WebSocket server knows JSON
 and base64; in memory the mappings are handed over as they are.
+
+What comes fifty times a second is left out by the garbage collector (`gc=False`): nothing in it
+leads back to it.
 """
 
 from collections.abc import Mapping
@@ -48,9 +51,11 @@ class ConnectionRequested(Struct, frozen=True):
     """What the session was to be when its key was made, or its call accepted."""
     wrong: RequestError | None = None
     """Why nobody with such a key may connect."""
+    prepared_ms: float | None = None
+    """What the server took to have this session ready: its script, its judge of speech."""
 
 
-class ClientEvent(Struct, frozen=True):
+class ClientEvent(Struct, frozen=True, gc=False):
     """An event of the client's."""
 
     event: Event
@@ -163,20 +168,20 @@ class CancelTimer(Struct, frozen=True):
     name: str
 
 
-class EmitMark(Struct, frozen=True):
+class EmitMark(Struct, frozen=True, gc=False):
     """A fact for the timeline."""
 
     mark: Mark
 
 
-class KeepAudio(Struct, frozen=True):
+class KeepAudio(Struct, frozen=True, gc=False):
     """What was received, as PCM16 at `rate_hz`; only from a session that is to keep audio."""
 
     pcm: bytes
     rate_hz: int
 
 
-class KeepSent(Struct, frozen=True):
+class KeepSent(Struct, frozen=True, gc=False):
     """The audio of a delta that was sent, likewise."""
 
     pcm: bytes

@@ -28,7 +28,7 @@ def make(described: schema.Item, state: SessionState, where: str = "item") -> It
     # An assistant's audio is in the session's output format (the SDK's types).
     is_users = data.get("role") == "user"
     audio_format = state.config.input_format if is_users else state.config.output_format
-    pcm = audio_format.decode(_take_audio(data.get("content", ()), where))
+    pcm = audio_format.decode(_take_audio(data.get("content", ()), where, state))
     length_ms = duration_ms(pcm, audio_format.rate_hz)
     return Item(data, audio_ms=length_ms, pcm=pcm, audio_format=audio_format)
 
@@ -47,18 +47,19 @@ def read_input(given: Sequence[schema.InputItem], state: SessionState) -> list[I
         elif one.id in state.conversation:
             items.append(state.conversation.get(one.id, "referenced_item_unknown"))
         else:
-            raise RequestError("referenced_item_unknown", f"{where}.id", value=one.id)
+            state.refuse(RequestError("referenced_item_unknown", f"{where}.id", value=one.id))
     return items
 
 
-def _take_audio(content: Sequence[dict[str, Any]], where: str) -> bytes:
+def _take_audio(content: Sequence[dict[str, Any]], where: str, state: SessionState) -> bytes:
     """The audio of a described item, taken out of its content."""
     wire = b""
     for index, part in enumerate(content):
         path = f"{where}.content[{index}].audio"
         audio = part.pop("audio", "")
         if audio and part["type"] not in AUDIO_CONTENT:
-            raise RequestError("audio_where_none_is", path)
+            state.refuse(RequestError("audio_where_none_is", path))
+            continue
         if isinstance(audio, bytes):
             wire += audio
             continue

@@ -10,6 +10,8 @@ from typing import Literal
 Evidence = Literal["REC", "TYPE", "DOC", "REP", "INF"]
 """A recording; the SDK's types; the official guide; a user's report; or nothing but likelihood."""
 Sure = Literal["code and words", "code", "that it is refused", "a guess"]
+Leniently = Literal["as it is", "without it", "refused"]
+"""What a lenient server does: serve it as it is, serve the rest, or refuse it, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +28,8 @@ class Refusal:
     source: str = ""
     """Where the evidence is."""
     sure: Sure = "a guess"
+    leniently: Leniently
+    """What `--lenient` does about it."""
 
 
 REFUSALS: dict[str, Refusal] = {
@@ -34,26 +38,39 @@ REFUSALS: dict[str, Refusal] = {
         code="invalid_value",
         words="The message is not valid JSON.",
         evidence="INF",
+        leniently="refused",
     ),
     "no_object": Refusal(
         what="An event is an object.",
         code="invalid_value",
         words="Expected a JSON object.",
         evidence="INF",
+        leniently="refused",
     ),
     "nested_too_deep": Refusal(
         what="An event is nested no deeper than 50 levels: a bound of ours.",
         code="invalid_value",
         words="The message is nested deeper than {most} levels.",
         evidence="INF",
+        leniently="refused",
     ),
     "unsupported_value": Refusal(
-        what="A value is one of those that its key has, a voice and the type of an event too.",
+        what="A value is one of those that its key has, and so is the type of an event.",
         code="invalid_value",
         words="Invalid value: '{value}'. Supported values are: {supported}.",
         evidence="REP",
         source="Azure-Samples/aoai-realtime-audio-sdk#94, dongri/openai-api-rs#135",
         sure="code and words",
+        leniently="without it",
+    ),
+    "unsupported_voice": Refusal(
+        what="A voice is one of those that there are, or a custom one's id.",
+        code="invalid_value",
+        words="Invalid value: '{value}'. Supported values are: {supported}.",
+        evidence="REP",
+        source="like the one above; the voices from the SDK's types",
+        sure="code and words",
+        leniently="as it is",
     ),
     "unknown_parameter": Refusal(
         what="A key is known where it stands, in a tool as well.",
@@ -62,14 +79,17 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="livekit/agents#3210",
         sure="code and words",
+        leniently="without it",
     ),
     "missing_parameter": Refusal(
-        what="A required key is there, such as `session.type` and a tool's `name`.",
+        what="A required key is there, such as `session.type`, a tool's `name`, and the `text` of "
+        "an `input_text` (INF).",
         code="missing_required_parameter",
         words="Missing required parameter: '{param}'.",
         evidence="REP",
         source="TanStack/ai#586, Azure-Samples/aoai-realtime-audio-sdk#132",
         sure="code and words",
+        leniently="without it",
     ),
     "invalid_type": Refusal(
         what="A value has the type of its key; null only where it switches something off.",
@@ -78,12 +98,14 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="livekit/agents#3444; the end of the sentence as in other APIs of OpenAI",
         sure="code",
+        leniently="without it",
     ),
     "invalid_value": Refusal(
         what="A value can be used.",
         code="invalid_value",
         words="Invalid value for '{param}'.",
         evidence="INF",
+        leniently="without it",
     ),
     "integer_above_maximum": Refusal(
         what="A whole number is at most so much: `max_output_tokens` 4096.",
@@ -93,6 +115,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="lukacf/meerkat#283; the second sentence as in other APIs of OpenAI",
         sure="code and words",
+        leniently="without it",
     ),
     "integer_below_minimum": Refusal(
         what="A whole number is at least so much: `idle_timeout_ms` 5000.",
@@ -102,6 +125,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="INF",
         source="like the one above",
         sure="that it is refused",
+        leniently="without it",
     ),
     "decimal_above_maximum": Refusal(
         what="A number is at most so much: `speed` 1.5.",
@@ -111,6 +135,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="INF",
         source="like the ones above; limits from the SDK's types",
         sure="that it is refused",
+        leniently="without it",
     ),
     "decimal_below_minimum": Refusal(
         what="A number is at least so much: `speed` 0.25.",
@@ -120,16 +145,18 @@ REFUSALS: dict[str, Refusal] = {
         evidence="INF",
         source="like the ones above; limits from the SDK's types",
         sure="that it is refused",
+        leniently="without it",
     ),
     "string_too_long": Refusal(
         what="A text is no longer than its key allows: a tool's description 1,024 characters, its "
-        "name 64, an id 64, an `event_id` 512.",
+        "name 64, an id 64, an `event_id` 512, a value of `metadata` 512.",
         code="string_above_max_length",
         words="Invalid '{param}': string too long. Expected a string with maximum length {limit}, "
         "but got a string with length {length} instead.",
         evidence="REP",
         source="livekit/agents#1183 (beta)",
         sure="code",
+        leniently="as it is",
     ),
     "string_too_short": Refusal(
         what="A name and an id are not empty.",
@@ -138,6 +165,7 @@ REFUSALS: dict[str, Refusal] = {
         "but got a string with length {length} instead.",
         evidence="INF",
         sure="that it is refused",
+        leniently="without it",
     ),
     "string_has_no_pattern": Refusal(
         what="The name of a tool has letters, digits, `_` and `-` only.",
@@ -146,6 +174,7 @@ REFUSALS: dict[str, Refusal] = {
         "the pattern '{pattern}'.",
         evidence="INF",
         source="as in other APIs of OpenAI",
+        leniently="as it is",
     ),
     "array_too_long": Refusal(
         what="A list is no longer than its key allows: `tools` 128.",
@@ -154,6 +183,45 @@ REFUSALS: dict[str, Refusal] = {
         "but got an array with length {length} instead.",
         evidence="INF",
         source="as in other APIs of OpenAI",
+        leniently="as it is",
+    ),
+    "too_many_properties": Refusal(
+        what="`metadata` has at most 16 keys.",
+        code="object_above_max_properties",
+        words="Invalid '{param}': too many properties. Expected an object with at most {limit} "
+        "properties, but got an object with {length} properties instead.",
+        evidence="TYPE",
+        source="RealtimeResponseCreateParams.metadata; code and words as in other APIs of OpenAI",
+        sure="that it is refused",
+        leniently="as it is",
+    ),
+    "property_name_too_long": Refusal(
+        what="A key of `metadata` has at most 64 characters.",
+        code="property_name_above_max_length",
+        words="Invalid property name in '{param}': '{property}' is too long. Expected a string "
+        "with maximum length {limit}, but got a string with length {length} instead.",
+        evidence="TYPE",
+        source="RealtimeResponseCreateParams.metadata; code and words as in other APIs of OpenAI",
+        sure="that it is refused",
+        leniently="as it is",
+    ),
+    "mcp_without_server": Refusal(
+        what="An MCP tool says where its server is.",
+        code="missing_required_parameter",
+        words="One of 'server_url', 'connector_id', or 'tunnel_id' must be provided.",
+        evidence="TYPE",
+        source="RealtimeToolsConfigUnion.Mcp",
+        sure="that it is refused",
+        leniently="as it is",
+    ),
+    "no_image": Refusal(
+        what="An image is a data URI (TYPE), or at least one of `https`.",
+        code="invalid_value",
+        words="Invalid '{param}'. Expected a base64-encoded data URI of an image.",
+        evidence="INF",
+        source="RealtimeConversationItemUserMessage.Content.image_url knows data URIs alone",
+        sure="that it is refused",
+        leniently="as it is",
     ),
     "modalities_together": Refusal(
         what="A session, or a response, speaks or writes: `output_modalities` has one of the two.",
@@ -162,13 +230,17 @@ REFUSALS: dict[str, Refusal] = {
         evidence="TYPE",
         source="RealtimeSessionCreateRequest.output_modalities; the words as in the beta",
         sure="that it is refused",
+        leniently="without it",
     ),
     "no_base64": Refusal(
         what="Audio is base64.",
         code="invalid_value",
-        words="Invalid '{param}'. Expected base64-encoded audio.",
-        evidence="INF",
-        sure="that it is refused",
+        words="Invalid '{param}'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but "
+        "got an invalid value.",
+        evidence="REP",
+        source="Azure-Samples/aoai-realtime-audio-sdk#95",
+        sure="code and words",
+        leniently="refused",
     ),
     "audio_too_large": Refusal(
         what="An append holds at most 15 MiB of audio.",
@@ -177,6 +249,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="TYPE",
         source="InputAudioBufferAppendEvent",
         sure="that it is refused",
+        leniently="refused",
     ),
     "audio_where_none_is": Refusal(
         what="Text content holds no audio.",
@@ -184,6 +257,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Unknown parameter: '{param}'.",
         evidence="INF",
         sure="that it is refused",
+        leniently="without it",
     ),
     "unsupported_model": Refusal(
         what="The model of the URL is one of the Realtime API.",
@@ -192,6 +266,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="livekit/agents-js#1756 (of transcription mode), with close 4000",
         sure="code",
+        leniently="as it is",
     ),
     "model_is_fixed": Refusal(
         what="`session.update` does not change the model.",
@@ -200,6 +275,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="TYPE",
         source="SessionUpdateEvent",
         sure="that it is refused",
+        leniently="without it",
     ),
     "other_kind_of_session": Refusal(
         what="A session with `?model=` stays one of type `realtime`.",
@@ -208,6 +284,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="crmitchelmore/justspeaktoit#427",
         sure="code and words",
+        leniently="as it is",
     ),
     "realtime_in_transcription": Refusal(
         what="A transcription session (`?intent=transcription`) stays one.",
@@ -216,6 +293,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="INF",
         source="the other way round of the one above",
         sure="that it is refused",
+        leniently="as it is",
     ),
     "model_of_transcription": Refusal(
         what="The URL of a transcription session names no model; close 4000.",
@@ -224,6 +302,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="openai/openai-python#2253",
         sure="code and words",
+        leniently="as it is",
     ),
     "transcription_model_speaks_not": Refusal(
         what="The model of the URL is not one that only transcribes; close 4000.",
@@ -233,6 +312,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="maximhq/bifrost#6095",
         sure="code and words",
+        leniently="as it is",
     ),
     "no_turn_detection": Refusal(
         what="A transcription session with `gpt-realtime-whisper` has no turn detection.",
@@ -241,6 +321,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="crmitchelmore/justspeaktoit#427, and the SDK's types",
         sure="that it is refused",
+        leniently="without it",
     ),
     "transcription_option": Refusal(
         what="The transcription model knows the option: `languages` and `keywords` of "
@@ -251,6 +332,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="TYPE",
         source="AudioTranscription",
         sure="that it is refused",
+        leniently="as it is",
     ),
     "no_responses": Refusal(
         what="A transcription session makes no responses.",
@@ -258,6 +340,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Responses cannot be created in a transcription session.",
         evidence="INF",
         sure="that it is refused",
+        leniently="refused",
     ),
     "prompt_unknown": Refusal(
         what="A prompt is one of the script's `prompts`, if it has any.",
@@ -266,6 +349,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="INF",
         source="as in the Responses API",
         sure="that it is refused",
+        leniently="without it",
     ),
     "prompt_variables": Refusal(
         what="Each variable of a prompt has a value.",
@@ -274,6 +358,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="INF",
         source="as in the Responses API",
         sure="that it is refused",
+        leniently="as it is",
     ),
     "approval_unknown": Refusal(
         what="An `mcp_approval_response` answers a request that waits for one.",
@@ -281,6 +366,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Approval request ID '{value}' not found in conversation.",
         evidence="INF",
         sure="that it is refused",
+        leniently="as it is",
     ),
     "voice_is_fixed": Refusal(
         what="The voice stays once the assistant has spoken.",
@@ -289,6 +375,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="openai/openai-agents-python#1661",
         sure="code and words",
+        leniently="as it is",
     ),
     "chosen_tool_is_none": Refusal(
         what="`tool_choice` names a tool that there is.",
@@ -297,6 +384,16 @@ REFUSALS: dict[str, Refusal] = {
         evidence="INF",
         source="as in the Responses API",
         sure="that it is refused",
+        leniently="as it is",
+    ),
+    "no_tool_to_choose": Refusal(
+        what="With `tool_choice: required` there are tools.",
+        code="invalid_value",
+        words="Tool choice 'required' must be specified with 'tools' parameter.",
+        evidence="INF",
+        source="as in the Responses API",
+        sure="that it is refused",
+        leniently="as it is",
     ),
     "buffer_too_small": Refusal(
         what="A commit has at least 100 ms of audio.",
@@ -305,6 +402,7 @@ REFUSALS: dict[str, Refusal] = {
         "{least_ms}ms of audio, but buffer only has {ms}ms of audio.",
         evidence="REC",
         sure="code and words",
+        leniently="refused",
     ),
     "response_is_active": Refusal(
         what="One response of the conversation at a time.",
@@ -314,18 +412,21 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="openai/openai-agents-python, livekit/agents",
         sure="code and words",
+        leniently="refused",
     ),
     "too_many_responses": Refusal(
         what="At most 16 responses at a time, out of band: a bound of ours.",
         code="rate_limit_exceeded",
         words="Too many responses at the same time.",
         evidence="INF",
+        leniently="refused",
     ),
     "too_much_waits": Refusal(
         what="At most 1,000 events, or 32 MiB, wait for a commit: a bound of ours.",
         code="rate_limit_exceeded",
         words="Too many events wait for a commit.",
         evidence="INF",
+        leniently="refused",
     ),
     "nothing_to_cancel": Refusal(
         what="`response.cancel` finds a response that runs.",
@@ -334,6 +435,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="pipecat-ai/pipecat, livekit/agents",
         sure="code and words",
+        leniently="refused",
     ),
     "tool_call_unknown": Refusal(
         what="A function's output belongs to a call of the conversation.",
@@ -342,6 +444,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="livekit/agents#3344",
         sure="code and words",
+        leniently="as it is",
     ),
     "duplicate_item": Refusal(
         what="An item's id is new.",
@@ -349,6 +452,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Error adding item: an item with id '{value}' already exists.",
         evidence="REP",
         sure="code",
+        leniently="without it",
     ),
     "previous_item_unknown": Refusal(
         what="`previous_item_id` is in the conversation, or `root`.",
@@ -356,6 +460,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Item with item_id '{value}' does not exist.",
         evidence="INF",
         sure="that it is refused",
+        leniently="without it",
     ),
     "retrieved_item_unknown": Refusal(
         what="An item that is retrieved is there.",
@@ -363,6 +468,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Item with item_id '{value}' does not exist.",
         evidence="REP",
         sure="code",
+        leniently="refused",
     ),
     "deleted_item_unknown": Refusal(
         what="An item that is deleted is there.",
@@ -370,6 +476,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Item with item_id '{value}' does not exist.",
         evidence="INF",
         sure="that it is refused",
+        leniently="refused",
     ),
     "truncated_item_unknown": Refusal(
         what="An item that is truncated is there.",
@@ -377,6 +484,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Item with item_id '{value}' does not exist.",
         evidence="INF",
         sure="that it is refused",
+        leniently="refused",
     ),
     "referenced_item_unknown": Refusal(
         what="An `item_reference` of `response.input` is in the conversation.",
@@ -384,6 +492,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Item with item_id '{value}' does not exist.",
         evidence="INF",
         sure="that it is refused",
+        leniently="without it",
     ),
     "nothing_to_truncate": Refusal(
         what="What is truncated is audio of the model's.",
@@ -392,6 +501,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="livekit/agents#6158",
         sure="code and words",
+        leniently="refused",
     ),
     "no_such_content": Refusal(
         what="`content_index` is one of the item's.",
@@ -399,6 +509,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Invalid value for 'content_index': the item has {count}.",
         evidence="INF",
         sure="that it is refused",
+        leniently="refused",
     ),
     "truncated_already": Refusal(
         what="A truncation does not lengthen.",
@@ -407,6 +518,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="twilio-samples/speech-assistant-openai-realtime-api-python#45",
         sure="that it is refused",
+        leniently="without it",
     ),
     "wrong_key": Refusal(
         what="A client secret (`ek_...`) is one of this server's, and has not expired; close 3000. "
@@ -418,6 +530,7 @@ REFUSALS: dict[str, Refusal] = {
         source="of an `sk-` key; of a client secret, that it is told in the same way, "
         "stdapi.ai's documentation",
         sure="code and words",
+        leniently="as it is",
     ),
     "call_unknown": Refusal(
         what="A call that is accepted, rejected, joined or hung up is there; HTTP 404.",
@@ -425,6 +538,7 @@ REFUSALS: dict[str, Refusal] = {
         words="No call found with id '{value}'.",
         evidence="INF",
         sure="that it is refused",
+        leniently="refused",
     ),
     "call_state": Refusal(
         what="A call that is accepted or rejected rings, one that is joined or hung up was "
@@ -432,6 +546,7 @@ REFUSALS: dict[str, Refusal] = {
         code="invalid_value",
         words="The call '{value}' is {state}.",
         evidence="INF",
+        leniently="refused",
     ),
     "beta_is_over": Refusal(
         what="No client asks for the beta (`OpenAI-Beta: realtime=v1`); close 4000.",
@@ -441,6 +556,7 @@ REFUSALS: dict[str, Refusal] = {
         evidence="REP",
         source="TanStack/ai#586",
         sure="code and words",
+        leniently="as it is",
     ),
     "session_is_over": Refusal(
         what="A session lives for 60 minutes (`timing.expires_after_s`); close 1001.",
@@ -448,6 +564,7 @@ REFUSALS: dict[str, Refusal] = {
         words="Your session hit the maximum duration of {minutes:g} minutes.",
         evidence="REP",
         sure="code and words",
+        leniently="refused",
     ),
 }
 """All that is refused, by name."""
@@ -460,7 +577,24 @@ class RequestError(Exception):
         """`name` is one of `REFUSALS`; `param` is the path of what is wrong, `facts` its values."""
         refusal = REFUSALS[name]
         self.name = name
+        self.leniently = refusal.leniently
         self.code = refusal.code
         self.message = refusal.words.format(param=param, **facts)
         self.param = param
         super().__init__(self.message)
+
+
+TAKEN = (
+    ("Two tools of one name.", "Nothing is known: what other APIs say of it is not OpenAI's."),
+    (
+        "An append of PCM with an odd number of bytes.",
+        "Half of a sample waits for the other half, of the next append. Nothing is known.",
+    ),
+    (
+        "An `image_url` of `https`.",
+        "The SDK's types know data URIs alone (TYPE); whether others are refused is not known.",
+    ),
+    ("The `language` of a transcription, whatever it is.", "Nothing is known."),
+    ("A transcription model of any name.", "The SDK's types take any text (TYPE)."),
+)
+"""What is taken here, though the real server may refuse it: what, and what is known of it."""

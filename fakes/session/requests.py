@@ -6,27 +6,28 @@ What is wrong with it is said in the words of the API's own errors.
 import copy
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from callerside.fakes.session.interface import Event
-from callerside.fakes.session.refusals import RequestError
+from callerside.fakes.session.refusals import REFUSALS, RequestError
 from callerside.fakes.session.schema import (
-    ANY_LENGTH,
+    RELAXED,
     AnySessionFields,
     Item,
     Part,
     ResponseFields,
+    at_most,
 )
 
 
 class Request(Part):
     """A client event."""
 
-    event_id: str | None = Field(default=None, max_length=512)
+    event_id: Annotated[str, at_most(512)] | None = None
 
 
 class SessionUpdate(Request):
@@ -127,6 +128,8 @@ CLIENT_EVENTS = (
 )
 
 
+_PART = "part"
+"""The tag of what is no word, where either may be."""
 _NAMES = {
     "bool": "a boolean",
     "string": "a string",
@@ -141,24 +144,107 @@ _NAMES = {
 """What a validator's kind of error expects, as the API says it."""
 
 
-def read(event: Event, *, any_length: bool = False) -> AnyRequest:
+_MOST_LEFT_OUT = 100
+
+
+def read(event: Event, *, relaxed: Set[str] = frozenset()) -> AnyRequest:
     """Read a client event other than an append.
 
     Args:
         event: as the client sent it.
-        any_length: texts may be as long as they are.
+        relaxed: names of refusals that are not made.
 
     Raises:
         RequestError: with the path of the wrong field as `param`.
     """
-    if event.get("type") is None:
+    kind = event.get("type")
+    if kind is None:
         raise RequestError("missing_parameter", "type")
-    if event["type"] not in CLIENT_EVENTS:
-        raise _unsupported("type", event.get("type"), CLIENT_EVENTS)
+    if not isinstance(kind, str):
+        raise RequestError("invalid_type", "type", expected="a string", got=kind_of(kind))
+    if kind not in CLIENT_EVENTS:
+        raise _unsupported("type", kind, CLIENT_EVENTS)
     try:
-        return _ADAPTER.validate_python(dict(event), context={ANY_LENGTH: any_length})
+        return _ADAPTER.validate_python(dict(event), context={RELAXED: relaxed})
     except ValidationError as error:
         raise _refusal(error, event) from None
+
+
+def read_leniently(event: Event, kind: str) -> tuple[AnyRequest, list[RequestError]]:
+    """The same without what is refused in it, or as it is, as the table of refusals says.
+
+    Args:
+        event: as the client sent it.
+        kind: type of the session, which every `session.update` is taken to have.
+
+    Returns:
+        The request, and what would have been refused.
+
+    Raises:
+        RequestError: what is wrong is all that there is.
+    """
+    told: list[RequestError] = []
+    relaxed: set[str] = set()
+    corrected: set[str | None] = set()
+    while len(told) <= _MOST_LEFT_OUT:
+        try:
+            return read(event, relaxed=relaxed), told
+        except RequestError as error:
+            told.append(error)
+            if error.leniently == "refused":
+                break
+            if error.leniently == "as it is" and error.name not in relaxed:
+                relaxed.add(error.name)
+                continue
+            meant = None if error.param in corrected else _meant(event, error.param or "", kind)
+            corrected.add(error.param)
+            left = _without_cause(event, error) if meant is None else meant
+            if left is None:
+                break
+            event = left
+    raise told[0]
+
+
+def of_kind(event: Event, kind: str) -> Event:
+    """A `session.update` of this type of session."""
+    return _changed(event, "session.type", kind) or event
+
+
+def _without_cause(event: Event, error: RequestError) -> Event | None:
+    """The event without what is wrong, or all of what lacks something; None: nothing is left."""
+    param = error.param or ""
+    if error.name == "missing_parameter":
+        param = param.rpartition(".")[0]
+    return without(event, param) if param else None
+
+
+def _meant(event: Event, param: str, kind: str) -> Event | None:
+    """The event with the value that it most likely means there; None if nobody can tell."""
+    here, last = _place(event, param)
+    if not isinstance(here, Mapping):
+        return None
+    item, given = event.get("item"), here.get(last)
+    by_model = isinstance(item, Mapping) and item.get("role") == "assistant"
+    text = "output_text" if by_model else "input_text"
+    meant: Any = None
+    match re.sub(r"\[\d+\]", "", param):
+        case "session.type":
+            meant = kind
+        case "item.type":
+            meant = "message"
+        case "item.role":
+            meant = "user"
+        case "item.content.type":
+            meant = text
+        case "item.content" if given is None or isinstance(given, str):
+            meant = [] if given is None else [{"type": text, "text": given}]
+        case "item.output" | "item.arguments" if given is not None and not isinstance(given, str):
+            meant = json.dumps(given, default=str)
+        case "audio_end_ms" | "content_index" if isinstance(given, int | float):
+            meant = max(0, int(given))
+        case _:
+            pass
+    return None if meant is None or given == meant else _changed(event, param, meant)
 
 
 def read_part(shape: type[AnyPart], given: Mapping[str, Any]) -> AnyPart:
@@ -168,22 +254,44 @@ def read_part(shape: type[AnyPart], given: Mapping[str, Any]) -> AnyPart:
         RequestError: with the path of the wrong field as `param`.
     """
     try:
-        return shape.model_validate(dict(given), context={ANY_LENGTH: False})
+        return shape.model_validate(dict(given))
     except ValidationError as error:
         raise _refusal(error, given) from None
 
 
 def without(event: Event, param: str) -> Event | None:
     """The event without what is at that path; None if there is nothing."""
-    *path, last = re.findall(r"[^.\[\]]+", param)
     left = copy.deepcopy(dict(event))
-    here: Any = left
-    for part in path:
-        here = here[int(part)] if isinstance(here, list) else here.get(part)
-    if not isinstance(here, dict) or last not in here:
+    here, last = _place(left, param)
+    if isinstance(here, list):
+        del here[int(last)]
+    elif isinstance(here, dict) and last in here:
+        del here[last]
+    else:
         return None
-    del here[last]
     return left
+
+
+def _changed(event: Event, param: str, value: Any) -> Event | None:
+    """The event with another value at that path; None if there is no such place."""
+    changed = copy.deepcopy(dict(event))
+    here, last = _place(changed, param)
+    if not isinstance(here, dict):
+        return None
+    here[last] = value
+    return changed
+
+
+def _place(event: Event, param: str) -> tuple[Any, str]:
+    """What holds the value at that path, if anything does, and the value's name in it."""
+    *path, last = re.findall(r"[^.\[\]]+", param) or [""]
+    here: Any = event
+    for part in path:
+        if isinstance(here, list):
+            here = here[int(part)]
+        else:
+            here = here.get(part) if isinstance(here, Mapping) else None
+    return here, last
 
 
 def _refusal(error: ValidationError, event: Event) -> RequestError:
@@ -194,53 +302,72 @@ def _refusal(error: ValidationError, event: Event) -> RequestError:
     param = _path(first["loc"], event, missing=kind == "missing")
     if kind.startswith("union_tag"):
         param = f"{param}.{_tag(first)}" if param else _tag(first)
+    if kind in REFUSALS:
+        return _of_ours(kind, param, given, facts)
+    if kind in _LIMITS:
+        return _limited(kind, param, given, facts)
     match kind:
         case "missing" | "union_tag_not_found":
             return RequestError("missing_parameter", param)
         case "extra_forbidden":
             return RequestError("unknown_parameter", param)
         case "union_tag_invalid":
-            return _unsupported(param, facts["tag"], _listed(facts["expected_tags"]))
+            return _unlisted(param, given[_tag(first)], _listed(facts["expected_tags"]))
         case "literal_error":
-            return _unsupported(param, given, _listed(facts["expected"]))
-        case "modalities_together":
-            return RequestError(kind, param, value=given)
-        case _ if (expected := _NAMES.get(kind.removesuffix("_type"))) is not None:
-            return RequestError("invalid_type", param, expected=expected, got=_kind_of(given))
-        case _ if (limited := _LIMITS.get(kind)) is not None:
-            return _limited(*limited, param, given, facts)
+            return _unlisted(param, given, _listed(facts["expected"]))
         case _:
-            return RequestError("invalid_value", param)
+            pass
+    return _of_wrong_type(kind, param, given, is_part=first["loc"][-1] == _PART)
+
+
+def _of_wrong_type(kind: str, param: str, given: object, *, is_part: bool) -> RequestError:
+    """`is_part`: a word would have done, too."""
+    expected = _NAMES.get(kind.removesuffix("_type"))
+    if expected is None:
+        return RequestError("invalid_value", param)
+    if is_part and expected == "an object":
+        expected = "one of a string or object"
+    return RequestError("invalid_type", param, expected=expected, got=kind_of(given))
 
 
 _LIMITS = {
     "greater_than_equal": ("below_minimum", "ge"),
     "less_than_equal": ("above_maximum", "le"),
-    "string_too_short": ("string_too_short", "min_length"),
-    "string_too_long": ("string_too_long", "max_length"),
-    "string_pattern_mismatch": ("string_has_no_pattern", "pattern"),
-    "too_long": ("array_too_long", "max_length"),
 }
 """A validator's kind of error: which refusal it is, and what its limit is called there."""
 
 
-def _limited(
-    name: str, key: str, param: str, given: object, facts: Mapping[str, Any]
+def _of_ours(name: str, param: str, given: object, facts: Mapping[str, Any]) -> RequestError:
+    """A check of ours has refused it, by its name in the table."""
+    if name == "unsupported_voice":
+        return _unsupported(param, given, facts["supported"], name)
+    if "key" in facts:  # what is missing in it
+        return RequestError(name, f"{param}.{facts['key']}" if param else facts["key"])
+    return RequestError(name, param, value=given, **facts)
+
+
+def _limited(kind: str, param: str, given: object, facts: Mapping[str, Any]) -> RequestError:
+    """A number is beyond a limit."""
+    name, key = _LIMITS[kind]
+    limit = facts[key]
+    number = "integer" if isinstance(limit, int) and isinstance(given, int) else "decimal"
+    return RequestError(f"{number}_{name}", param, limit=f"{limit:g}", value=given)
+
+
+def _unlisted(param: str, given: object, supported: Sequence[str]) -> RequestError:
+    """A value is none of these; one that is no text, where all of these are, has the wrong type."""
+    if isinstance(given, str) or any(one.isdigit() for one in supported):
+        return _unsupported(param, given, supported)
+    return RequestError("invalid_type", param, expected="a string", got=kind_of(given))
+
+
+def _unsupported(
+    param: str, given: object, supported: Sequence[str], name: str = "unsupported_value"
 ) -> RequestError:
-    """A limit was not kept: `key` is what its validator calls it; a check of ours, `limit`."""
-    limit = facts.get(key, facts.get("limit"))
-    if isinstance(given, str | Sequence):
-        facts_said = {"limit": limit, "length": len(given), "pattern": limit}
-        return RequestError(name, param, **facts_said)
-    kind = "integer" if isinstance(limit, int) and isinstance(given, int) else "decimal"
-    return RequestError(f"{kind}_{name}", param, limit=f"{limit:g}", value=given)
-
-
-def _unsupported(param: str, given: object, supported: Sequence[str]) -> RequestError:
     *others, last = (value if value.isdigit() else f"'{value}'" for value in supported)
     values = ", ".join(others) + (", and " if len(others) > 1 else " and " if others else "") + last
     shown = given if isinstance(given, str) else json.dumps(given, default=str)
-    return RequestError("unsupported_value", param, value=shown, supported=values)
+    return RequestError(name, param, value=shown, supported=values)
 
 
 def _listed(expected: str) -> list[str]:
@@ -248,7 +375,7 @@ def _listed(expected: str) -> list[str]:
     return [text or number for text, number in re.findall(r"'([^']*)'|\b(\d+)\b", expected)]
 
 
-def _kind_of(value: object) -> str:
+def kind_of(value: object) -> str:
     """What a value is, as the API says it."""
     match value:
         case None:
@@ -286,8 +413,10 @@ def _path(loc: tuple[int | str, ...], event: Event, *, missing: bool) -> str:
     here: Any = event
     tags = _tags(here)
     for position, part in enumerate(loc):
-        ends = missing and position == len(loc) - 1
-        if part in tags and not ends:
+        is_last = position == len(loc) - 1
+        ends = missing and is_last
+        is_key = is_last and isinstance(here, Mapping) and part in here
+        if part in tags and not (ends or is_key):
             tags.remove(part)  # a tool has a type `function`, and may have such a key
         elif isinstance(here, Mapping) and (part in here or ends):
             path += f".{part}" if path else str(part)

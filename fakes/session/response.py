@@ -44,6 +44,7 @@ _MOST_STEPS_AT_ONCE = 256
 """Of one response, before others have their turn: deltas may be due faster than they are made."""
 TOO_LONG = "context_length_exceeded"
 """How a response fails that has too much to read (INF)."""
+_SERVER_ERROR = "The server had an error while processing your request. Sorry about that!"
 _FAILURES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
     "inference_rate_limit_exceeded": "Rate limit reached. Please try again later.",
@@ -130,6 +131,8 @@ class Response:
             trigger=self.trigger,
             **({"text": text} if text else {}),
         )
+        if self.spec.prepared.reply.sends_only is not None:
+            self._out.mark("response_withheld", response=self.id)
         self._steps = deque((now_ns + ms_to_ns(after_ms), step) for after_ms, step in plan)
 
     def advance(self, now_ns: int) -> None:
@@ -177,9 +180,11 @@ class Response:
             case Stop(reason):
                 self._finish("incomplete", {"type": "incomplete", "reason": reason})
             case Cancel(reason):
-                self._finish("cancelled", {"type": "cancelled", "reason": reason})
+                details = {"type": "cancelled", "reason": reason}
+                self._finish("cancelled", details, by_script=True)
             case Fail(code):
-                error = {"type": "server_error", "code": code, "message": _FAILURES.get(code, code)}
+                message = _FAILURES.get(code, _SERVER_ERROR)
+                error = {"type": "server_error", "code": code, "message": message}
                 self._finish("failed", {"type": "failed", "error": error})
             case unknown:
                 assert_never(unknown)
@@ -391,13 +396,13 @@ class Response:
             content[field] = self._text
         self._send("response.content_part.done", part={"type": part, field: self._text})
 
-    def _finish(self, status: Status, details: dict[str, Any] | None) -> None:
+    def _finish(self, status: Status, details: dict[str, Any] | None, **of_mark: object) -> None:
         self.status = status
         self._out.send("response.done", response=self._snapshot(details, self._usage()))
         reason = (
             {} if details is None else {"reason": details.get("reason") or details["error"]["code"]}
         )
-        self._out.mark("response_done", response=self.id, status=status, **reason)
+        self._out.mark("response_done", response=self.id, status=status, **reason, **of_mark)
         self._mcp.responded(item.id for item in self._items)
 
     @property

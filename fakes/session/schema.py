@@ -5,8 +5,8 @@ mistake cannot hide in both.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -21,8 +21,8 @@ from pydantic_core import PydanticCustomError
 
 from callerside.models import Strict
 
-ANY_LENGTH = "any_length"
-"""In a validation's context: whether texts may be as long as they are."""
+RELAXED = "relaxed"
+"""In a validation's context: names of refusals (`fakes.session.refusals`) that are not made."""
 
 
 _MODELS = re.compile(
@@ -50,16 +50,26 @@ _BY_KIND = Discriminator(_kind)
 """One of some words, or something else: what is wrong is said of that which was meant."""
 
 
-def _at_most(limit: int) -> AfterValidator:
-    """No text longer than that, unless any length is allowed."""
+def _refused_if(refusal: str, is_wrong: Callable[[Any], bool], **facts: object) -> AfterValidator:
+    """What is wrong is refused by that entry of the table, unless that is relaxed.
 
-    def check(text: str, info: ValidationInfo) -> str:
-        if len(text) > limit and not (info.context or {}).get(ANY_LENGTH):
-            facts = {"limit": limit, "length": len(text)}
-            raise PydanticCustomError("string_too_long", "too long", facts)
-        return text
+    `facts` are what its words say; `length` is of the value.
+    """
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if refusal not in (info.context or {}).get(RELAXED, ()) and is_wrong(value):
+            raise PydanticCustomError(refusal, "refused", {"length": len(value), **facts})
+        return value
 
     return AfterValidator(check)
+
+
+def at_most(limit: int) -> AfterValidator:
+    """No text longer than that."""
+    return _refused_if("string_too_long", lambda text: len(text) > limit, limit=limit)
+
+
+NOT_EMPTY = _refused_if("string_too_short", lambda text: not text, limit=1)
 
 
 class Part(Strict):
@@ -173,8 +183,12 @@ class VoiceId(Part):
     id: str
 
 
-VoiceName = Literal[  # the SDK's types
-    "alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar"
+VOICES = (  # the SDK's types
+    *("alloy", "ash", "ballad", "coral", "echo"),
+    *("sage", "shimmer", "verse", "marin", "cedar"),
+)
+VoiceName = Annotated[
+    str, _refused_if("unsupported_voice", lambda name: name not in VOICES, supported=VOICES)
 ]
 Voice = Annotated[Annotated[VoiceName, Tag("word")] | Annotated[VoiceId, Tag("part")], _BY_KIND]
 
@@ -205,13 +219,10 @@ class SessionAudio(Part):
     output: AudioOutput | None = None
 
 
-def _one(modalities: list[str]) -> list[str]:
-    if len(modalities) != 1:
-        raise PydanticCustomError("modalities_together", "not one")
-    return modalities
-
-
-Modalities = Annotated[list[Literal["text", "audio"]], AfterValidator(_one)]
+Modalities = Annotated[
+    list[Literal["text", "audio"]],
+    _refused_if("modalities_together", lambda modalities: len(modalities) != 1),
+]
 MaxTokens = Annotated[
     Annotated[Literal["inf"], Tag("word")]
     | Annotated[Annotated[int, Field(ge=1, le=4096)], Tag("part")],
@@ -219,7 +230,15 @@ MaxTokens = Annotated[
 ]
 
 
-ToolName = Annotated[str, Field(min_length=1, pattern=r"^[a-zA-Z0-9_-]+$"), _at_most(64)]
+_TOOL_NAME = r"^[a-zA-Z0-9_-]+$"
+ToolName = Annotated[
+    str,
+    NOT_EMPTY,
+    _refused_if(
+        "string_has_no_pattern", lambda name: not re.search(_TOOL_NAME, name), pattern=_TOOL_NAME
+    ),
+    at_most(64),
+]
 
 
 class FunctionTool(Part):
@@ -227,7 +246,7 @@ class FunctionTool(Part):
 
     type: Literal["function"]
     name: ToolName
-    description: Annotated[str, _at_most(1024)] | None = None
+    description: Annotated[str, at_most(1024)] | None = None
     parameters: dict[str, Any] | None = None
     """JSON Schema; in it, null is a value."""
 
@@ -256,7 +275,7 @@ class McpTool(Part):
     """A server of tools that the API itself would call."""
 
     type: Literal["mcp"]
-    server_label: Annotated[str, Field(min_length=1)]
+    server_label: Annotated[str, NOT_EMPTY]
     server_url: str | None = None
     connector_id: str | None = None
     tunnel_id: str | None = None
@@ -268,9 +287,18 @@ class McpTool(Part):
     allowed_callers: list[Literal["direct", "programmatic"]] | None = None
     require_approval: _Approval | None = None
 
+    @model_validator(mode="after")
+    def _says_where(self, info: ValidationInfo) -> Self:
+        is_somewhere = self.server_url or self.connector_id or self.tunnel_id
+        if not is_somewhere and "mcp_without_server" not in (info.context or {}).get(RELAXED, ()):
+            raise PydanticCustomError("mcp_without_server", "refused", {"key": "server_url"})
+        return self
 
+
+MOST_TOOLS = 128
 Tools = Annotated[
-    list[Annotated[FunctionTool | McpTool, Field(discriminator="type")]], Field(max_length=128)
+    list[Annotated[FunctionTool | McpTool, Field(discriminator="type")]],
+    _refused_if("array_too_long", lambda tools: len(tools) > MOST_TOOLS, limit=MOST_TOOLS),
 ]
 
 
@@ -396,6 +424,12 @@ Audio = str | bytes
 """Base64, or what it says if that is known already."""
 
 
+def _has(part: Part, *keys: str) -> None:
+    """It has one of these, or is refused by what is missing: the first."""
+    if all(getattr(part, key) is None for key in keys):
+        raise PydanticCustomError("missing_parameter", "refused", {"key": keys[0]})
+
+
 class UserContent(Part):
     """Content of a user message."""
 
@@ -403,8 +437,23 @@ class UserContent(Part):
     text: str | None = None
     audio: Audio | None = None
     transcript: str | None = None
-    image_url: str | None = None
+    image_url: (
+        Annotated[str, _refused_if("no_image", lambda url: not url.startswith(_IMAGES))] | None
+    ) = None
     detail: Literal["auto", "low", "high"] | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_is(self) -> Self:
+        _has(self, *_CONTENT_OF_USERS[self.type])
+        return self
+
+
+_IMAGES = ("data:image/", "https://")
+_CONTENT_OF_USERS = {
+    "input_text": ("text",),
+    "input_audio": ("audio", "transcript"),
+    "input_image": ("image_url",),
+}
 
 
 class SystemContent(Part):
@@ -422,8 +471,13 @@ class AssistantContent(Part):
     audio: Audio | None = None
     transcript: str | None = None
 
+    @model_validator(mode="after")
+    def _has_what_it_is(self) -> Self:
+        _has(self, *(("text",) if self.type == "output_text" else ("audio", "transcript")))
+        return self
 
-ItemId = Annotated[str, Field(min_length=1), _at_most(64)]
+
+ItemId = Annotated[str, NOT_EMPTY, at_most(64)]
 
 
 class ItemFields(Part):
@@ -510,12 +564,40 @@ class ResponseAudio(Part):
     output: AudioOutput | None = None
 
 
+MOST_PROPERTIES = 16
+_LONGEST_NAME = 64
+
+
+def _short_names(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    longest = max(metadata, key=len, default="")
+    relaxed = (info.context or {}).get(RELAXED, ())
+    if len(longest) > _LONGEST_NAME and "property_name_too_long" not in relaxed:
+        facts = {
+            "property": longest[:_LONGEST_NAME],
+            "limit": _LONGEST_NAME,
+            "length": len(longest),
+        }
+        raise PydanticCustomError("property_name_too_long", "refused", facts)
+    return metadata
+
+
+Metadata = Annotated[
+    dict[str, Annotated[str, at_most(512)]],
+    _refused_if(
+        "too_many_properties",
+        lambda metadata: len(metadata) > MOST_PROPERTIES,
+        limit=MOST_PROPERTIES,
+    ),
+    AfterValidator(_short_names),
+]
+
+
 class ResponseFields(Generation):
     """`response` of `response.create`."""
 
     audio: ResponseAudio | None = None
     conversation: Literal["auto", "none"] = "auto"
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     input: list[InputItem] | None = None
     """What the model is to read instead of the conversation."""
 
@@ -543,13 +625,13 @@ class Reject(Part):
 class Refer(Part):
     """Body of `POST /v1/realtime/calls/CALL/refer`."""
 
-    target_uri: Annotated[str, Field(min_length=1)]
+    target_uri: Annotated[str, NOT_EMPTY]
 
 
 class Ring(Part):
     """A call that is to come in: what the fake is asked, and not the API."""
 
-    caller: str = Field(default="sip:+15550100@sip.example.com", max_length=1000)
-    called: str = Field(default="sip:proj_fake@sip.api.openai.com;transport=tls", max_length=1000)
+    caller: Annotated[str, at_most(1000)] = "sip:+15550100@sip.example.com"
+    called: Annotated[str, at_most(1000)] = "sip:proj_fake@sip.api.openai.com;transport=tls"
     webhook_secret: str | None = None
     """To sign the webhook with, as `whsec_...`."""

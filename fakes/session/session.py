@@ -5,6 +5,7 @@
 memory. What it says is in a script; when it says it, too; what it hears, it really hears.
 """
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -49,8 +50,9 @@ from callerside.fakes.session.requests import (
     RetrieveItem,
     SessionUpdate,
     Truncate,
+    of_kind,
     read,
-    without,
+    read_leniently,
 )
 from callerside.fakes.session.response import Response
 from callerside.fakes.session.response_scheduler import ResponseScheduler
@@ -67,8 +69,6 @@ DEFAULT_MODEL = "gpt-realtime-2.1"
 MOST_CHANGES_WAITING = 1000
 """Replies, and faults, that are still to come in a session."""
 _MAX_WAITING_EVENTS = 1000
-_MOST_LEFT_OUT = 100
-_TOO_LONG = "string_too_long"
 _MAX_WAITING_CHARS = 2**25
 _OF_THE_BUFFER = frozenset(
     {APPEND, "input_audio_buffer.commit", "input_audio_buffer.clear", "session.update"}
@@ -245,6 +245,7 @@ class RealtimeSession:
             model=request.model if transcribes else model,
             session=config.values["id"],
             delay_ms=self._connect_delay_ms,
+            **({} if request.prepared_ms is None else {"prepared_ms": request.prepared_ms}),
         )
         try:
             self._check_request(model, transcribes=transcribes)
@@ -266,9 +267,9 @@ class RealtimeSession:
             RequestError: it cannot.
         """
         if self._request.wrong is not None:
-            raise self._request.wrong
+            self._state.refuse(self._request.wrong)
         if self._request.beta_header and self._state.script.dialect == "ga":
-            raise RequestError("beta_is_over")
+            self._state.refuse(RequestError("beta_is_over"))
         if transcribes:
             if self._request.model is not None:
                 self._state.refuse(RequestError("model_of_transcription", "model"))
@@ -377,23 +378,17 @@ class RealtimeSession:
         Raises:
             RequestError: it is refused; of a lenient session, what is wrong cannot be left out.
         """
-        self._state.config.check_kind(event)
-        if not self._state.lenient:
+        state = self._state
+        wrong = state.config.other_kind(event)
+        if wrong is not None:
+            state.refuse(wrong)
+            event = of_kind(event, state.config.kind)
+        if not state.lenient:
             return read(event)
-        told: list[RequestError] = []
-        while True:
-            try:
-                request = read(event, any_length=any(one.name == _TOO_LONG for one in told))
-            except RequestError as error:
-                told.append(error)
-                left = event if error.name == _TOO_LONG else without(event, error.param or "")
-                if left is None or len(told) > _MOST_LEFT_OUT:
-                    raise told[0] from None
-                event = left
-                continue
-            for one in told:
-                self._state.refuse(one)
-            return request
+        request, told = read_leniently(event, state.config.kind)
+        for one in told:
+            state.refuse(one)
+        return request
 
     def _refuse(self, error: RequestError, client_event_id: str | None) -> None:
         self._out.error(
@@ -445,39 +440,49 @@ class RealtimeSession:
             RequestError: it cannot be that.
         """
         state = self._state
-        for doubt in state.config.doubts(fields):
+        has_spoken = state.conversation.has_assistant_audio
+        for doubt in state.config.doubts(fields, voice_is_fixed=has_spoken):
             state.refuse(doubt)
         prompted = None
         if isinstance(fields, SessionFields):
             state.check_tool_choice(fields)
             prompted = state.prompted(fields) if fields.instructions is None else None
-        is_fixed = state.conversation.has_assistant_audio and not state.lenient
-        state.config.update(fields, voice_is_fixed=is_fixed)
+        state.config.update(fields)
         if prompted is not None:
             state.config.values["instructions"] = prompted
 
     def _create_item(self, request: CreateItem) -> None:
-        item = make(request.item, self._state)
+        state, conversation = self._state, self._state.conversation
+        item = make(request.item, state)
+        after = request.previous_item_id
         if item.data["type"] == "function_call_output":
             call_id = item.data["call_id"]
-            if not self._state.conversation.has_call(call_id):
-                self._state.refuse(RequestError("tool_call_unknown", "item.call_id", value=call_id))
+            if not conversation.has_call(call_id):
+                state.refuse(RequestError("tool_call_unknown", "item.call_id", value=call_id))
         is_answer = item.data["type"] == "mcp_approval_response"
         if is_answer:
             self._scheduler.mcp.check_asked(item.data["approval_request_id"])
-        self._state.add_item(item, request.previous_item_id)
+        if item.id in conversation:
+            state.refuse(RequestError("duplicate_item", "item.id", value=item.id))
+            item.data["id"] = self._out.ids.new("item")
+        if not conversation.has_place(after):
+            state.refuse(RequestError("previous_item_unknown", "previous_item_id", value=after))
+            after = None
+        state.add_item(item, after)
         if is_answer:  # taken only now: an item that is refused has answered nothing
             answer = item.data
             self._scheduler.mcp.answer(answer["approval_request_id"], approve=answer["approve"])
 
     def _truncate(self, request: Truncate) -> None:
-        self._state.conversation.truncate(
-            request.item_id, request.content_index, request.audio_end_ms
-        )
+        item_id, index, end_ms = request.item_id, request.content_index, request.audio_end_ms
+        try:
+            self._state.conversation.truncate(item_id, index, end_ms)
+        except RequestError as error:
+            self._state.refuse(error)  # and so it is the length that was asked for in vain
+            item = self._state.conversation.get(item_id, "truncated_item_unknown")
+            end_ms = math.floor(item.audio_ms)
+            self._state.conversation.truncate(item_id, index, end_ms)
         self._out.send(
-            "conversation.item.truncated",
-            item_id=request.item_id,
-            content_index=request.content_index,
-            audio_end_ms=request.audio_end_ms,
+            "conversation.item.truncated", item_id=item_id, content_index=index, audio_end_ms=end_ms
         )
-        self._out.mark("truncated", item=request.item_id, audio_end_ms=request.audio_end_ms)
+        self._out.mark("truncated", item=item_id, audio_end_ms=end_ms)

@@ -244,7 +244,10 @@ def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> In
 
     low, high = max(0, known - near), min(sent.size, heard.size - lag, known + 2 * block)
     likeness = Likeness(*beside(low, known), rate_hz)
-    began = likeness.first(*beside(0, min(known, near)))
+    sounding = np.flatnonzero(loud)  # how an edge sounds is told by what is loud beside it
+    first_of, last_of = sounding[:_FEWEST], sounding[sounding * block < known][-_FEWEST:]
+    began = likeness.first(*beside(0, min(known, near, (int(first_of[-1]) + 1) * block)))
+    low = max(low, int(last_of[0]) * block if last_of.size else 0)
     ended = Edge(*(low + place for place in likeness.last(*beside(low, high))))
     if whole and ended.place == known:
         ended = ended._replace(place=sent.size, high=sent.size)

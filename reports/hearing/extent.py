@@ -171,12 +171,12 @@ def _whitening(noise: Wave, rate_hz: int) -> Wave:
     energy = float(noise.dot(noise))
     if noise.size <= rate_hz // 100 or energy <= _LEAST * noise.size:
         return np.ones(1)
-    size = 1 << (2 * noise.size).bit_length()
+    size = correlation.fast_length(noise.size + _ORDER)  # what wraps round lies behind those lags
     spectrum = np.fft.rfft(noise, size)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     low, high = (round(hz * size / rate_hz) for hz in _HIGHEST_HZ)
     power[high:] = power[low:high].mean()
-    like = np.fft.irfft(power)[: _ORDER + 1]
+    like = np.fft.irfft(power, size)[: _ORDER + 1]
     like[0] *= 1.001
     lags = np.abs(np.subtract.outer(np.arange(_ORDER), np.arange(_ORDER)))
     return np.concatenate(([1.0], -np.linalg.solve(like[lags], like[1:])))

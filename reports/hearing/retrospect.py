@@ -18,6 +18,7 @@ known, and the definition of a beginning and an end (`active_level`) be kept to:
    what is fainter than the background is lost, and no detector finds it again.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -379,12 +380,14 @@ class _Recording:
         edges = np.unique(edges[edges <= window // 2])
         frames = np.lib.stride_tricks.sliding_window_view(wave, window)[::hop]
         frames = frames[: self._samples.size // hop]
-        powers = np.empty((len(frames), len(edges) - 1), np.float32)
-        for first in range(0, len(frames), 4000):  # so that memory stays small
-            spectrum = np.fft.rfft(frames[first : first + 4000] * shape, axis=1)
+        powers = np.zeros((len(frames), len(edges) - 1), np.float32)
+        sounding = _sounding(wave, window, hop, len(frames))
+        for first in range(0, sounding.size, 4000):  # so that memory stays small
+            some = sounding[first : first + 4000]
+            spectrum = np.fft.rfft(frames[some] * shape, axis=1)
             power = np.square(spectrum.real) + np.square(spectrum.imag)
             sums = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1)
-            powers[first : first + 4000] = sums / np.square(shape.sum())
+            powers[some] = sums / np.square(shape.sum())
         loudest = float(np.percentile(powers.sum(axis=1), 95))
         silent = _FULL_SCALE**2 * 10 ** (_SILENT_DBFS / 10)
         least = max(silent, loudest * 10 ** (-_DEPTH_DB / 10)) / powers.shape[1]
@@ -445,34 +448,56 @@ def _is_uneven(levels: NDArray[np.float64]) -> bool:
     return bool(usual > low and high - usual > _UNEVEN * (usual - low) + _UNEVEN_DB)
 
 
+def _sounding(wave: Wave, window: int, hop: int, frames: int) -> NDArray[np.intp]:
+    """Which frames hold any sample that is not zero: of a simulated call about half."""
+    loud, starts = np.flatnonzero(wave), np.arange(frames) * hop
+    return np.flatnonzero(np.searchsorted(loud, starts + window) > np.searchsorted(loud, starts))
+
+
 def _lower_mode(values: NDArray[np.float32], usable: Flags) -> Flags:
     """Which values belong to the lower of two normal distributions (expectation, maximisation)."""
     some = np.sort(values[usable])
-    some = some[:: max(1, some.size // _SOME), None].astype(np.float64)
+    some = some[:: max(1, some.size // _SOME)].astype(np.float64)
     lowest, low, usual, high = np.percentile(some, (5, 10, 25, 92))
     if usual - lowest < _NEAR_DB:
         middle, width = usual, max(0.5, usual - lowest)
     else:  # less than a quarter is background
         middle, width = low, 1.0
-    middle = np.array([middle, max(high, middle + 1)])
-    spread = np.array([width, max(1, (high - middle[0]) / 3)])
-    share = np.array([0.6, 0.4])
+    lower = _Mode(middle, width, 0.6)
+    upper = _Mode(max(high, middle + 1), max(1, (high - middle) / 3), 0.4)
     for _ in range(_STEPS):
-        belongs = _belongs(some, middle, spread, share)
-        total = belongs.sum(axis=0) + 1e-6
-        middle = (belongs * some).sum(axis=0) / total
-        spread = np.sqrt((belongs * np.square(some - middle)).sum(axis=0) / total)
-        spread = np.maximum(spread, (0.3, 1.0))
-        share = total / total.sum()
-    lower = _belongs(values[:, None], middle, spread, share)[:, 0] > 0.5
-    return np.asarray((lower | (values <= middle[0])) & usable)
+        belongs = _belongs(some, lower, upper)
+        total = belongs.sum() + 1e-6, (1 - belongs).sum() + 1e-6
+        lower = _fitted(some, belongs, total[0], total[0] / sum(total), 0.3)
+        upper = _fitted(some, 1 - belongs, total[1], total[1] / sum(total), 1.0)
+    return np.asarray(((_belongs(values, lower, upper) > 0.5) | (values <= lower.middle)) & usable)
 
 
-def _belongs(values: Wave, middle: Wave, spread: Wave, share: Wave) -> NDArray[np.float64]:
-    """How likely values (n, 1) come from each of the distributions: (n, 2)."""
-    nats = np.log(share) - np.log(spread) - np.square((values - middle) / spread) / 2
-    likely = np.exp(nats - nats.max(axis=1, keepdims=True))
-    return np.asarray(likely / likely.sum(axis=1, keepdims=True))
+class _Mode(NamedTuple):
+    """A normal distribution, and its share in a mixture."""
+
+    middle: float
+    spread: float
+    share: float
+
+    def nats(self, values: Wave) -> Wave:
+        """How likely values come from it, in nats."""
+        height = math.log(self.share) - math.log(self.spread)
+        return np.asarray(height - np.square((values - self.middle) / self.spread) / 2)
+
+
+def _fitted(values: Wave, belongs: Wave, total: float, share: float, least: float) -> _Mode:
+    """The mode to which values belong so much each, `total` together."""
+    middle = float(belongs.dot(values)) / total
+    spread = math.sqrt(float(belongs.dot(np.square(values - middle))) / total)
+    return _Mode(middle, max(least, spread), share)
+
+
+def _belongs(values: Wave, lower: _Mode, upper: _Mode) -> Wave:
+    """How likely values come from the lower of two modes, and not from the other."""
+    against = upper.nats(values) - lower.nats(values)
+    rest = np.exp(-np.abs(against))
+    return np.asarray(np.where(against > 0, rest, 1.0) / (1 + rest))
 
 
 def _smoothed(rows: NDArray[np.float32], hops: int) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ from callerside.reports.metrics.measurement import (
     Taken,
     Unmeasured,
 )
-from callerside.reports.metrics.server_way import NO_WAY, handshake
+from callerside.reports.metrics.server_way import NO_WAY, handshake, prepared_ms
 from callerside.reports.metrics.turn_path import packet_wait_ms
 from callerside.reports.metrics.turns import Turn
 
@@ -69,7 +69,7 @@ def setup(call: HeardCall) -> Iterator[Measurement]:
             trip = NO_WAY
             if own_ms is not None:
                 trip = handshake(evidence, end.at_ns)
-                own_ms += _ms(trip.length_ns)
+                own_ms += _ms(trip.length_ns) + _prepared_ms(evidence, end.at_ns)
             yield Measurement(
                 name=name,
                 value=_ms(end.at_ns - start.at_ns),
@@ -81,6 +81,12 @@ def setup(call: HeardCall) -> Iterator[Measurement]:
             )
     yield from _ringing(call)
     yield from _ready(call)
+
+
+def _prepared_ms(evidence: CallEvidence, connected_ns: int) -> float:
+    """What the server took before it could open the session that was asked for."""
+    opened = [m for m in evidence.find("realtime", "session_opened") if m.at_ns <= connected_ns]
+    return prepared_ms(opened[-1]) if opened else 0.0
 
 
 def _taken(call: HeardCall, path: tuple[str, ...], start_ns: int, end_ns: int) -> Taken:

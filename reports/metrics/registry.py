@@ -116,7 +116,8 @@ _ALL = (
         none_because="the agent tells of no connection to the server",
         bounded_by=_EXACT,
         counts_from=_RECEIVED,
-        own_delay="the delay that the server was to add, and the way there and back",
+        own_delay="the delay that the server was to add, what it took to have its script ready, "
+        "and the way there and back",
         budget={"above_own": 100},
         without_error=_OF_ONE_PROCESS,
     ),

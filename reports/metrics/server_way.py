@@ -12,6 +12,7 @@ Nothing is taken off a call whose agent writes no marks.
 from dataclasses import dataclass
 
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.error_bounds import EXACT
 from callerside.reports.metrics.measurement import ErrorBound
@@ -70,6 +71,11 @@ def way_of(evidence: CallEvidence) -> ServerWay:
     return ServerWay(info.way_ms, info.way_jitter_ms, exact=info.lane == "virtual")
 
 
+def prepared_ms(opened: Mark) -> float:
+    """What the server took before it could open a session, by its `session_opened`: its own."""
+    return float(opened.fields.get("prepared_ms") or 0.0)
+
+
 def handshake(evidence: CallEvidence, connected_ns: int) -> Trip:
     """What the way took of the handshake that was done then: there, and back."""
     way = way_of(evidence)
@@ -83,7 +89,7 @@ def handshake(evidence: CallEvidence, connected_ns: int) -> Trip:
     ]
     if not opened:
         return way.trip(None, None) + way.trip(None, None)
-    held_ns = ms_to_ns(float(opened[-1].fields.get("delay_ms") or 0.0))
+    held_ns = ms_to_ns(float(opened[-1].fields.get("delay_ms") or 0.0) + prepared_ms(opened[-1]))
     return way.trip(began[-1].at_ns, opened[-1].at_ns - held_ns) + way.trip(
         opened[-1].at_ns, connected_ns
     )

@@ -14,6 +14,7 @@ apart, and a call's verdict is made of both:
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from callerside.reports.evidence import (
@@ -92,7 +93,7 @@ class CallResult:
         info = self.evidence.info
         return Part(info.verdict, info.detail)
 
-    @property
+    @cached_property
     def timing(self) -> Part:
         """Whether the budget was kept, as far as it could be measured."""
         if over := [one for one in self.judged if one.verdict == "failed"]:
@@ -103,7 +104,7 @@ class CallResult:
             return Part("not measured", f"not measured: {NOTHING_AT_ALL}")
         return Part("passed", "")
 
-    @property
+    @cached_property
     def not_measured(self) -> list[str]:
         """What of the budget could not be judged, each with its reason."""
         told = [
@@ -121,7 +122,7 @@ class CallResult:
             told = [NOTHING_AT_ALL]
         return told
 
-    @property
+    @cached_property
     def _holds_nothing(self) -> bool:
         """Whether nothing came to be held to a limit, and something was to be.
 
@@ -129,8 +130,8 @@ class CallResult:
         gave up before an answer was to be held to none. A value with limits of percentiles is held
         to them with those of the scenario's other calls.
         """
-        marks = self.evidence.marks
-        if any(one.name == "hang_up_sent" and one.fields.get("how") == "cancel" for one in marks):
+        hung_up = self.evidence.find("caller", "hang_up_sent")
+        if any(one.fields.get("how") == "cancel" for one in hung_up):
             return False
         limits = limits_of(self.evidence.info)
         held = any(
@@ -172,7 +173,7 @@ class CallResult:
         """Why, if it has not passed."""
         return self._judged_by_what_is_known.detail
 
-    @property
+    @cached_property
     def _judged_by_what_is_known(self) -> Part:
         outcome, known = self._outcome, self.evidence.info.known_failure
         if known is None or outcome.verdict == "error":
@@ -185,7 +186,7 @@ class CallResult:
             return Part("failed", f"known {until} ({known.reason}): {outcome.detail}")
         return outcome
 
-    @property
+    @cached_property
     def _outcome(self) -> Part:
         behaviour, timing = self.behaviour, self.timing
         if behaviour.verdict != "passed":

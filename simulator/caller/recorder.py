@@ -44,6 +44,8 @@ class CallRecorder:
         self._departures: list[tuple[int, int]] = []
         """Of each packet: where in the recording it ends, and when it left."""
         self._arrivals: list[Arrival] = []
+        self._played: tuple[int, list[Played]] = 0, []
+        """What was to be heard of so many of them."""
         self._arrived_bytes = 0
 
     @property
@@ -96,7 +98,10 @@ class CallRecorder:
 
     def played(self) -> list[Played]:
         """What was to be heard of what came in, and when."""
-        return play(self._arrivals, self.rate_hz)
+        count = len(self._arrivals)
+        if self._played[0] != count:
+            self._played = count, play(self._arrivals, self.rate_hz)
+        return self._played[1]
 
     def buffered(self) -> dict[str, Any]:
         """The fields of the mark `packets_buffered`."""

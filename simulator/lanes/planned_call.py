@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from callerside.reports.evidence import CallEvidence
 from callerside.simulator.scenario.model import Scenario
 
 Lane = Literal["sip", "virtual"]
@@ -53,3 +54,5 @@ class PlayedCall:
     took_s: float
     ours: bool = True
     """Whether agent and server were ours, and their marks are here."""
+    evidence: CallEvidence | None = None
+    """What lies in `directory`, as it would be read from there, where it is at hand."""

@@ -1,74 +1,139 @@
-"""Answers that ended otherwise than a caller can use: a failure, unless the agent made up for it.
+"""Answers that a caller cannot use, or never got: a failure, unless the agent made up for it.
 
-The server's marks tell how each response ended. One that is incomplete, has failed, or brought
-nothing to hear is what agents are silent after, so a call with one fails, whatever its steps say;
-a warning is left of it where the agent was heard before the caller had to speak again, and the
-caller heard an answer in the end. A scenario that means it says so: `expect: {response: failed}`.
+The server's marks tell how each response ended, and which never did. One that is incomplete, has
+failed, brought nothing to hear or never came is what agents are silent after, so a call with one
+fails, whatever its steps say; a warning is left of it where the agent was heard before the caller
+had to speak again, and the caller heard an answer in the end. A scenario that means it says so:
+`expect: {response: failed}`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from callerside.clock import NS_PER_S
+from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.marks import Mark
 from callerside.simulator.scenario.model import Scenario
 
 _MOVED_ON_NS = 2 * NS_PER_S
 """A caller who speaks so soon has not waited for the agent to make up for anything."""
-_OF_ITS_END = ("response_done", "response_incomplete", "response_silent")
+_LEFT_NS = 2 * NS_PER_S
+"""A caller who hangs up so soon has not waited for the answer."""
+_OF_ITS_END = ("response_done", "response_incomplete", "response_silent", "response_withheld")
+_NEVER_CAME = "withheld"
+_FAULT = "fault_applied"
 _AGENT_HEARD = ("playout_started", "prompt_started", "greeting_started")
 
 
 @dataclass(frozen=True, slots=True)
 class UnusableAnswer:
-    """A response that the caller cannot use, and when it ended."""
+    """A response that the caller cannot use, and when it ended, or should have begun."""
 
     response: str
     turn: int
     """Whose answer it was; 0 before the caller's first."""
     how: str
+    """`incomplete`, `failed`, `cancelled`, `silent` or `withheld`: as scenarios expect it."""
     reason: str
     at_ns: int
+    in_part: bool = False
+    """Whether some of it was sent as sound."""
 
     def __str__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
         where = f"turn {self.turn}" if self.turn else "before the first turn"
-        silent = self.how == "silent"
-        return f"{where}: the answer {'was silent' if silent else f'ended {self.how}{why}'}"
+        told = {"silent": "was silent", _NEVER_CAME: "never came"}
+        return f"{where}: the answer {told.get(self.how, f'ended {self.how}{why}')}"
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A response, as the marks until now tell it."""
+
+    turn: int
+    due_ns: int
+    """When its first sound is due."""
+    aside: bool = False
+    """It is out of band: nobody is to hear it."""
+    sounding: bool = False
+    calls: bool = False
+    spoken_over: bool = False
+    """The caller has spoken since it was asked for."""
 
 
 def unusable_answers(marks: Sequence[Mark]) -> list[UnusableAnswer]:
     """All of them in a call, in order, by the server's marks; those out of band do not count."""
-    found: list[UnusableAnswer] = []
-    aside: set[object] = set()
-    sounding: set[object] = set()
-    turn, calls = 0, False
+    answers = _Answers()
     for mark in marks:
-        if mark.source != "realtime":
-            continue
-        response = mark.fields.get("response")
-        if mark.name == "committed":
-            turn += 1
-        elif mark.name == "response_planned" and mark.fields.get("reply") == "out_of_band":
-            aside.add(response)
-        elif mark.name == "function_called":
-            calls = True
-        elif mark.name == "delta_sent":
-            sounding.add(response)
-        elif mark.name == "response_done" and response not in aside:
-            how = _how(mark.fields, heard=response in sounding, calls=calls)
-            if how:
-                reason = str(mark.fields.get("reason", ""))
-                found.append(UnusableAnswer(str(response), turn, how, reason, mark.at_ns))
-            calls = False
-    return found
+        if mark.source == "realtime":
+            answers.take(mark)
+    return answers.unusable(_left_ns(marks))
 
 
-def _how(fields: Mapping[str, object], *, heard: bool, calls: bool) -> str:
+class _Answers:
+    """The responses of a call, as its marks tell them one after another."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+        self._running: dict[str, _Begun] = {}
+        self._unusable: list[UnusableAnswer] = []
+
+    def take(self, mark: Mark) -> None:
+        """The next mark of the server's."""
+        running, fields = self._running, mark.fields
+        response = str(fields.get("response"))
+        match mark.name:
+            case "committed":
+                self._turn += 1
+            case "speech_started":
+                for one in running.values():
+                    one.spoken_over = True
+            case "function_called":
+                for one in running.values():
+                    one.calls = True
+            case "response_planned":
+                due_ns = mark.at_ns + ms_to_ns(float(fields.get("think_ms", 0)))
+                aside = fields.get("reply") == "out_of_band"
+                running[response] = _Begun(self._turn, due_ns, aside=aside)
+            case "delta_sent":
+                running.setdefault(response, _Begun(self._turn, mark.at_ns)).sounding = True
+            case "response_done":
+                self._end(response, mark)
+            case _:
+                pass
+
+    def _end(self, response: str, mark: Mark) -> None:
+        begun = self._running.pop(response, None) or _Begun(self._turn, mark.at_ns)
+        how = "" if begun.aside else _how(mark.fields, begun)
+        if how:
+            reason = str(mark.fields.get("reason", ""))
+            self._unusable.append(
+                UnusableAnswer(response, begun.turn, how, reason, mark.at_ns, begun.sounding)
+            )
+
+    def unusable(self, left_ns: int) -> list[UnusableAnswer]:
+        """What the caller, who was there until then, could not use."""
+        never = [
+            UnusableAnswer(response, one.turn, _NEVER_CAME, "", one.due_ns)
+            for response, one in self._running.items()
+            if not (one.aside or one.sounding or one.calls) and one.due_ns + _LEFT_NS <= left_ns
+        ]
+        return sorted([*self._unusable, *never], key=lambda one: one.at_ns)
+
+
+def _left_ns(marks: Sequence[Mark]) -> int:
+    """Until when the caller was there to hear anything."""
+    over = (mark.at_ns for mark in marks if _is(mark, "caller", "hang_up_sent", "call_ended"))
+    return next(over, marks[-1].at_ns if marks else 0)
+
+
+def _how(fields: Mapping[str, object], begun: _Begun) -> str:
     status = str(fields.get("status"))
     if status in ("incomplete", "failed"):
         return status
-    return "silent" if status == "completed" and not heard and not calls else ""
+    if status == "cancelled":
+        unheard = fields.get("by_script") and not begun.sounding and not begun.spoken_over
+        return status if unheard else ""
+    return "silent" if status == "completed" and not begun.sounding and not begun.calls else ""
 
 
 def judge_answers(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str], list[str]]:
@@ -88,21 +153,37 @@ def judge_answers(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str],
         if _is_made_up_for(answer, marks):
             warnings.append(f"{answer}; the agent made up for it")
         else:
-            wish = "{response: %s}" % answer.how  # noqa: UP031 - braces
-            failures.append(
-                f"{answer}, and the caller heard nothing instead of it; "
-                f"if that is meant: expect: {wish}"
-            )
+            heard = "no whole answer" if answer.in_part else "no answer instead of it"
+            failures.append(f"{answer}, and the caller heard {heard}{_wish(answer, marks)}")
     return failures, warnings
 
 
 def _is_wanted(answer: UnusableAnswer, scenario: Scenario, marks: Sequence[Mark]) -> bool:
-    ends = [
+    ends = _ends(answer, marks)
+    return any(one.is_told_by(mark) for one in scenario.looked_up for mark in ends)
+
+
+def _ends(answer: UnusableAnswer, marks: Sequence[Mark]) -> list[Mark]:
+    """What tells how it ended; of one that never came, the faults that may be why."""
+    return [
         mark
         for mark in marks
-        if mark.name in _OF_ITS_END and mark.fields.get("response") == answer.response
+        if (mark.name in _OF_ITS_END and mark.fields.get("response") == answer.response)
+        or (answer.how == _NEVER_CAME and mark.name == _FAULT)
     ]
-    return any(one.is_told_by(mark) for one in scenario.looked_up for mark in ends)
+
+
+def _wish(answer: UnusableAnswer, marks: Sequence[Mark]) -> str:
+    """How a scenario says that it is meant; empty if nothing in it has brought it about."""
+    told = {mark.name: mark for mark in _ends(answer, marks)}
+    if answer.how != _NEVER_CAME or "response_withheld" in told:
+        wish = "{response: %s}" % answer.how  # noqa: UP031 - braces
+    elif _FAULT in told:
+        fault = told[_FAULT].fields["fault"]
+        wish = "{mark: fault_applied, fields: {fault: %s}}" % fault  # noqa: UP031 - braces
+    else:
+        return ""
+    return f"; if that is meant: expect: {wish}"
 
 
 def _is_made_up_for(answer: UnusableAnswer, marks: Sequence[Mark]) -> bool:
@@ -114,7 +195,12 @@ def _is_made_up_for(answer: UnusableAnswer, marks: Sequence[Mark]) -> bool:
     left_alone = turn_ns is not None and turn_ns > answer.at_ns + _MOVED_ON_NS
     if left_alone and (agent_ns is None or turn_ns is None or agent_ns > turn_ns):
         return False
-    return any(_answers_heard(since))
+    return is_answer_heard(since)
+
+
+def is_answer_heard(marks: Sequence[Mark]) -> bool:
+    """Whether an answer was whole in these marks, and the caller heard the agent once it began."""
+    return any(_answers_heard(marks))
 
 
 def _answers_heard(marks: Sequence[Mark]) -> Iterator[bool]:

@@ -32,7 +32,7 @@ from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.answers import judge_answers
 from callerside.simulator.runner.expectations_after import CALLER_ALONE, EVERYBODY, check
-from callerside.simulator.runner.stubs import judge_stubs
+from callerside.simulator.runner.functions import judge_functions
 from callerside.simulator.runner.yields import should_yield
 from callerside.simulator.scenario import model as scenario_model
 from callerside.timelines import TimelineError
@@ -72,12 +72,19 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
             has its page written then, as somebody will look at it.
     """
     try:
-        _write_info(played.directory, call_info(played, lane))
-        evidence = load_evidence(played.directory)
+        info = call_info(played, lane)
+        _write_info(played.directory, info)
+        evidence = (
+            load_evidence(played.directory)
+            if played.evidence is None
+            else replace(played.evidence, info=info)
+        )
         told = EVERYBODY if played.ours else CALLER_ALONE
         complaints = check(played.planned.scenario, evidence.marks, told=told)
         unusable, warnings = judge_answers(played.planned.scenario, evidence.marks)
-        complaints += unusable + judge_stubs(played.planned.scenario, evidence.marks)
+        uncallable, doubts = judge_functions(played.planned.scenario, evidence.marks)
+        complaints += unusable + uncallable
+        warnings += doubts
         result = judge_call(evidence, kept() if lane == "sip" else None)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))

@@ -161,6 +161,20 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], told: Set[Source]) -> Iter
             )
 
 
+def _left_before(until_ns: int, marks: Sequence[Mark]) -> str:
+    """That the caller did not stay for what marks would have told; empty if it did."""
+    left_ns = next(
+        (mark.at_ns for mark in marks if (mark.source, mark.name) == ("caller", "hang_up_sent")),
+        until_ns,
+    )
+    if left_ns >= until_ns:
+        return ""
+    return (
+        f"; the caller hung up at {_since_answer(left_ns, marks)}: what is looked up after the "
+        "call keeps nobody on the line, so let a step wait for it (expect: reply, pause)"
+    )
+
+
 def _cut(scenario: Scenario, marks: Sequence[Mark], *, by_agent: bool) -> Iterable[str]:
     """Greetings and replies whose end was awaited, and which the end of the call has cut.
 
@@ -392,7 +406,8 @@ def _nearest(expected: LookedUp, marks: Sequence[Mark], since_ns: int, until_ns:
         told.append(f"and {len(shown) - _MOST_TOLD} more")
     elsewhere = ", not in its time" if like and not within else ""
     instead = _instead(expected, marks, since_ns, until_ns)
-    return f"{expected.others}{elsewhere}: {', '.join(told) or 'none'}{instead}"
+    left = "" if within else _left_before(until_ns, marks)
+    return f"{expected.others}{elsewhere}: {', '.join(told) or 'none'}{instead}{left}"
 
 
 def _instead(expected: LookedUp, marks: Sequence[Mark], since_ns: int, until_ns: int) -> str:

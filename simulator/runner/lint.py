@@ -16,6 +16,7 @@ from callerside.fakes.script.reply import Reply
 from callerside.files import is_there
 from callerside.simulator.caller.audio import recordings
 from callerside.simulator.caller.audio.utterances import background, phrase
+from callerside.simulator.runner.functions import doubtful_calls
 from callerside.simulator.scenario.expectations import FunctionCall, Silence, Transcript, fits
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.network import Direction
@@ -242,6 +243,7 @@ def warnings(scenario: Scenario) -> Iterator[str]:
             for line in recordings.warnings(scenario.folder / step.audible.wav):
                 yield f"{scenario.at(*where, 'say')}: {line}"
     yield from _never_scripted(scenario)
+    yield from doubtful_calls(scenario, lines(scenario.realtime))
     yield from _pauses_that_end_a_turn(scenario)
     yield from _replies_that_were_waited_for(scenario)
 

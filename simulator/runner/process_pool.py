@@ -1,4 +1,4 @@
-"""Processes that compute for this one, each with a fresh interpreter of its own.
+"""Processes that compute for this one, with a fresh interpreter each, or as copies of this one.
 
 `multiprocessing` makes their command lines itself, and hands them the search path of this process:
 with `python -m pytest` the working directory stands first there. What `callerside.child_processes`
@@ -6,16 +6,19 @@ says holds for them, too.
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import resource_tracker
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import ForkContext, ForkProcess, SpawnContext, SpawnProcess
 from pathlib import Path
+
+from callerside.host import IS_LINUX
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 _OF_A_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -29,6 +32,38 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_end_with_parent)
 
 
+def copies(workers: int, prepare: Callable[[], None]) -> ProcessPoolExecutor | None:
+    """Processes that have all that this one has, and need to load nothing; there when this returns.
+
+    None where there can be no copy: this process has another thread, which may hold a lock that
+    nobody would give back in one, or the system is none of which it is known that it works.
+
+    Args:
+        workers: how many.
+        prepare: called in each of them first.
+    """
+    if not IS_LINUX or len([*Path("/proc/self/task").iterdir()]) > 1:
+        return None
+    gc.freeze()  # what is there is looked through by none of them: that would copy its memory
+    try:
+        pool = ProcessPoolExecutor(
+            workers, mp_context=_CopyingContext(), initializer=_begin_copy, initargs=(prepare,)
+        )
+        pool.submit(_nothing)  # with the first work all are copied, before the pool has its thread
+    finally:
+        gc.unfreeze()
+    return pool
+
+
+def _begin_copy(prepare: Callable[[], None]) -> None:
+    _end_with_parent()
+    prepare()
+
+
+def _nothing() -> None:
+    pass
+
+
 def _end_with_parent() -> None:
     """Not to wait for ever for work of a process that was killed."""
     threading.Thread(target=_end_when_it_has, name="parent", daemon=True).start()
@@ -39,6 +74,21 @@ def _end_when_it_has() -> None:
     if parent is not None:
         parent.join()
     os._exit(1)
+
+
+class _Copy(ForkProcess):
+    def start(self) -> None:
+        """Start it; see `_signals_left_to_the_run`."""
+        with _signals_left_to_the_run():
+            super().start()
+
+    def terminate(self) -> None:
+        """See `_Process.terminate`."""
+        self.kill()
+
+
+class _CopyingContext(ForkContext):
+    Process = _Copy
 
 
 class _Process(SpawnProcess):

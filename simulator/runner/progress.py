@@ -78,8 +78,9 @@ class LiveProgress:
         self._live = Live(console=console, refresh_per_second=8, transient=True)
 
     def phase(self, call: str, phase: str) -> None:
-        """See `Progress.phase`."""
+        """See `Progress.phase`; with the first there is something to be shown."""
         self._phases[call] = phase
+        self._live.start()
         self._show()
 
     def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:
@@ -105,7 +106,6 @@ class LiveProgress:
 
     def __enter__(self) -> Self:
         """See `Progress.__enter__`."""
-        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -29,10 +29,10 @@ from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.config import Upstream
 from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.runner.expectations_after import check
+from callerside.simulator.runner.functions import judge_functions
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.runner.run import RunError, begin_run, choose, see_that_engines_can
 from callerside.simulator.runner.speech import SpeechError, prepare_all
-from callerside.simulator.runner.stubs import judge_stubs
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.suite import SUITE_FILE, load_suite
 from callerside.timelines import read_timeline
@@ -203,7 +203,7 @@ async def _play(
         return played.detail or played.verdict
     marks = read_timeline(played.directory / TIMELINE)
     complaints = check(planned.scenario, marks, told={"agent", "caller"})
-    return "; ".join([*complaints, *judge_stubs(planned.scenario, marks)])
+    return "; ".join([*complaints, *judge_functions(planned.scenario, marks)[0]])
 
 
 def _scenario_text(scenario: Scenario, recording: Recording, path: Path) -> str:

@@ -5,11 +5,9 @@ besides evidence (scripts, configuration, logs) lies in its `work/`.
 """
 
 import asyncio
-import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +17,6 @@ from callerside import host
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.agent.telephony.options import SipAccount
-from callerside.agent.tools.interface import ToolError
 from callerside.reports.verdict.looked_at import FEW
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
@@ -32,6 +29,8 @@ from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.runner.capabilities import missing
 from callerside.simulator.runner.evaluate import Evaluated
+from callerside.simulator.runner.functions import unofferable
+from callerside.simulator.runner.in_memory import play_in_memory
 from callerside.simulator.runner.kept_runs import GOES_ON, KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
@@ -249,15 +248,23 @@ async def play_run(
         RunError: something that is to be said cannot be; nothing was played.
     """
     rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
-    try:
-        await asyncio.to_thread(prepare_all, planned_calls, rate_hz)
+    try:  # on no other thread, as what follows: of a process with one there can be no copy
+        prepare_all(planned_calls, rate_hz)
     except SpeechError as error:
         done.withdraw()
         raise RunError(str(error)) from None
+    await asyncio.sleep(0)  # whoever wants the run to end is heard
     play = _play_virtual if options.lane == "virtual" else _play_sip
+    unplayable = _unplayable(planned_calls, progress) if options.agent_uri is None else []
+    wrong = {call.planned.name for call in unplayable}
+    playable = [planned for planned in planned_calls if planned.name not in wrong]
     try:
-        await play(planned_calls, options, done, progress)
+        if playable:
+            await play(playable, options, done, progress)
     finally:
+        place = {planned.name: number for number, planned in enumerate(planned_calls)}
+        done.calls += unplayable
+        done.calls.sort(key=lambda call: place[call.planned.name])
         together = evaluate_together(done.calls)
         done.together += [
             f"{now.verdict}  {now.planned.name}  {now.sentence}"
@@ -266,6 +273,18 @@ async def play_run(
         ]
         done.calls[:] = together
         done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
+
+
+def _unplayable(planned_calls: Sequence[PlannedCall], progress: Progress) -> list[Evaluated]:
+    """The calls whose functions cannot be offered: errors, each with its place."""
+    wrong = unofferable(planned_calls)
+    calls = [one for one in planned_calls if one.name in wrong]
+    for planned in calls:
+        progress.finished(planned.name, "error", wrong[planned.name], 0)
+    return [
+        Evaluated(planned=planned, sentence=wrong[planned.name], took_s=0, result=None)
+        for planned in calls
+    ]
 
 
 async def _play_sip(
@@ -290,7 +309,6 @@ async def _play_sip(
                 planned_calls,
                 lane.play,
                 jobs=options.jobs,
-                lane="sip",
                 progress=progress,
                 done=done.calls,
                 carries=lane.headroom.wait,
@@ -302,44 +320,21 @@ async def _play_sip(
 async def _play_virtual(
     planned_calls: Sequence[PlannedCall], _options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    try:
-        lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
-    except ToolError as error:
-        raise RunError(str(error)) from None
+    lane = VirtualLane(planned_calls, done.directory.resolve())
     of_many = RunInfo(started_at=done.began, lane="virtual")
-    with _few_full_collections():
-        try:
-            await play_all(
-                planned_calls,
-                lane.play,
-                jobs=1,
-                lane="virtual",
-                progress=progress,
-                done=done.calls,
-                pages_of=of_many if len(planned_calls) > FEW else None,
-            )
-        except BrokenExecutor:
-            done.failure = (
-                "the process that measures and judges has died: somebody ended it, or there was "
-                f"no memory left; {len(done.calls)} of {len(planned_calls)} calls were judged"
-            )
-
-
-@contextmanager
-def _few_full_collections() -> Iterator[None]:
-    """Look through all that there is only now and then: nearly all of it stays until the report.
-
-    A call in memory makes so many objects that the evidence of those before it was looked through
-    at every eighth call; a tenth of a run's time went there.
-    """
-    young, middle, old = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(young, middle, 5 * old)
     try:
-        yield
-    finally:
-        gc.set_threshold(young, middle, old)
-        gc.unfreeze()
+        await play_in_memory(
+            planned_calls,
+            lane.play,
+            progress=progress,
+            done=done.calls,
+            pages_of=of_many if len(planned_calls) > FEW else None,
+        )
+    except BrokenExecutor:
+        done.failure = (
+            "a process that plays and judges has died: somebody ended it, or there was "
+            f"no memory left; {len(done.calls)} of {len(planned_calls)} calls were judged"
+        )
 
 
 def _new_directory(out: Path, started_at: datetime) -> Path:

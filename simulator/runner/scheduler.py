@@ -1,4 +1,4 @@
-"""Playing the calls of a run: how many at once, in which order, and which ones once more.
+"""Placing the calls of a run over SIP: how many at once, in which order, and which ones once more.
 
 A call is placed once more, when all others are over and the machine keeps still, if what the
 machine did to it may be why it went wrong, or leaves its times unmeasured
@@ -8,7 +8,7 @@ machine did to it may be why it went wrong, or leaves its times unmeasured
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,11 @@ from time import monotonic
 
 from callerside.host import give_way
 from callerside.reports.evidence import ATTEMPT
-from callerside.reports.verdict.results import RunInfo
-from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
+from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.held_back import Carries, HeldBack
+from callerside.simulator.runner.outlast import outlast
 from callerside.simulator.runner.plan import expected_ms
-from callerside.simulator.runner.process_pool import process_pool
 from callerside.simulator.runner.progress import Progress
 from callerside.simulator.runner.second_attempt import is_worth_an_attempt
 
@@ -34,8 +33,6 @@ _MOST_UNJUDGED = 4
 """Calls that are over and wait to be judged: more of them are no gain, for one is judged at a time,
 and whoever wants the run to end would wait for them all."""
 _LOWEST_PRIORITY = 19
-_WORTH_A_PROCESS = 10
-"""Calls: starting a process takes about as long as measuring so many."""
 
 Play = Callable[[PlannedCall], Awaitable[PlayedCall]]
 
@@ -65,10 +62,8 @@ async def play_all(
     play: Play,
     *,
     jobs: int,
-    lane: Lane,
     progress: Progress,
     done: list[Evaluated],
-    pages_of: RunInfo | None = None,
     carries: Carries | None = None,
 ) -> str:
     """Play, measure and judge every call: `jobs` at once, each after its forerunner.
@@ -77,9 +72,7 @@ async def play_all(
     scenario call together; where `jobs` is not enough for them, nobody else does.
 
     What is done is added to `done`, which in the end has the order of `planned_calls`. When this is
-    cancelled, or a process dies, what was played until then is still judged. With
-    `pages_of`, the run, of the evidence only outlines are kept, and the pages of calls that did not
-    pass are written while further calls are played.
+    cancelled, or a process dies, what was played until then is still judged.
     With `carries`, a call that has a place waits until the machine carries it. None is placed while
     as many as `_MOST_UNJUDGED` wait to be judged.
 
@@ -94,16 +87,16 @@ async def play_all(
     under_way = 0
     over = {planned.name: asyncio.Event() for planned in planned_calls}
     loop = asyncio.get_running_loop()
-    judge, unjudged = _judge(lane, len(planned_calls)), _Unjudged()
+    judge, unjudged = _judge(), _Unjudged()
     groups = Counter(planned.together for planned in planned_calls)
-    dials = _Dials(groups, lane)
+    dials = _Dials(groups)
 
     async def one(planned: PlannedCall) -> None:
         if planned.after:
             await over[planned.after].wait()
         played = await placed(planned)
         call, is_to_end = await judged(played)
-        if lane == "sip" and not is_to_end and is_worth_an_attempt(call):
+        if not is_to_end and is_worth_an_attempt(call):
             progress.phase(planned.name, "waits to be placed once more, alone")
             set_aside(played.directory, planned.attempt)
             try:
@@ -136,7 +129,7 @@ async def play_all(
 
     async def judged(played: PlayedCall) -> tuple[Evaluated, bool]:
         with unjudged.one_more():
-            return await _outlast(loop.run_in_executor(judge, evaluate, played, lane, pages_of))
+            return await outlast(loop.run_in_executor(judge, evaluate, played, "sip"))
 
     # Those who need many places at once go first, while all are free: nobody waits for them then.
     order = sorted(
@@ -157,30 +150,12 @@ async def play_all(
 
 
 async def _carries_any(_under_way: Callable[[], int]) -> None:
-    """As in memory: there calls take no time of each other's."""
+    """A machine that has time for all of them."""
 
 
-def _judge(lane: Lane, calls: int) -> Executor:
-    """Who measures and judges what was played, one call after the other.
-
-    Over SIP a thread that gives way to calls that are still going on. In memory no call is kept
-    waiting: there it is a process of its own, for playing and measuring are both nothing but work;
-    unless it would not pay.
-    """
-    if lane == "sip":
-        return ThreadPoolExecutor(1, "judge", initializer=give_way, initargs=(_LOWEST_PRIORITY,))
-    return process_pool(1) if calls >= _WORTH_A_PROCESS else ThreadPoolExecutor(1, "judge")
-
-
-async def _outlast(judged: asyncio.Future[Evaluated]) -> tuple[Evaluated, bool]:
-    """A call's evaluation, and whether the run was to end meanwhile: it counts all the same."""
-    is_to_end = False
-    while not judged.done():
-        try:
-            await asyncio.wait([judged])
-        except asyncio.CancelledError:
-            is_to_end = True
-    return judged.result(), is_to_end
+def _judge() -> ThreadPoolExecutor:
+    """Who measures and judges what was played: it gives way to calls that are still going on."""
+    return ThreadPoolExecutor(1, "judge", initializer=give_way, initargs=(_LOWEST_PRIORITY,))
 
 
 class _Unjudged:
@@ -215,15 +190,14 @@ class _Unjudged:
 class _Dials:
     """One call is placed after the other; callers of one scenario call as it says."""
 
-    def __init__(self, groups: Mapping[str, int], lane: Lane) -> None:
+    def __init__(self, groups: Mapping[str, int]) -> None:
         self._groups = groups
-        self._lane = lane
         self._next_s = 0.0
         self._placed_s = float("-inf")
 
     async def wait(self, planned: PlannedCall) -> None:
-        """Until it is to be placed; in memory, and for a call that is alone, nobody waits."""
-        if planned.attempt > 1 or self._lane != "sip":
+        """Until it is to be placed; a call that is alone does not wait."""
+        if planned.attempt > 1:
             return
         if self._groups[planned.together] == 1:
             await self._gap()

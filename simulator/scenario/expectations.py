@@ -254,17 +254,17 @@ class Transcript(LookedUp):
 class ResponseEnded(LookedUp):
     """A response ended so, and is meant to: no call fails by it.
 
-    Without this a call with an answer that is incomplete, failed or silent fails, unless the agent
-    made up for it.
+    Without this a call with an answer that is incomplete, failed or silent, or never came, fails,
+    unless the agent made up for it. `withheld`: the script sends nothing of it (`sends_only`).
     """
 
     entry = _Entry(
         name="response",
-        unit="`incomplete`, `failed`, `cancelled` or `silent`",
+        unit="`incomplete`, `failed`, `cancelled`, `silent` or `withheld`",
         examples=("{response: failed}", "{response: incomplete, reason: content_filter}"),
     )
     others = "responses that ended"
-    response: Literal["incomplete", "failed", "cancelled", "silent"]
+    response: Literal["incomplete", "failed", "cancelled", "silent", "withheld"]
     reason: str | None = None
 
     @property
@@ -274,8 +274,9 @@ class ResponseEnded(LookedUp):
 
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
-        if self.response == "silent":
-            return (mark.source, mark.name) == ("agent", "response_silent")
+        if self.response in ("silent", "withheld"):
+            (source,) = self.sources
+            return (mark.source, mark.name) == (source, f"response_{self.response}")
         wanted = {"status": self.response} | ({"reason": self.reason} if self.reason else {})
         return self.likeness(mark) is not None and fits(wanted, mark.fields)
 

@@ -179,6 +179,29 @@ def test_bench_the_virtual_lane(benchmark: BenchmarkFixture, tmp_path: Path) -> 
     benchmark.extra_info.update(_with_ratios(figures))
 
 
+def test_bench_a_caller(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """The caller's process, with four calls at once: a second of a call."""
+    in_full = not benchmark.disabled
+    path = scenario(tmp_path, CALLS if in_full else 0)
+    options = () if in_full else ("--lane", "virtual")
+    found: dict[str, list[float]] = {}
+
+    def play() -> None:
+        trees = trees_beside(BEFORE_THE_PATH, in_full)
+        for name, tree in trees.items():  # what is said is synthesised once, and kept
+            cost_of_run(tree, path, tmp_path / f"{name}-first", 1, "--lane", "virtual")
+        for number in range(ROUNDS if in_full else 1):
+            for name, tree in trees.items():
+                out = tmp_path / f"{name}-{number}"
+                cost, seconds = cost_of_run(tree, path, out, CALLS, *options)
+                of_a_core = cost.by_role.get("caller", 0.0) / seconds
+                found.setdefault(f"caller_share_a_call_{name}", []).append(of_a_core)
+
+    _once(benchmark, play)
+    told = {name: statistics.median(shares) for name, shares in found.items()}
+    benchmark.extra_info.update(_with_ratios(told))
+
+
 # ---- the agent's process
 
 

@@ -35,7 +35,10 @@ def timer(refresher: str) -> dict[str, str]:
 
 
 def asked_at_s(phones: Mapping[str, RawPhone], until_s: float) -> dict[str, tuple[str, float]]:
-    """The first request that each is sent, and when; each is answered with 200."""
+    """The last request that each is sent, and when; each is answered with 200.
+
+    But a refresh of who is `refusing`: it does not know of such a call any more.
+    """
     found: dict[str, tuple[str, float]] = {}
     until_s = until_s if WAITS else 0.2
     began_s = time.monotonic()
@@ -45,8 +48,10 @@ def asked_at_s(phones: Mapping[str, RawPhone], until_s: float) -> dict[str, tupl
             if not request or request.startswith("ACK"):
                 continue
             method = request.partition(" ")[0]
-            found.setdefault(name, (method, now_s))
-            if method == "BYE":
+            found[name] = (method, now_s)
+            if method != "BYE" and name == "refusing":
+                raw.reply(request, "481 Call/Transaction Does Not Exist")
+            elif method == "BYE":
                 raw.reply(request, "200 OK")
             else:
                 agreed = f"Session-Expires: {Response(request).header('Session-Expires')}"
@@ -60,9 +65,9 @@ def is_refresh(asked: tuple[str, float]) -> bool:
     return method in ("INVITE", "UPDATE") and abs(at_s - REFRESH_S) < SLACK_S
 
 
-def is_the_end(asked: tuple[str, float]) -> bool:
+def is_the_end(asked: tuple[str, float], when_s: float = GIVEN_UP_S) -> bool:
     method, at_s = asked
-    return method == "BYE" and abs(at_s - GIVEN_UP_S) < SLACK_S
+    return method == "BYE" and abs(at_s - when_s) < SLACK_S
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -74,13 +79,16 @@ def test_who_is_called_refreshes_is_refreshed_and_ends_what_nobody_refreshes(
         RawPhone(phone.port) as idle,
         RawPhone(phone.port) as refreshing,
         RawPhone(phone.port) as silent,
+        RawPhone(phone.port) as refusing,
     ):
-        for raw, who in ((idle, "uas"), (refreshing, "uac"), (silent, "uac")):
+        for raw, who in (
+            (idle, "uas"), (refreshing, "uac"), (silent, "uac"), (refusing, "uas"),
+        ):  # fmt: skip
             raw.send("INVITE", raw.sdp(), timer(who))
             answer = raw.final()
             assert answer.header("Session-Expires") == f"{SESSION_S};refresher={who}"
             raw.send("ACK", cseq=1)
-        waiting = {"idle": idle, "silent": silent}
+        waiting = {"idle": idle, "silent": silent, "refusing": refusing}
         found = asked_at_s(waiting, REFRESH_S + SLACK_S)
         sdp = {"Content-Type": "application/sdp", **timer("uac")}
         answer = refreshing.ask("INVITE", refreshing.sdp(), sdp)
@@ -92,8 +100,10 @@ def test_who_is_called_refreshes_is_refreshed_and_ends_what_nobody_refreshes(
             assert is_refresh(found.pop("idle"))
             assert later.pop("silent")[0] == "BYE"
             assert phone.wait_for(2, HungUp).by == "network"
+            assert is_the_end(found.pop("refusing"), REFRESH_S)
+            assert phone.wait_for(3, HungUp).by == "network"
         else:
-            assert silent.request("BYE") == 200
+            assert silent.request("BYE") == refusing.request("BYE") == 200
         assert (found, later) == ({}, {})
         for raw in (idle, refreshing):
             assert raw.request("BYE") == 200
@@ -105,8 +115,10 @@ def test_who_calls_refreshes_and_ends_what_nobody_refreshes(engine: EngineName) 
         open_phone("caller", OPTIONS, engine=engine) as phone,
         RawPhone(phone.port) as idle,
         RawPhone(phone.port) as silent,
+        RawPhone(phone.port) as refusing,
     ):
-        for number, (raw, who) in enumerate(((idle, "uac"), (silent, "uas"))):
+        agreed_with = ((idle, "uac"), (silent, "uas"), (refusing, "uac"))
+        for number, (raw, who) in enumerate(agreed_with):
             phone.dial(f"sip:100@127.0.0.1:{raw.sip_port}")
             invite = raw.asked("INVITE")
             assert "timer" in Response(invite).header("Supported")
@@ -115,12 +127,15 @@ def test_who_calls_refreshes_and_ends_what_nobody_refreshes(engine: EngineName) 
             raw.reply(invite, "200 OK", agreed, "Require: timer", body=raw.sdp())
             assert raw.asked("ACK")
             phone.wait_for(number, MediaReady)
-        found = asked_at_s({"idle": idle, "silent": silent}, GIVEN_UP_S + SLACK_S)
+        waiting = {"idle": idle, "silent": silent, "refusing": refusing}
+        found = asked_at_s(waiting, GIVEN_UP_S + SLACK_S)
         if WAITS:
             assert is_refresh(found.pop("idle"))
             assert is_the_end(found.pop("silent"))
             assert phone.wait_for(1, HungUp).by == "network"
+            assert is_the_end(found.pop("refusing"), REFRESH_S)
+            assert phone.wait_for(2, HungUp).by == "network"
         else:
-            assert silent.request("BYE") == 200
+            assert silent.request("BYE") == refusing.request("BYE") == 200
         assert found == {}
         assert idle.request("BYE") == 200

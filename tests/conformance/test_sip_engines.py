@@ -4,8 +4,10 @@ Each test of a call runs with the engine as the agent's, which is called, and as
 which calls. What one cannot do is a named capability: it is then refused under that name.
 """
 
+import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, product
 from typing import Any
 
+import numpy as np
 import pytest
 from raw_sip import Flood, RawPhone, Response
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
@@ -35,8 +38,11 @@ from callerside.agent.telephony.interface import (
     MediaReady,
 )
 from callerside.agent.telephony.media.jitter_buffer import PAUSE_NS
+from callerside.agent.telephony.media.packet_reader import PacketReader
 from callerside.agent.telephony.options import SipOptions
-from callerside.audio import AudioFormat, Encoding, to_samples
+from callerside.audio import AudioFormat, Encoding, to_samples, tone
+from callerside.clock import NS_PER_MS
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 
 pytestmark = pytest.mark.e2e
 
@@ -51,6 +57,7 @@ QUIET_S = 0.2
 SETTLE_S = 0.1
 """For the packet that was on its way."""
 STRANGER = "127.0.0.9"
+LOUD = 300
 RATE_HZ = 8_000
 
 
@@ -108,6 +115,16 @@ class Line:
 
     def frames(self) -> list[AudioReceived]:
         return [t.input for t in self.phone.told(self.call) if isinstance(t.input, AudioReceived)]
+
+    @property
+    def rate_hz(self) -> int:
+        """Of what the engine's side plays."""
+        return RATE_HZ if self.role == "agent" else CALLER_RATE_HZ
+
+    def played(self) -> int:
+        """Samples of it that have left, as is told."""
+        told = (one.input for one in self.phone.told(self.call))
+        return sum(one.samples for one in told if isinstance(one, FramePlayed))
 
     def heard_ms(self) -> int:
         """How much sound has been heard."""
@@ -759,13 +776,14 @@ def send(
     payload: bytes,
     *,
     payload_type: int = 0,
+    source: int = 24_301,
 ) -> None:
     """One packet with just these numbers (RFC 3550 §5.1)."""
     header = (
         bytes([0x80, payload_type])
         + number.to_bytes(2, "big")
         + timestamp.to_bytes(4, "big")
-        + bytes([0, 0, 94, 237])
+        + source.to_bytes(4, "big")
     )
     line.raw.rtp.sendto(header + payload, ("127.0.0.1", line.port))
 
@@ -935,6 +953,22 @@ def test_what_a_network_does_to_packets_is_made_good(side: tuple[Phone, EngineNa
     end_all(phone)
 
 
+def test_whoever_begins_anew_is_heard_from_the_first_packet(line: Line) -> None:
+    """A new source, as behind a transfer or of music; or the same one with other numbers.
+
+    A packet of the call that had this port before may be the first of a call.
+    """
+    line.up()
+    played = iter(range(40))
+    for source, first, packets in ((7, 30_000, 2), (8, 500, 12), (8, 40_000, 12), (9, 39_990, 12)):
+        for number in range(packets):
+            payload = bytes([0x80 + next(played)]) * 160
+            send(line, first + number, 160 * (first + number), payload, source=source)
+            time.sleep(0.02)
+    assert numbers_until(line, 37) == [*range(38)]
+    line.end()
+
+
 def test_what_comes_while_the_loop_stands_still_is_heard_as_it_came(line: Line) -> None:
     """Packets wait in the socket then: nothing was silent."""
     line.up()
@@ -950,6 +984,76 @@ def test_what_comes_while_the_loop_stands_still_is_heard_as_it_came(line: Line) 
             paused_ns = next_frame.at_ns - frame.at_ns  # of a sender that could not run
             assert paused_ns >= PAUSE_NS, "silence was made up"
     line.end()
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside_another_call"])
+def test_what_is_said_right_behind_the_answer_is_heard_from_its_beginning(
+    called: Line, *, beside: bool
+) -> None:
+    """Both wait for a process that could not run, as may what comes of another call."""
+    with RawPhone(called.phone.port) as raw:
+        other = Line(called.phone, raw, "caller")
+        if beside:
+            other.up()
+            called.call = called.phone.calls()
+        called.ring()
+        called.phone.stall(called.call, STALL_S)
+        if beside:
+            raw.rtp.sendto(REPORT, ("127.0.0.1", other.port + 1))
+        called.raw.reply(called.invite, "200 OK", body=called.raw.sdp())
+        send_at(called, [(20.0 * n, n) for n in range(15)])
+        assert called.raw.asked("ACK")
+        assert numbers_until(called, 14) == [*range(15)]
+        if beside:
+            other.abandon()
+    called.end()
+
+
+REPORT = bytes([0x80, 201, 0, 1, 0, 0, 0, 1])
+"""RTCP's, of a receiver that has nothing to report (RFC 3550 §6.4.2)."""
+
+
+@pytest.mark.parametrize("stood_s", [0.17, 0.6])
+def test_a_process_that_stood_still_is_on_the_clock_again(line: Line, stood_s: float) -> None:
+    """It makes up for a little; of the rest the other side hears silence, not sound that is late.
+
+    What is told to have been played is what has left, all the same.
+    """
+    line.up()
+    came: list[tuple[float, int, int, bytes]] = []
+
+    def note(packet: bytes, _source: object, at_ns: int) -> None:
+        number, timestamp = (int.from_bytes(packet[a:b], "big") for a, b in ((2, 4), (4, 8)))
+        came.append((at_ns / NS_PER_MS, number, timestamp, packet[12:]))
+
+    line.raw.rtp.setblocking(False)
+    reader = PacketReader(line.raw.rtp, note)
+    sound = tone(440, 1_200, line.rate_hz)
+    line.phone.do(line.call, "play", sound)
+    time.sleep(0.4)
+    for signal_to, then_s in ((signal.SIGSTOP, stood_s), (signal.SIGCONT, 0.4)):
+        os.kill(line.phone.process.pid or 0, signal_to)
+        time.sleep(then_s)
+    wait_until(lambda: line.played() >= len(sound) // 2, "all of it to be played")
+    time.sleep(SETTLE_S)
+    reader.read_all()
+    line.end()
+    stood_still = max(range(1, len(came)), key=lambda n: came[n][0] - came[n - 1][0])
+    late_ms = [at_ms - timestamp / 8 for at_ms, _, timestamp, _ in came]
+    before, after = min(late_ms[:stood_still]), min(late_ms[stood_still:])
+    assert abs(after - before) < 20
+    assert max(late_ms[stood_still:]) - before < 150, "a flood of what nobody can use any more"
+    sequence = [number for _, number, _, _ in came]
+    assert sequence == [(sequence[0] + n) & 0xFFFF for n in range(len(came))]
+    assert line.played() == len(sound) // 2
+    is_loud = [payload != bytes([0xFF]) * 160 for *_, payload in came]
+    assert sum(is_loud) in (60, 61)  # a change of rate has a tail
+    if line.role == "caller":  # whose recording is on that clock, too
+        recorded = line.phone.recorded(line.call)
+        mouth = np.flatnonzero(np.abs(to_samples(recorded.mouth).astype(int)) > LOUD)
+        loud = [came[n][2] for n in np.flatnonzero(is_loud)]
+        spoken_ms = (mouth[-1] - mouth[0]) / recorded.rate_hz * 1_000
+        assert spoken_ms == pytest.approx((loud[-1] - loud[0]) / 8, abs=25)
 
 
 def numbers(line: Line) -> list[int]:

@@ -182,18 +182,20 @@ class BaresipLeg(Leg):
         """The stack has the call: its RTP is ours from now on."""
         self._call = call
         self.sip_call_id = call.call_id or ""
-        host = self._stack.options.listen_host
         public = self._stack.options.rtp_public_host or self._stack.options.public_host
         library = self._stack.library
 
-        def take(native: int) -> None:
+        def take() -> None:
+            taken = self._stack.take_rtp(self.sip_call_id)
+            if taken is None:
+                return
+            native, own = taken
             library.want_audio_alone(native)
-            own = RtpSocket(*library.take_rtp_sockets(native), host)
             if public:
                 library.advertise_rtp(native, public, own.port)
             self._stack.tell(self._on_socket, own)
 
-        self._with_native(take)
+        self._stack.run(take)
 
     def _on_socket(self, own: RtpSocket) -> None:
         """Our RTP's; media may be up already."""

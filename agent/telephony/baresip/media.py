@@ -36,7 +36,7 @@ from callerside.agent.telephony.media.arrivals import Arrivals
 from callerside.agent.telephony.media.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet, Released
 from callerside.agent.telephony.media.pacer import Pacer
-from callerside.agent.telephony.media.packet_reader import OnPacket, PacketReader
+from callerside.agent.telephony.media.packet_reader import OnPacket, PacketReader, stamp
 from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.agent.telephony.options import PeerList
 from callerside.audio import BYTES_PER_SAMPLE, silence
@@ -56,13 +56,16 @@ class RtpSocket:
 
         The stack binds all addresses of the machine, we the one that we listen on.
         """
+        self._early: list[tuple[bytes, Address, int]] = []
+        """What has come to the stack's."""
         with socket.socket(fileno=os.dup(rtp)) as theirs:
             self.port: int = theirs.getsockname()[1]
+            self._socket = _bound_beside(theirs, host, self.port)  # from now on all comes here
+            PacketReader(theirs, lambda *packet: self._early.append(packet)).read_all()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nowhere:
             nowhere.setblocking(False)  # the stack empties it, too, before it begins
             for descriptor in (rtp, rtcp):
                 os.dup2(nowhere.fileno(), descriptor)
-        self._socket = _bound(host, self.port)
         with contextlib.suppress(OSError), _bound(host, self.port + 1) as reports:
             os.dup2(reports.fileno(), rtcp)
 
@@ -73,6 +76,11 @@ class RtpSocket:
     def reader(self, on_packet: OnPacket) -> PacketReader:
         """What reads it."""
         return PacketReader(self._socket, on_packet)
+
+    def take_early(self) -> list[tuple[bytes, Address, int]]:
+        """What came before the socket was ours; see `packet_reader.OnPacket`."""
+        early, self._early = self._early, []
+        return early
 
     def send(self, data: bytes, target: Address) -> None:
         """A packet that cannot be sent is lost, as packets are."""
@@ -85,9 +93,25 @@ class RtpSocket:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    opened = _opened()
+    opened.bind((host, port))
+    return opened
+
+
+def _bound_beside(theirs: socket.socket, host: str, port: int) -> socket.socket:
+    """One more on a port, for which what comes is meant rather than for the first."""
+    opened = _opened()
+    stamp(opened)  # what comes before there is a reader, too
+    for one in (theirs, opened):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened.bind((host, port))
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # nobody else
+    return opened
+
+
+def _opened() -> socket.socket:
     opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     opened.setblocking(False)
-    opened.bind((host, port))
     return opened
 
 
@@ -187,6 +211,7 @@ class CallMedia:
         self.heard_ns = now_ns
         if was is None:
             self._reader = self._socket.reader(self.on_packet)
+            self._loop.call_soon(self._hear_early, self._socket)
             self._loop.add_reader(self._socket.fileno(), self._reader.read)
             self._pacer.add(self)
         self._arm()
@@ -232,6 +257,15 @@ class CallMedia:
 
     # ---- what leaves, on the pacer's thread
 
+    def pass_over(self, packets: int, at_ns: int) -> None:
+        """See `Paced`."""
+        with self._lock:
+            if self._line is None:
+                return
+            self._sender.pause(packets * self._line.frame)
+            if self._on_left is not None:
+                self._on_left(packets * self._silence, at_ns)
+
     def send(self, at_ns: int) -> None:
         """See `Paced`; a frame's `FramePlayed` is told before a `clear` can be answered."""
         with self._lock:
@@ -263,6 +297,11 @@ class CallMedia:
         return self._sender.audio(line.payload_type, payload, line.frame)
 
     # ---- what comes, on the loop's thread
+
+    def _hear_early(self, own: RtpSocket) -> None:
+        """Behind the news that there is media, and before what is read."""
+        for packet in own.take_early():
+            self.on_packet(*packet)
 
     def on_packet(self, data: bytes, source: Address, at_ns: int) -> None:
         """See `packet_reader.OnPacket`."""

@@ -20,6 +20,7 @@ import structlog
 from baresip import Account, BaresipError, Config, Runtime, UserAgent, _events
 from baresip._native import ffi, lib
 
+from callerside.agent.telephony.baresip.media import RtpSocket
 from callerside.agent.telephony.baresip.native import (
     Library,
     MessageHandler,
@@ -62,7 +63,7 @@ _DOORBELL = 0
 _RING_AGAIN_S = 0.001
 _SDP = b"application/sdp"
 _MOST_NOTED = 1_000
-"""Calls of whose offers something is remembered: many more than there can be."""
+"""Calls of which something is remembered: many more than there can be."""
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -100,6 +101,8 @@ class Stack:
         self._agents: dict[tuple[str, str, str], UserAgent] = {}
         self._lines: dict[str, int] = {}
         """By Call-ID: which line of the other side's offer the call is, if it is not the first."""
+        self._dialled: dict[str, RtpSocket | None] = {}
+        """By Call-ID, of calls that we place: their sockets, until there are legs to have them."""
         self._nowhere: dict[str, int] = {}
         """By Call-ID: the number of the other side's offer, if it can be sent nothing."""
         told, here = options.rtp_public_host, options.listen_host
@@ -174,6 +177,23 @@ class Stack:
 
         self.run(asked)
         return await answer
+
+    def take_rtp(self, call_id: str) -> tuple[int, RtpSocket] | None:
+        """On the stack's thread: its object of a call, and the socket, which is ours from now on.
+
+        None: it is over.
+        """
+        native, own = self.library.find(call_id), self._dialled.get(call_id)
+        if own is not None:
+            self._dialled[call_id] = None
+        if native:
+            return native, own or self._taken(native)
+        if own is not None:
+            own.close()
+        return None
+
+    def _taken(self, native: int) -> RtpSocket:
+        return RtpSocket(*self.library.take_rtp_sockets(native), self.options.listen_host)
 
     def tell(self, what: Callable[..., object], *arguments: object) -> None:
         """Call back on the loop, from any thread."""
@@ -341,10 +361,31 @@ class Stack:
                     self._hide_challenge(at, data, message)
             else:
                 self._edit_what_leaves(at, data, message)
+                self._note_dialled(message)
             if self._verdict is None or self._verdict[0]:
                 self.tell(self._on_message, sent, message)
         except Exception:  # what is raised here would be lost in the stack's thread
             _log.exception("sip_message_failed")
+
+    def _note_dialled(self, message: SipMessage) -> None:
+        """Of a call that we place: what comes before its socket is ours would be lost.
+
+        And a loop that stands still may learn of the call when it has been answered already. The
+        stack tells next that it calls, and then has an object of the call.
+        """
+        if not message.begins_call or message.call_id in self._dialled:  # with a password, twice
+            return
+
+        def take() -> None:
+            native = self.library.find(message.call_id)
+            self._dialled[message.call_id] = self._taken(native) if native else None
+
+        self._dialled[message.call_id] = None
+        if len(self._dialled) > _MOST_NOTED:
+            forgotten = self._dialled.pop(next(iter(self._dialled)))
+            if forgotten is not None:
+                forgotten.close()
+        self._jobs.append(take)
 
     def _narrow(self, at: int, data: bytes, message: SipMessage) -> None:
         """Of several lines baresip takes the first that is of audio: ours becomes that."""

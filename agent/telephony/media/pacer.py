@@ -19,7 +19,8 @@ _log = structlog.get_logger(__name__)
 
 _MOST_BEHIND_NS = 100 * NS_PER_MS
 """A pacer that could not run makes up for so much, and no more: a flood of old packets is of no use
-to anybody."""
+to anybody. Of a longer time nothing is sent, and what is sent then stays on the clock: the other
+side hears silence of that length, and what follows is no later than what came before."""
 _BREATH_NS = NS_PER_MS
 """Between two rounds in any case: a thread that wants the lock back at once gets it, before all who
 wait for it, and calls that cannot be sent in time would keep every other from coming and going."""
@@ -31,13 +32,19 @@ frame, never: every answer of the rest of the call is heard 20 ms later."""
 
 
 class Paced(Protocol):
-    """What sends. Both are used on the pacer's thread, under its lock."""
+    """What sends. All of it is used on the pacer's thread, under its lock."""
 
     period_ns: int
     """Between one packet and the next; a multiple of 10 ms."""
 
     def send(self, at_ns: int) -> None:
         """Send the packet that is due."""
+
+    def pass_over(self, packets: int, at_ns: int) -> None:
+        """The time of so many has passed: what waits goes on waiting.
+
+        The last of them was due at `at_ns`.
+        """
 
 
 class Pacer:
@@ -102,15 +109,17 @@ class Pacer:
             for paced, due_ns in tuple(self._due_ns.items()):
                 if due_ns > now_ns:
                     continue
+                behind_ns = now_ns - due_ns
+                missed = behind_ns // paced.period_ns if behind_ns > _MOST_BEHIND_NS else 0
                 try:
+                    if missed:
+                        paced.pass_over(missed, due_ns + (missed - 1) * paced.period_ns)
                     paced.send(now_ns)
                 except Exception:  # the other calls of this process must go on
                     if paced not in self._failed:
                         self._failed.add(paced)
                         _log.exception("sip_media_failed")
-                behind_ns = now_ns - due_ns
-                skipped = behind_ns // paced.period_ns if behind_ns > _MOST_BEHIND_NS else 0
-                self._due_ns[paced] = due_ns + (skipped + 1) * paced.period_ns
+                self._due_ns[paced] = due_ns + (missed + 1) * paced.period_ns
             if not self._due_ns:
                 return None
             return min(self._due_ns.values()) - time.monotonic_ns()

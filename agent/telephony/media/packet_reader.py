@@ -23,6 +23,12 @@ OnPacket = Callable[[bytes, Address, int], None]
 """Told of a packet: its bytes, its source, and when it came in, on the monotonic clock."""
 
 
+def stamp(own: socket.socket) -> None:
+    """Have each packet that comes from now on say when it came, where the system can."""
+    with contextlib.suppress(OSError):  # no such option: then a packet comes when it is read
+        own.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+
 class PacketReader:
     """One socket; `read` is for a loop that has found something there.
 
@@ -34,8 +40,7 @@ class PacketReader:
     def __init__(self, own: socket.socket, on_packet: OnPacket) -> None:
         self._socket = own
         self.on_packet = on_packet
-        with contextlib.suppress(OSError):  # no such option: then a packet comes when it is read
-            own.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        stamp(own)
 
     def read(self) -> bool:
         """Take one packet: where there are more, the loop comes again, others in between.

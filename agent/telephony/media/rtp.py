@@ -74,6 +74,11 @@ class Sender:
         """Time passes without audio."""
         self._timestamp = (self._timestamp + duration) & 0xFFFFFFFF
 
+    def pause(self, duration: int) -> None:
+        """Nothing is sent for so long; the audio behind it is marked (RFC 3551 §4.1)."""
+        self.pass_time(duration)
+        self._marks = True
+
     def event(self, payload_type: int, key: "PressedKey") -> bytes:
         """The next packet of a key that is being pressed."""
         begins = key.began is None

@@ -137,9 +137,10 @@ class SipLeg(Leg):
         parameters = pjsua2.CallSendDtmfParam()
         parameters.digits = digits
         parameters.method = _DTMF_METHODS[method]
-        sent = self._attempt("send DTMF", lambda call: call.sendDtmf(parameters))
-        if sent and method == "rfc4733":
-            self._media.press(len(digits))
+        with self._host.operating():  # no packet of audio comes between
+            sent = self._attempt("send DTMF", lambda call: call.sendDtmf(parameters))
+            if sent and method == "rfc4733":
+                self._media.press(len(digits))
 
     def transfer(self, uri: str, consulted: CallLeg | None = None) -> None:
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""

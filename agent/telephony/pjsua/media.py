@@ -28,7 +28,7 @@ from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.audio import BYTES_PER_SAMPLE, Encoding, silence
-from callerside.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 _RTP_HZ = 8_000
 """Of the timestamps of every codec that we have: G.722's, too (RFC 3551 §4.5.2). All three have as
@@ -80,7 +80,8 @@ class LegMedia:
         self._incoming: JitterBuffer[Body] | None = None
         """While there is media."""
         self._held = False
-        self._keys_until_ns = 0
+        self._key_packets = 0
+        """That PJMEDIA still sends for keys: it counts what it is given, and reads no clock."""
         self.heard_ns = 0
         """When the other side was heard last, or might first have been."""
         self._peers = peers
@@ -113,10 +114,10 @@ class LegMedia:
     def press(self, keys: int) -> None:
         """So many keys go out by RFC 4733, beginning with the next packet: what is queued waits.
 
-        PJMEDIA sends them in place of the audio that it is given, which nobody would hear.
+        PJMEDIA sends them in place of the audio that it is given, which nobody would hear: under
+        the lock under which it was told of them.
         """
-        begin_ns = max(self._keys_until_ns, time.monotonic_ns() + self.period_ns)
-        self._keys_until_ns = begin_ns + keys * _KEY_NS
+        self._key_packets += keys * -(-_KEY_NS // self.period_ns)
 
     def clear(self, tags: Collection[int] | None) -> None:
         """Drop what waits, and report it behind the last `FramePlayed` of what did not."""
@@ -180,6 +181,7 @@ class LegMedia:
     def lose_stream(self) -> None:
         """It is about to be destroyed: another may follow, as after a re-INVITE."""
         self._stream = None
+        self._key_packets = 0  # nor does what follows know of its keys
 
     def disconnect(self) -> None:
         """No more media."""
@@ -257,13 +259,21 @@ class LegMedia:
                     )
                 )
 
+    def pass_over(self, packets: int, at_ns: int) -> None:
+        """See `pacer.Paced`."""
+        passed_ns = packets * self.period_ns
+        if self._stream is not None:
+            self._stream.pass_time(passed_ns * _RTP_HZ // NS_PER_S)
+        if self._on_left is not None:
+            self._on_left(silence(passed_ns // NS_PER_MS, self._rate_hz), at_ns)
+
     def send(self, at_ns: int) -> None:
         """See `pacer.Paced`; its `FramePlayed` is reported before a `clear` can be answered."""
         said = self._said
+        is_free = not (self._held or self._key_packets)
         while len(said) < self._packet_bytes:
             with self._playing:
                 pcm, played = self._silence, NOTHING_PLAYED
-                is_free = not self._held and at_ns >= self._keys_until_ns
                 if self._stream is not None and is_free:
                     pcm, played = self._playout.read(self._frame_samples)
                 if self._on_left is not None:
@@ -273,6 +283,7 @@ class LegMedia:
         if self._stream is not None:
             self._stream.put(bytes(said[: self._packet_bytes]))
         del said[: self._packet_bytes]
+        self._key_packets = max(0, self._key_packets - 1)
 
 
 def _described(packet: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:

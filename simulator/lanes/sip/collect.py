@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from callerside.audio_files import write_flac
-from callerside.marks import Mark, merge
+from callerside.marks import Mark, merge, to_lines
 from callerside.reports.evidence import HEARD, SENT, TIMELINE
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.timelines import TimelineError, read_timeline
@@ -82,8 +82,7 @@ def collect(
         needed += [("agent", agent, "call_ended")] if answered or vanished else []
         needed += [("server", server, "session_closed")] if connected else []
         _move_audio(call, directory, work, closed)
-    lines = "".join(mark.to_json() + "\n" for mark in merge([*timelines, also]))
-    (directory / TIMELINE).write_text(lines, encoding="utf-8")
+    (directory / TIMELINE).write_bytes(to_lines(merge([*timelines, also])))
     (directory / CALLER_TIMELINE).unlink(missing_ok=True)
     missing = [
         f"the {whose}'s timeline has no {last_mark} mark"

@@ -4,7 +4,6 @@ It leaves the same evidence in the same files as the sip lane, so that measuring
 reporting need not know where a call was played.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.lanes.placement import place
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall, Verdict
 from callerside.simulator.lanes.sip.config import agent_config
-from callerside.simulator.lanes.sip.process_pair import PhaseSink
 from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
 from callerside.simulator.lanes.virtual.invariants import TracedCall, check
@@ -31,21 +29,16 @@ from callerside.simulator.lanes.virtual.invariants import TracedCall, check
 class VirtualLane:
     """Plays calls one after another; nothing here waits."""
 
-    def __init__(
-        self, planned_calls: Sequence[PlannedCall], directory: Path, on_phase: PhaseSink
-    ) -> None:
+    def __init__(self, planned_calls: Sequence[PlannedCall], directory: Path) -> None:
         self._calls = directory / CALLS
-        self._on_phase = on_phase
         config = agent_config(planned_calls, "ws://virtual", directory / "work")
         self._settings = Settings.model_validate(config)
         self._tools = Toolboxes(self._settings)
         self._prompts: dict[str, MemoryPrompts] = {}
 
-    async def play(self, planned: PlannedCall) -> PlayedCall:
+    def play(self, planned: PlannedCall) -> PlayedCall:
         """Play one call, in no time to speak of, and save its evidence."""
-        await asyncio.sleep(0)  # between two calls whoever wants the run to end is heard
         started = time.monotonic()
-        self._on_phase(planned.name, "in memory")
         settings = self._settings.for_call(planned.name)
         options = options_for(planned.scenario, settings, planned.seed)
         call = play_call(
@@ -59,7 +52,8 @@ class VirtualLane:
             tools=self._tools.for_call(settings),
         )
         directory = self._calls / planned.name
-        save_evidence(evidence_of(planned, call), directory)
+        evidence = evidence_of(planned, call)
+        save_evidence(evidence, directory)
         traced = TracedCall(scenario=planned.scenario, settings=settings, call=call)
         verdict, detail = _judge(traced)
         return PlayedCall(
@@ -68,6 +62,7 @@ class VirtualLane:
             verdict=verdict,
             detail=detail,
             took_s=time.monotonic() - started,
+            evidence=evidence,
         )
 
 
@@ -91,8 +86,8 @@ def evidence_of(planned: PlannedCall, call: VirtualCall) -> CallEvidence:
     return CallEvidence(
         info=CallInfo(name=planned.scenario.name, stage=planned.name, lane="virtual"),
         marks=merge([call.caller_marks, call.agent_marks, call.realtime_marks]),
-        recording=np.stack([mouth, ear], axis=1),
-        rate_hz=recorder.rate_hz,
+        recording=np.stack([mouth, ear]).T,
+        rate_hz=recorder.rate_hz if mouth.size else CallEvidence.rate_hz,
         recording_start_ns=started_ns,
         server_heard=Audio(to_samples(call.heard_by_server), call.heard_rate_hz)
         if call.heard_by_server
@@ -101,5 +96,5 @@ def evidence_of(planned: PlannedCall, call: VirtualCall) -> CallEvidence:
         if call.sent_by_server
         else None,
         said=placed.said,
-        clean=placed.clean,
+        clean=placed.clean if placed.clean.size else None,
     )

@@ -49,10 +49,12 @@ def test_a_call_is_told_as_a_conversation_with_times() -> None:
         ("session", f'{SETTINGS}"Be kind."'),
         ("caller", 'says "When do you open?"'),
         ("model", 'says "We open at nine."'),
+        ("client", "asks for an answer"),
         ("model", 'calls hours({"day": "Sunday"})'),
         ("client", 'hours returns "closed"'),
+        ("client", "asks for an answer"),
         ("model", 'says "We are closed." (incomplete: content_filter)'),
-        ("client", "cancels the answer"),
+        ("client", "cancels the answer (refused)"),
         (
             "server",
             'error response_cancel_not_active: "Cancellation failed: no active response found"',
@@ -61,6 +63,34 @@ def test_a_call_is_told_as_a_conversation_with_times() -> None:
     assert lines[3].how_long.startswith("after 0.")
     assert lines[3].how_long.endswith(" s of audio")
     assert any("[after 0." in line for line in describe(call()))
+
+
+@pytest.mark.parametrize("event_id", [None, "event_mine"])
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"type": "response.cancel"}, "cancels the answer"),
+        ({"type": "response.create"}, "asks for an answer"),
+        (
+            {"type": "response.create", "response": {"conversation": "none"}},
+            "asks for an answer beside the conversation",
+        ),
+    ],
+)
+def test_what_is_refused_is_not_told_as_done(
+    event: dict[str, Any], told: str, event_id: str | None
+) -> None:
+    asked = event | ({} if event_id is None else {"event_id": event_id})
+    codes = {
+        "response.cancel": "response_cancel_not_active",
+        "response.create": "conversation_already_has_active_response",
+    }
+    error = {"code": codes[event["type"]], "message": "No.", "event_id": event_id}
+    refused = Entry(2.0, "server", {"type": "error", "error": error})
+    recording = replace(call(), entries=(Entry(1.0, "client", asked),))
+    assert [one.what for one in tell(recording)] == [told]
+    both = replace(recording, entries=(*recording.entries, refused))
+    assert tell(both)[0].what == f"{told} (refused)"
 
 
 def test_an_event_of_no_response_or_of_one_that_is_done_tells_of_no_answer() -> None:

@@ -133,7 +133,11 @@ def test_padding_stands_at_the_end_alone(at: int) -> None:
     sound = base64.b64encode(bytes(200_000)).decode()
     broken = sound[: at - 2] + "==" + sound[at:]
     (refused,) = [given for given in decode_in_steps(append(broken)) if given is not None]
-    assert refused == ClientGarbage("Invalid 'audio'. Expected base64-encoded audio.", "audio")
+    assert refused == ClientGarbage(
+        "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but got an "
+        "invalid value.",
+        "audio",
+    )
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "Infinity", "NaN"])

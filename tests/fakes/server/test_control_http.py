@@ -219,3 +219,39 @@ def test_a_test_in_javascript_sees_what_its_client_sent(address: str, tmp_path: 
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            {"faults": [{"fault": "zap"}]},
+            "faults.0: 'zap': expected one of 'error', 'fail', 'stall'",
+        ),
+        ({"faults": [{"at": "now"}]}, "faults.0: 'fault' is missing"),
+        (
+            {"faults": [{"fault": "drop", "at": "soon"}]},
+            "faults.0.at: 'soon' is no point of a conversation; expected 'now', 'next speech', ",
+        ),
+    ],
+)
+def test_a_fault_that_is_none_is_told_in_words_of_ours(
+    address: str, asked: dict[str, Any], told: str
+) -> None:
+    status, answer = ask(address, "next", {**asked, "session": "next"})
+    assert status == 400
+    assert answer["error"]["message"].startswith(told)
+
+
+def test_a_session_that_there_is_not_has_no_events(address: str) -> None:
+    assert ask(address, "events?session=1")[0] == 404
+    with connect(f"ws://{address}/v1/realtime"):
+        assert ask(address, "events?session=1")[0] == 200
+        status, answer = ask(address, "events?session=999")
+    assert (status, answer["error"]["message"]) == (404, "no session 999; there: 1 to 1")
+
+
+def test_a_path_that_there_is_not_is_told_as_json(address: str) -> None:
+    status, answer = ask(address, "nothing")
+    assert status == 404
+    assert "/control/nothing" in answer["error"]["message"]

@@ -195,6 +195,7 @@ async def test_what_was_heard_and_when_is_written_down(tmp_path: Path) -> None:
     marks = read_timeline(tmp_path / "out" / "hotel.realtime.jsonl")
     assert {mark.call for mark in marks} == {"hotel"}
     assert marks[0].name == "session_opened"
+    assert 0 < marks[0].fields["prepared_ms"] < 60_000
     assert marks[-1].name == "session_closed"
     received = [mark for mark in marks if mark.name == "audio_received"]
     heard = to_samples(read_wav(tmp_path / "out" / "hotel.heard.wav", 24_000))
@@ -317,8 +318,8 @@ async def test_two_sessions_of_a_path_do_not_share_their_ids() -> None:
         (b"\x00\xff\xfe", "not valid JSON"),
         ('{"type": "input_audio_buffer.append", "audio": "%%%"}', "base64"),
         ('{"type": "input_audio_buffer.append"}', "Missing required parameter"),
-        ('{"type": "input_audio_buffer.append", "audio": 5}', "base64"),
-        ('{"type": ["session.update"]}', "Invalid value"),
+        ('{"type": "input_audio_buffer.append", "audio": 5}', "an integer"),
+        ('{"type": ["session.update"]}', "an array"),
         ('{"type": "session.update", "session": 5}', "session"),
         ('{"type": "conversation.item.create", "item": {"type": "message"}}', "item.role"),
         (

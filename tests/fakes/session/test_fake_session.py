@@ -461,12 +461,12 @@ def test_the_think_time_is_divided_as_recorded() -> None:
 
 def test_every_mark_of_the_registry_is_written_but_that_of_a_replay() -> None:
     call = {"name": "book", "arguments": {"people": 4}}
-    faults = [{"fault": "error", "at": "turn 1"}, {"fault": "close", "at": "turn 3"}]
-    replies = [{"say": "Nine."}, {"function_call": call}]
+    faults = [{"fault": "error", "at": "turn 1"}, {"fault": "close", "at": "turn 4"}]
+    replies = [{"say": "Nine."}, {"function_call": call}, {"sends_only": "nothing"}]
     observation = Observation(trace_audio=True)
     client = Client({"replies": replies, "faults": faults}, observation=observation)
     client.update()
-    for _ in range(3):
+    for _ in range(4):
         client.say()
         client.wait(2000)
         item = client.all("response.done")[0]["response"]["output"][0]["id"]

@@ -9,7 +9,7 @@ from in_memory import Client
 
 from callerside.fakes.server.codec import decode
 from callerside.fakes.session.interface import ClientGarbage, ConnectionRequested
-from callerside.fakes.session.refusals import REFUSALS
+from callerside.fakes.session.refusals import REFUSALS, RequestError
 
 TOOL = {"type": "function", "name": "hours"}
 OUTPUT = {"type": "function_call_output", "call_id": "call_none", "output": "{}"}
@@ -34,7 +34,7 @@ def detection(**fields: Any) -> dict[str, Any]:
     return audio(input={"turn_detection": {"type": "server_vad", **fields}})
 
 
-REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
+REFUSED: list[tuple[Mapping[str, Any], str, str, str]] = [
     # event, code, param, words
     (item(OUTPUT), "invalid_tool_call_id", "item.call_id", "Tool call ID 'call_none' not found"),
     (
@@ -107,7 +107,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
         audio(output={"voice": 5}),
         "invalid_type",
         "session.audio.output.voice",
-        "expected an object, but got an integer instead",
+        "expected one of a string or object, but got an integer instead",
     ),
     (
         session(max_output_tokens=5000),
@@ -153,6 +153,87 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
         "session.audio.output.speed",
         "decimal below minimum value. Expected a value >= 0.25, but got 0.1 instead.",
     ),
+    (
+        session(truncation={"type": "retention_ratio", "retention_ratio": 2}),
+        "decimal_above_max_value",
+        "session.truncation.retention_ratio",
+        "Invalid 'session.truncation.retention_ratio': decimal above",
+    ),
+    (
+        session(tool_choice=3),
+        "invalid_type",
+        "session.tool_choice",
+        "expected one of a string or object, but got an integer instead.",
+    ),
+    (
+        session(tools=[{"type": 5}]),
+        "invalid_type",
+        "session.tools[0].type",
+        "Invalid type for 'session.tools[0].type': expected a string, but got an integer instead.",
+    ),
+    (
+        audio(input={"noise_reduction": {"type": 5}}),
+        "invalid_type",
+        "session.audio.input.noise_reduction.type",
+        "expected a string, but got an integer instead.",
+    ),
+    (
+        session(tool_choice="required"),
+        "invalid_value",
+        "session.tool_choice",
+        "Tool choice 'required' must be specified with 'tools' parameter.",
+    ),
+    (
+        session(tool_choice={"type": "mcp", "server_label": "shop"}),
+        "invalid_value",
+        "session.tool_choice",
+        "Tool choice 'shop' not found in 'tools' parameter.",
+    ),
+    (
+        session(tools=[{"type": "mcp", "server_label": "shop"}]),
+        "missing_required_parameter",
+        "session.tools[0].server_url",
+        "One of 'server_url', 'connector_id', or 'tunnel_id' must be provided.",
+    ),
+    (
+        {"type": "response.create", "response": {"metadata": {str(n): "" for n in range(17)}}},
+        "object_above_max_properties",
+        "response.metadata",
+        "Expected an object with at most 16 properties, but got an object with 17 properties",
+    ),
+    (
+        {"type": "response.create", "response": {"metadata": {"k": "x" * 513}}},
+        "string_above_max_length",
+        "response.metadata.k",
+        "maximum length 512, but got a string with length 513",
+    ),
+    (
+        {"type": "response.create", "response": {"metadata": {"k" * 65: ""}}},
+        "property_name_above_max_length",
+        "response.metadata",
+        "Expected a string with maximum length 64, but got a string with length 65 instead.",
+    ),
+    *(
+        (
+            item({**MESSAGE, "role": role, "content": [{"type": kind}]}),
+            "missing_required_parameter",
+            f"item.content[0].{key}",
+            f"Missing required parameter: 'item.content[0].{key}'.",
+        )
+        for role, kind, key in (
+            ("user", "input_text", "text"),
+            ("user", "input_audio", "audio"),
+            ("user", "input_image", "image_url"),
+            ("assistant", "output_text", "text"),
+            ("assistant", "output_audio", "audio"),
+        )
+    ),
+    (
+        item({**MESSAGE, "content": [{"type": "input_image", "image_url": "ftp://example.com/x"}]}),
+        "invalid_value",
+        "item.content[0].image_url",
+        "Expected a base64-encoded data URI of an image.",
+    ),
     (session(turn_detection=None), "unknown_parameter", "session.turn_detection", "Unknown"),
     (session(voice="marin"), "unknown_parameter", "session.voice", "Unknown parameter"),
     (session(temperature=0.8), "unknown_parameter", "session.temperature", "Unknown parameter"),
@@ -166,6 +247,12 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     (session(output_modalities=[]), "invalid_value", "session.output_modalities", "modalities: []"),
     (session(model="gpt-realtime-2"), "invalid_value", "session.model", "cannot be changed"),
     ({"type": "response.start"}, "invalid_value", "type", "Invalid value: 'response.start'. Supp"),
+    (
+        {"type": "input_audio_buffer.clear", "event_id": "x" * 513},
+        "string_above_max_length",
+        "event_id",
+        "maximum length 512",
+    ),
     ({"type": "response.create", "response": {"voice": "x"}}, "unknown_parameter", "response.", ""),
     ({"type": "response.create", "response": 3}, "invalid_type", "response", "an object"),
     (
@@ -197,7 +284,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     (item({**MESSAGE, "id": "x" * 65}), "string_above_max_length", "item.id", "length 64"),
     (item(MESSAGE, previous_item_id="no"), "item_create_invalid_previous_item_id", "prev", "'no'"),
     (
-        item({**MESSAGE, "content": [{"type": "input_text", "audio": "AA=="}]}),
+        item({**MESSAGE, "content": [{"type": "input_text", "text": "x", "audio": "AA=="}]}),
         "unknown_parameter",
         "item.content[0].audio",
         "Unknown parameter: 'item.content[0].audio'.",
@@ -206,7 +293,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
         item({**MESSAGE, "content": [{"type": "input_audio", "audio": "%"}]}),
         "invalid_value",
         "item.content[0].audio",
-        "Expected base64-encoded audio.",
+        "Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but got an invalid value.",
     ),
     *(
         (
@@ -234,7 +321,7 @@ def test_what_the_api_refuses_is_refused_in_its_words(
     assert (error["type"], error["code"]) == ("invalid_request_error", code)
     assert (error["param"] or "").startswith(param)
     assert words in error["message"]
-    assert error["event_id"] == "event_mine"
+    assert error["event_id"] == event.get("event_id", "event_mine")
     assert not LIBRARY.search(error["message"])
     assert not client.all("session.updated")
     assert not client.all("response.created")
@@ -243,6 +330,32 @@ def test_what_the_api_refuses_is_refused_in_its_words(
 def _sent(event: Mapping[str, Any]) -> dict[str, Any]:
     fields = {key: value for key, value in event.items() if key != "type"}
     return {"event_type": event["type"], "event_id": "event_mine", **fields}
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(5, "invalid_type"), (["x"], "invalid_type"), (None, "missing_required_parameter")],
+)
+def test_a_type_that_is_no_text(kind: object, code: str) -> None:
+    client = Client()
+    client.send(kind)  # type: ignore[arg-type]
+    error = client.only("error")["error"]
+    assert (error["code"], error["param"]) == (code, "type")
+
+
+@pytest.mark.parametrize(
+    ("audio", "code"),
+    [
+        ("3", "invalid_type"),
+        ("[1]", "invalid_type"),
+        ("null", "missing_required_parameter"),
+        ('"%"', "invalid_value"),
+    ],
+)
+def test_audio_that_is_no_text_has_the_wrong_type(audio: str, code: str) -> None:
+    given = decode(f'{{"type": "input_audio_buffer.append", "audio": {audio}}}')
+    assert isinstance(given, ClientGarbage)
+    assert (given.code, given.param) == (code, "audio")
 
 
 def test_states_are_refused_too() -> None:
@@ -345,39 +458,288 @@ def lenient() -> Client:
     return Client(lenient=True)
 
 
+SPOKEN = {"say": "Hello there.", "think_ms": 0}
+STATES: list[tuple[str, list[Mapping[str, Any]]]] = [
+    # of the table of refusals, and what leads to it
+    ("response_is_active", [{"type": "response.create"}] * 2),
+    (
+        "too_many_responses",
+        [{"type": "response.create", "response": {"conversation": "none"}}] * 17,
+    ),
+    (
+        "voice_is_fixed",
+        [{"type": "response.create"}, {"wait": 2000}, audio(output={"voice": "ash"})],
+    ),
+    ("duplicate_item", [item({**MESSAGE, "id": "mine"})] * 2),
+    (
+        "nothing_to_truncate",
+        [
+            item({**MESSAGE, "id": "mine"}),
+            {
+                "type": "conversation.item.truncate",
+                "item_id": "mine",
+                "content_index": 0,
+                "audio_end_ms": 0,
+            },
+        ],
+    ),
+    ("truncated_already", [{"type": "response.create"}, {"wait": 2000}, {"truncate": (0, 90_000)}]),
+    ("no_such_content", [{"type": "response.create"}, {"wait": 2000}, {"truncate": (7, 10)}]),
+]
+ELSEWHERE = {
+    # where no client event leads, or another kind of session; each has a test of its own
+    *("no_json", "no_object", "nested_too_deep", "too_much_waits"),
+    *("unsupported_model", "model_of_transcription", "transcription_model_speaks_not"),
+    *("beta_is_over", "wrong_key", "call_unknown", "call_state", "session_is_over"),
+    *("realtime_in_transcription", "no_turn_detection", "no_responses", "transcription_option"),
+    *("prompt_unknown", "prompt_variables", "approval_unknown", "invalid_value"),
+}
+
+
+def play(client: Client, event: Mapping[str, Any]) -> None:
+    if "wait" in event:
+        client.wait(event["wait"])
+    elif "truncate" in event:
+        index, end_ms = event["truncate"]
+        spoken = client.all("response.done")[-1]["response"]["output"][0]["id"]
+        where = {"item_id": spoken, "content_index": index, "audio_end_ms": end_ms}
+        client.send("conversation.item.truncate", **where)
+    else:
+        client.send(**_sent(event))
+
+
+def refusals_of(events: list[Mapping[str, Any]]) -> list[RequestError]:
+    """What a strict session refuses of them, as entries of the table."""
+    raised: list[RequestError] = []
+
+    class ToldError(RequestError):
+        def __init__(self, *args: Any, **facts: Any) -> None:
+            super().__init__(*args, **facts)
+            raised.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("requests", "session", "config", "context", "conversation", "items"):
+            patch.setattr(f"callerside.fakes.session.{module}.RequestError", ToldError)
+        for module in ("response_scheduler", "user_turns", "mcp"):
+            patch.setattr(f"callerside.fakes.session.{module}.RequestError", ToldError)
+        client = Client({"greeting": SPOKEN})
+        for event in events:
+            play(client, event)
+    return raised
+
+
+CASES: list[list[Mapping[str, Any]]] = [[event] for event, *_ in REFUSED] + [
+    events for _, events in STATES
+]
+
+
+@pytest.mark.parametrize("events", CASES)
+def test_a_lenient_session_serves_what_the_table_says_and_tells(
+    events: list[Mapping[str, Any]],
+) -> None:
+    (refused,) = refusals_of(events)
+    client = Client({"greeting": SPOKEN}, lenient=True)
+    for event in events:
+        play(client, event)
+    told = [mark.fields["code"] for mark in client.marked("served_leniently")]
+    errors = [error["error"]["code"] for error in client.all("error")]
+    cannot = refused.leniently == "refused" or refused.param in ("type", "audio")
+    assert errors == ([refused.code] if cannot else [])
+    assert told[:1] == ([] if cannot else [refused.code])
+    if not cannot and events[-1].get("type") == "session.update":
+        assert client.all("session.updated")
+
+
+def test_each_entry_of_the_table_is_tried() -> None:
+    tried = {one.name for events in CASES for one in refusals_of(events)}
+    assert tried | ELSEWHERE == REFUSALS.keys()
+    assert not tried & (ELSEWHERE - {"invalid_value"})
+
+
 @pytest.mark.parametrize(
-    ("event", "code"),
-    [(event, code) for event, code, *_ in REFUSED if event["type"] == "session.update"],
+    ("fields", "left"),
+    [
+        ({"tools": [{**TOOL, "name": "a b"}]}, {"tools": [{**TOOL, "name": "a b"}]}),
+        ({"tools": [{"type": "function"}, TOOL]}, {"tools": [TOOL]}),
+        ({"tools": [TOOL] * 129}, {"tools": [TOOL] * 129}),
+        ({"include": ["foo"]}, {"include": []}),
+        ({"output_modalities": ["video"]}, {"output_modalities": ["audio"]}),
+        ({"model": "gpt-realtime-2"}, {"model": "gpt-realtime-2.1"}),
+        ({"type": "magic"}, {"type": "realtime"}),
+        ({"type": "transcription"}, {"type": "realtime"}),
+        ({"type": None}, {"type": "realtime"}),
+    ],
 )
-def test_a_lenient_session_serves_the_rest_and_tells(event: Mapping[str, Any], code: str) -> None:
-    client = lenient()
-    event = {**event, "session": {"instructions": "Be brief.", **event["session"]}}
-    client.send(**_sent(event))
-    served = client.marked("served_leniently")
-    if served:
-        assert client.only("session.updated")
-        assert served[0].fields["code"] == code
-        assert not client.all("error")
-    else:  # what is missing cannot be left out
-        assert client.only("error")["error"]["code"] == code
+def test_what_a_lenient_session_makes_of_it(fields: dict[str, Any], left: dict[str, Any]) -> None:
+    client = Client(lenient=True)
+    client.send(
+        "session.update", session={"type": "realtime", "instructions": "Be brief.", **fields}
+    )
+    updated = client.only("session.updated")["session"]
+    assert {key: updated[key] for key in left} == left
+    assert updated["instructions"] == "Be brief."
+    assert client.marked("served_leniently")
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({"role": "boss"}, {"role": "user"}),
+        ({"type": None}, {"type": "message"}),
+        ({"content": [{"type": "text", "text": "Hi."}]}, {"content": MESSAGE["content"]}),
+        (
+            {"role": "assistant", "content": [{"text": "Hi."}]},
+            {"content": [{"type": "output_text", "text": "Hi."}]},
+        ),
+        (
+            {"content": [*MESSAGE["content"], {"type": "input_text"}]},
+            {"content": MESSAGE["content"]},
+        ),
+        ({"content": "Hi."}, {"content": MESSAGE["content"]}),
+        ({"content": None}, {"content": []}),
+    ],
+)
+def test_what_a_lenient_session_makes_of_an_item(
+    given: dict[str, Any], left: dict[str, Any]
+) -> None:
+    client = Client(lenient=True)
+    client.send("conversation.item.create", item={**MESSAGE, **given})
+    added = client.only("conversation.item.added")["item"]
+    assert {key: added[key] for key in left} == left
+    assert client.marked("served_leniently")
+
+
+@pytest.mark.parametrize("name", ["a.b", "a.b.c", "[0]", ""])
+def test_a_name_that_is_no_path_ends_no_lenient_session(name: str) -> None:
+    client = Client(lenient=True)
+    client.send("response.create", response={"metadata": {name: 1}})
+    assert client.types
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+@pytest.mark.parametrize(
+    "given", [{"type": "audio/opus"}, {"type": "audio/pcm", "rate": 16_000}, {}, "pcm16"]
+)
+def test_a_format_that_there_is_not_leaves_the_one_that_there_was(side: str, given: object) -> None:
+    client = Client(lenient=True)
+    client.update(audio={side: {"format": given}})
+    kept = client.only("session.updated")["session"]["audio"][side]["format"]
+    assert kept == {"type": "audio/pcm", "rate": 24_000}
+    assert client.marked("served_leniently")
 
 
 def test_a_lenient_session_keeps_no_limits() -> None:
     client = lenient()
     client.update(tools=[{**TOOL, "description": "x" * 5000}], max_output_tokens=5000)
     client.send("conversation.item.create", item=OUTPUT)
-    updated = client.only("session.updated")["session"]
+    client.update(audio={"output": {"voice": "nobody"}})
+    updated, voiced = (event["session"] for event in client.all("session.updated"))
     assert len(updated["tools"][0]["description"]) == 5000
     assert updated["max_output_tokens"] == "inf"
+    assert voiced["audio"]["output"]["voice"] == "nobody"
     assert client.only("conversation.item.added")["item"]["call_id"] == "call_none"
     codes = [mark.fields["code"] for mark in client.marked("served_leniently")]
-    assert codes == ["string_above_max_length", "integer_above_max_value", "invalid_tool_call_id"]
+    assert codes == [
+        "string_above_max_length",
+        "integer_above_max_value",
+        "invalid_tool_call_id",
+        "invalid_value",
+    ]
+
+
+@pytest.mark.parametrize("content", [["x"], "x", None, 5])
+def test_a_key_that_stands_in_no_such_item_is_left_out_at_once(content: object) -> None:
+    client = Client(lenient=True)
+    client.send("conversation.item.create", item={**OUTPUT, "content": content})
+    assert "content" not in client.only("conversation.item.added")["item"]
+    assert len(client.marked("served_leniently")) <= 3
+
+
+def test_an_output_that_is_no_text_is_taken_as_json() -> None:
+    client = Client(lenient=True)
+    client.send("conversation.item.create", item={**OUTPUT, "output": {"open": True}})
+    assert client.only("conversation.item.added")["item"]["output"] == '{"open": true}'
+
+
+def test_a_truncation_that_is_too_long_is_cut_to_what_there_is() -> None:
+    client = Client({"greeting": SPOKEN}, lenient=True)
+    for event in dict(STATES)["truncated_already"]:
+        play(client, event)
+    cut = client.only("conversation.item.truncated")
+    assert 0 < cut["audio_end_ms"] < 3000
 
 
 def test_a_lenient_session_takes_any_model() -> None:
     client = Client(request=ConnectionRequested(model="mine"), lenient=True)
     assert client.only("session.created")["session"]["model"] == "mine"
     assert client.marked("served_leniently")[0].fields["code"] == "invalid_model"
+
+
+def test_a_lenient_session_takes_the_betas_header_and_any_key() -> None:
+    wrong = RequestError("wrong_key", key="ek_none")
+    request = ConnectionRequested(beta_header=True, wrong=wrong)
+    client = Client(request=request, lenient=True)
+    assert client.types == ["session.created"]
+    told = [mark.fields["code"] for mark in client.marked("served_leniently")]
+    assert told == ["invalid_api_key", "beta_api_shape_disabled"]
+
+
+@pytest.mark.parametrize(
+    ("described", "code"),
+    [
+        ({"type": "realtime"}, "invalid_parameter"),
+        ({"type": "magic"}, "invalid_value"),
+        (
+            {
+                "type": "transcription",
+                "audio": {
+                    "input": {
+                        "transcription": {"model": "gpt-realtime-whisper"},
+                        "turn_detection": {"type": "server_vad"},
+                    }
+                },
+            },
+            "invalid_value",
+        ),
+        (
+            {
+                "type": "transcription",
+                "audio": {"input": {"transcription": {"model": "whisper-1", "delay": "low"}}},
+            },
+            "invalid_value",
+        ),
+    ],
+)
+def test_a_lenient_transcription_session(described: dict[str, Any], code: str) -> None:
+    client = Client(request=ConnectionRequested(intent="transcription"), lenient=True)
+    client.send("session.update", session=described)
+    updated = client.only("session.updated")["session"]
+    assert updated["type"] == "transcription"
+    heard = updated["audio"]["input"]
+    whisper = (heard["transcription"] or {}).get("model") == "gpt-realtime-whisper"
+    assert (heard["turn_detection"] is None) is whisper
+    assert client.marked("served_leniently")[0].fields["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [({"id": "p2"}, "prompt_not_found"), ({"id": "p1"}, "invalid_value")],
+)
+def test_a_lenient_session_takes_a_prompt_as_far_as_it_is_there(
+    prompt: dict[str, Any], code: str
+) -> None:
+    client = Client({"prompts": {"p1": "Be {{mood}}."}}, lenient=True)
+    client.update(prompt=prompt)
+    assert client.only("session.updated")
+    assert client.marked("served_leniently")[0].fields["code"] == code
+
+
+def test_a_lenient_session_takes_an_approval_of_nothing() -> None:
+    client = Client(lenient=True)
+    answer = {"type": "mcp_approval_response", "approval_request_id": "x", "approve": True}
+    client.send("conversation.item.create", item=answer)
+    assert client.only("conversation.item.added")
+    assert client.marked("served_leniently")
 
 
 @pytest.mark.parametrize("message", ["{", "[]", '{"type": "x", "a": ' + "[" * 60 + "]" * 60 + "}"])

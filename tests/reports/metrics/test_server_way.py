@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from declared import assert_declared
@@ -68,6 +69,19 @@ def test_a_handshake_goes_there_and_back_besides_what_the_server_holds_it() -> N
     assert handshake(connected(), 2670 * MS).length_ns == (80 + 80) * MS
     (connect,) = (one for one in measure(connected()).measurements if one.name == "connect_ms")
     assert (connect.value, connect.own_ms) == (2670, 160)
+
+
+def test_what_the_server_takes_to_have_its_script_ready_is_its_own() -> None:
+    evidence = connected()
+    opened = next(one for one in evidence.marks if one.name == "session_opened")
+    fields = {**opened.fields, "delay_ms": 0, "prepared_ms": 170}
+    marks = [
+        msgspec.structs.replace(one, fields=fields) if one is opened else one
+        for one in evidence.marks
+    ]
+    near = replace(evidence, info=CallInfo(name="near", lane="sip"), marks=marks)
+    (connect,) = (one for one in measure(near).measurements if one.name == "connect_ms")
+    assert (connect.value, connect.own_ms) == (2670, 170)
 
 
 def test_an_agent_without_marks_has_nothing_taken_off() -> None:

@@ -1,8 +1,10 @@
 """The metrics against an independent truth: calls made by hand, whose numbers are known."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from random import Random
 from statistics import median
 from typing import NamedTuple
 
@@ -29,6 +31,9 @@ WITHIN = {
 WITHIN_MS = 10.0
 MOST_OUTSIDE = 0.01
 CLEAN_MS = 5.0
+MANY = ("fault in the opening", "fault later", "fault on a bad line")
+ONE_OF_MANY = 3
+"""Of those so many; all of them where `CALLERSIDE_FAULTS` is set: `nox -s speech` plays all."""
 
 
 class Told(NamedTuple):
@@ -85,7 +90,10 @@ def test_no_metric_is_absent_without_its_reason(kind: str) -> None:
 @cache
 def told_of(kind: str) -> tuple[Told, ...]:
     """What a report says of the calls of a kind."""
-    return tuple(one for name, make in KINDS[kind].items() for one in _told(name, make()))
+    makers = list(KINDS[kind].items())
+    if kind in MANY and "CALLERSIDE_FAULTS" not in os.environ:
+        makers = Random(kind).sample(makers, len(makers) // ONE_OF_MANY)
+    return tuple(one for name, make in makers for one in _told(name, make()))
 
 
 def _told(name: str, call: MadeCall) -> Iterator[Told]:

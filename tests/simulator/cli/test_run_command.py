@@ -17,10 +17,12 @@ import soundfile
 from rich.console import Console
 
 from callerside.agent.telephony.options import SipAccount
-from callerside.reports.evidence import CallEvidence, EvidenceError, load_evidence
+from callerside.reports.evidence import CallEvidence, EvidenceError
 from callerside.reports.metrics import measures
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
+from callerside.reports.verdict.calibration import Calibration
+from callerside.reports.verdict.call_result import CallResult, judge_call
 from callerside.simulator.cli.main import main
 from callerside.simulator.cli.run import play, show, write_report
 from callerside.simulator.runner.run import Run, RunOptions
@@ -71,12 +73,12 @@ def test_a_call_that_fails_is_exit_1_and_the_summary_says_why(callerside: Caller
 def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
     callerside: Callerside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(directory: Path) -> CallEvidence:
-        if directory.name == "good":
+    def judge(evidence: CallEvidence, calibration: Calibration | None) -> CallResult:
+        if evidence.info.stage == "good":
             raise EvidenceError("timeline.jsonl: nobody can read that")
-        return load_evidence(directory)
+        return judge_call(evidence, calibration)
 
-    monkeypatch.setattr("callerside.simulator.runner.evaluate.load_evidence", load)
+    monkeypatch.setattr("callerside.simulator.runner.evaluate.judge_call", judge)
     assert run_virtual(callerside) == 2
     assert verdicts() == {"good": "error", "other": "passed"}
     for name in ("index.html", "junit.xml", "summary.md", "calls/good/call.html"):

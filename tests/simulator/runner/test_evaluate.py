@@ -1,6 +1,5 @@
 """From a call that was played to one that is judged: read once, measured once."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +20,13 @@ STEPS = "steps: [{expect: greeting}, hang_up]\n"
 
 def played(folder: Path, more: str) -> PlayedCall:
     (planned,) = plan([scenario(folder, STEPS + more)], repeat=None, seed=3)
-    lane = VirtualLane([planned], folder / "out", lambda *_: None)
-    return asyncio.run(lane.play(planned))
+    return VirtualLane([planned], folder / "out").play(planned)
 
 
+@pytest.mark.parametrize("at_hand", [True, False])
 @pytest.mark.parametrize("more", ["", "never: [{state: LISTENING}]\n"])
-def test_a_call_is_read_and_measured_once_with_a_complaint_or_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+def test_a_call_is_measured_once_and_read_at_most_once_with_a_complaint_or_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, at_hand: bool
 ) -> None:
     done: list[str] = []
 
@@ -41,9 +40,10 @@ def test_a_call_is_read_and_measured_once_with_a_complaint_or_without(
 
     monkeypatch.setattr("callerside.simulator.runner.evaluate.load_evidence", load)
     monkeypatch.setattr("callerside.reports.verdict.call_result.measure", count)
-    call = evaluate(played(tmp_path, more), "virtual")
-    assert call.verdict == ("failed" if more else "passed")
-    assert done == ["read", "measured"]
+    call = played(tmp_path, more)
+    evaluated = evaluate(call if at_hand else replace(call, evidence=None), "virtual")
+    assert evaluated.verdict == ("failed" if more else "passed")
+    assert done == [*([] if at_hand else ["read"]), "measured"]
 
 
 def test_a_complaint_is_in_the_call_as_if_it_had_been_read_again(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_a_call_keeps_the_text_that_was_played(tmp_path: Path, changed_to: str |
         file.unlink()
     else:
         file.write_text(changed_to)
-    lane = VirtualLane(calls, tmp_path / "out", lambda *_: None)
+    lane = VirtualLane(calls, tmp_path / "out")
     for planned in calls:
-        call = asyncio.run(lane.play(planned))
+        call = lane.play(planned)
         evaluated = evaluate(call, "virtual")
         assert evaluated.verdict == "passed", evaluated.sentence
         assert load_evidence(call.directory).info.scenario == text

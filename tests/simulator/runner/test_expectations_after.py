@@ -17,6 +17,7 @@ from callerside.simulator.runner.expectations_after import (
     unseen,
 )
 from callerside.simulator.scenario.expectations import Dtmf, Transfer
+from callerside.simulator.scenario.loader import load
 
 
 def mark(at_ms: float, source: Source, name: str, /, **fields: Any) -> Mark:
@@ -82,6 +83,21 @@ def test_a_limit_counts_from_the_moment_that_a_step_waits_for(tmp_path: Path) ->
     assert check(scenario(tmp_path, text), [*CALL, *waited, *told]) == []
     (sentence,) = check(scenario(tmp_path, text), [*CALL, *told])
     assert "expected the transcript" in sentence
+
+
+@pytest.mark.parametrize(("within", "is_told"), [("2s", False), ("9s", True)])
+def test_a_caller_who_has_left_before_it_could_be_is_told(
+    tmp_path: Path, within: str, *, is_told: bool
+) -> None:
+    text = f"""
+        steps:
+          - say: "A table for four."
+          - expect: {{response: incomplete}}
+            within: {within}
+    """
+    (sentence,) = check(scenario(tmp_path, text), CALL)
+    left = "; the caller hung up at 9.40 s: what is looked up after the call keeps nobody"
+    assert (left in sentence) is is_told
 
 
 @pytest.mark.parametrize(
@@ -312,3 +328,21 @@ def test_of_a_server_that_is_not_ours_what_caller_and_agent_tell_is_checked(tmp_
         "never: mark media_ready",
     ]
     assert len(check(played, marks)) == 4, "ours tells of functions and faults, too"
+
+
+def test_the_shipped_caller_who_cancels_holds_the_agent_to_its_end() -> None:
+    """By CANCEL, or by BYE where the answer has met it; an agent that rings on has missed both."""
+    cancelled = load([Path(__file__).parents[3] / "scenarios" / "cancel.yaml"])[0]
+    begun = [
+        mark(0, "caller", "call_dialed", uri="sip:x"),
+        mark(0, "caller", "step_started", step=0, kind="expect", text="expect something"),
+        mark(1, "caller", "hang_up_sent", how="cancel"),
+        mark(2, "caller", "call_ended", by="caller", status=487, reason=""),
+    ]
+    for status in (200, 487):
+        ended = mark(9, "agent", "call_ended", by="caller", status=status, reason="")
+        assert check(cancelled, [*begun, ended]) == []
+    given_up = mark(9, "agent", "call_ended", by="network", status=408, reason="")
+    late = mark(2_500, "agent", "call_ended", by="caller", status=487, reason="")
+    for marks in (begun, [*begun, given_up], [*begun, late]):
+        assert "expected mark call_ended" in "".join(check(cancelled, marks))

@@ -1,6 +1,5 @@
 """An agent is judged by what it does, however far away its server is: late ones are found."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -43,8 +42,8 @@ def played(tmp_path: Path) -> Played:
         file.write_text(dedent(text))
         (scenario,) = load_file(file)
         planned = plan([scenario], repeat=1, seed=3)
-        in_memory = lane.VirtualLane(planned, tmp_path / "out", lambda *_: None)
-        result = evaluate(asyncio.run(in_memory.play(planned[0])), "virtual").result
+        in_memory = lane.VirtualLane(planned, tmp_path / "out")
+        result = evaluate(in_memory.play(planned[0]), "virtual").result
         assert result is not None
         return result
 

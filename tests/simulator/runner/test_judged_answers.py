@@ -33,6 +33,9 @@ def sound(at_ms: int, response: str) -> Mark:
 TURN = mark(900, "realtime", "committed", item="u", by="vad")
 CUT = [TURN, sound(1400, "r1"), ended(1500, "r1", "incomplete", reason="max_output_tokens")]
 SILENT = [TURN, ended(1500, "r1", "completed")]
+PLANNED = mark(950, "realtime", "response_planned", response="r1", think_ms=500)
+WITHHELD = mark(950, "realtime", "response_withheld", response="r1")
+LEFT = mark(9000, "caller", "hang_up_sent", how="bye")
 ASIDE = mark(1, "realtime", "response_planned", response="r1", reply="out_of_band")
 WHOLE = [sound(2000, "r2"), ended(2100, "r2", "completed")]
 HEARD = mark(4000, "caller", "silence_heard")
@@ -50,7 +53,7 @@ AGENT = mark(2000, "agent", "playout_started", item="i")
             ["before the first turn: the answer ended failed (x)"],
         ),
         # It calls a function: nothing is to be heard of it.
-        ([TURN, mark(1, "realtime", "function_called", name="f", arguments={}), SILENT[1]], []),
+        ([TURN, PLANNED, mark(1, "realtime", "function_called", name="f"), SILENT[1]], []),
         # What the caller stopped, or asked for beside the conversation.
         ([TURN, ended(1500, "r1", "cancelled", reason="turn_detected")], []),
         (
@@ -68,16 +71,70 @@ def test_how_answers_ended(marks: list[Mark], told: list[str]) -> None:
 
 def test_an_answer_after_a_function_call_is_judged_by_itself() -> None:
     calls = mark(950, "realtime", "function_called", name="f", arguments={})
-    marks = [TURN, calls, ended(1000, "r1", "completed"), ended(1500, "r2", "completed")]
+    marks = [TURN, PLANNED, calls, ended(1000, "r1", "completed"), ended(1500, "r2", "completed")]
     assert [one.response for one in unusable_answers(marks)] == ["r2"]
 
 
 def test_nothing_instead_of_it_is_a_failure(tmp_path: Path) -> None:
-    failures, warnings = judge_answers(scenario(tmp_path), [*CUT, HEARD])
-    (told,) = failures
-    assert told.startswith("turn 1: the answer ended incomplete (max_output_tokens), and the")
-    assert told.endswith("if that is meant: expect: {response: incomplete}")
+    (told,), warnings = judge_answers(scenario(tmp_path), [*CUT, HEARD])
+    assert told == (
+        "turn 1: the answer ended incomplete (max_output_tokens), and the caller heard no whole "
+        "answer; if that is meant: expect: {response: incomplete}"
+    )
     assert not warnings
+    (unheard,), _ = judge_answers(scenario(tmp_path), SILENT)
+    assert "and the caller heard no answer instead of it" in unheard
+
+
+@pytest.mark.parametrize("withheld", [[], [WITHHELD]])
+def test_an_answer_that_never_comes_is_a_failure(tmp_path: Path, withheld: list[Mark]) -> None:
+    marks = [TURN, PLANNED, *withheld, LEFT]
+    (told,), warnings = judge_answers(scenario(tmp_path), marks)
+    assert told.startswith("turn 1: the answer never came, and the caller heard no answer")
+    assert not warnings
+    steps = "[{expect: {response: withheld}}]"
+    assert told.endswith("expect: {response: withheld}") is bool(withheld)
+    assert bool(judge_answers(scenario(tmp_path, steps), marks)[0]) is not bool(withheld)
+
+
+def test_an_answer_that_a_fault_swallows_is_meant_by_who_expects_the_fault(tmp_path: Path) -> None:
+    fault = mark(900, "realtime", "fault_applied", fault="stall", at="turn 1")
+    marks = [TURN, fault, PLANNED, LEFT]
+    (told,), _ = judge_answers(scenario(tmp_path), marks)
+    steps = "[{expect: {mark: fault_applied, fields: {fault: stall}}}]"
+    assert told.endswith(steps.removeprefix("[{").removesuffix("}]"))
+    assert judge_answers(scenario(tmp_path, steps), marks) == ([], [])
+
+
+def test_a_caller_who_leaves_at_once_has_not_waited_for_the_answer(tmp_path: Path) -> None:
+    left = mark(1900, "caller", "hang_up_sent", how="bye")
+    assert judge_answers(scenario(tmp_path), [TURN, PLANNED, left, ended(1900, "r1", "x")])[0] == []
+    assert judge_answers(scenario(tmp_path), [TURN, PLANNED, left])[0] == []
+
+
+def test_an_answer_that_never_comes_may_be_made_up_for(tmp_path: Path) -> None:
+    failures, warnings = judge_answers(
+        scenario(tmp_path), [TURN, PLANNED, WITHHELD, AGENT, *WHOLE, HEARD, LEFT]
+    )
+    assert not failures
+    assert warnings == ["turn 1: the answer never came; the agent made up for it"]
+
+
+@pytest.mark.parametrize(
+    ("before", "by_script", "told"),
+    [
+        ([], True, ["turn 1: the answer ended cancelled (turn_detected)"]),
+        ([], False, []),
+        ([mark(1200, "realtime", "speech_started")], True, []),
+        ([sound(1200, "r1")], True, []),
+    ],
+)
+def test_an_answer_that_is_cancelled_unheard_by_nobody(
+    before: list[Mark], by_script: bool, told: list[str]
+) -> None:
+    fields = {"by_script": True} if by_script else {}
+    done = ended(1500, "r1", "cancelled", reason="turn_detected", **fields)
+    assert [str(one) for one in unusable_answers([TURN, PLANNED, *before, done])] == told
 
 
 def test_an_answer_instead_of_it_is_a_warning(tmp_path: Path) -> None:

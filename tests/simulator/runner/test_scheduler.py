@@ -17,7 +17,6 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.call_result import judge_call
-from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner import held_back, scheduler
 from callerside.simulator.runner.evaluate import Evaluated, call_info
@@ -72,7 +71,7 @@ class Machine:
             planned=planned, directory=directory, verdict="passed", detail="", took_s=1.0
         )
 
-    def evaluate(self, played: PlayedCall, _lane: Lane, _page_of: RunInfo | None) -> Evaluated:
+    def evaluate(self, played: PlayedCall, _lane: Lane) -> Evaluated:
         told = self.verdicts.get(played.planned.name, [])
         number = played.planned.attempt - 1
         verdict, stalled_ms = told[number] if number < len(told) else ("passed", 1.0)
@@ -115,15 +114,12 @@ class Rig:
         planned_calls: list[PlannedCall],
         verdicts: Mapping[str, Sequence[tuple[str, float]]] | None = None,
         jobs: int = 4,
-        lane: Lane = "sip",
     ) -> tuple[Machine, list[Evaluated]]:
         machine = Machine(self.folder, verdicts or {})
         self.monkeypatch.setattr(scheduler, "evaluate", machine.evaluate)
         done: list[Evaluated] = []
         progress = PlainProgress(Console(quiet=True), len(planned_calls))
-        await play_all(
-            planned_calls, machine.play, jobs=jobs, lane=lane, progress=progress, done=done
-        )
+        await play_all(planned_calls, machine.play, jobs=jobs, progress=progress, done=done)
         return machine, done
 
 
@@ -149,15 +145,13 @@ async def test_the_longest_calls_begin(rig: Rig) -> None:
     assert machine.played == ["long", "short"]
 
 
-@pytest.mark.parametrize(("lane", "gap_s"), [("sip", 0.05), ("virtual", 0.0)])
-async def test_calls_over_sip_are_dialled_one_after_the_other(
-    rig: Rig, lane: Lane, gap_s: float
-) -> None:
-    rig.monkeypatch.setattr(scheduler, "DIAL_GAP_S", 0.05)
-    machine, _ = await rig.play([planned(str(n)) for n in range(3)], lane=lane)
+async def test_calls_are_dialled_one_after_the_other(rig: Rig) -> None:
+    gap_s = 0.05
+    rig.monkeypatch.setattr(scheduler, "DIAL_GAP_S", gap_s)
+    machine, _ = await rig.play([planned(str(n)) for n in range(3)])
     gaps_s = [after - before for before, after in pairwise(machine.dialled_s)]
     assert all(gap >= gap_s - 0.001 for gap in gaps_s)
-    assert machine.most_at_once == (1 if gap_s else 3)
+    assert machine.most_at_once == 1
 
 
 async def test_no_more_than_jobs_at_once(rig: Rig) -> None:
@@ -201,12 +195,6 @@ async def test_the_second_attempt_is_the_last_one_and_counts(
     machine, (call,) = await rig.play([planned("a")], {"a": [("failed", 80.0), (last, 80.0)]})
     assert machine.played == ["a", "a.2"]
     assert call.verdict == verdict
-
-
-async def test_in_memory_a_second_attempt_would_be_the_same(rig: Rig) -> None:
-    machine, (call,) = await rig.play([planned("a")], {"a": [("failed", 80.0)]}, lane="virtual")
-    assert machine.played == ["a"]
-    assert call.verdict == "failed"
 
 
 async def test_a_second_attempt_is_alone_behind_all_that_wait(rig: Rig) -> None:
@@ -299,7 +287,6 @@ async def test_what_was_played_is_judged_when_the_run_is_to_end(rig: Rig) -> Non
             [planned("a"), planned("b")],
             play,
             jobs=1,
-            lane="sip",
             progress=progress,
             done=done,
         )
@@ -316,24 +303,21 @@ async def test_what_was_played_is_judged_when_the_run_is_to_end(rig: Rig) -> Non
     assert (rig.folder / "b/timeline.jsonl").read_text() == "b"
 
 
-@pytest.mark.parametrize("lane", ["sip", "virtual"])
-async def test_none_is_placed_while_many_wait_to_be_judged(rig: Rig, lane: Lane) -> None:
+async def test_none_is_placed_while_many_wait_to_be_judged(rig: Rig) -> None:
     """Whoever wants the run to end would wait for all of those, and see call after call go by."""
     machine = Machine(rig.folder, {})
     may_judge = threading.Event()
 
-    def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None) -> Evaluated:
+    def evaluate(played: PlayedCall, lane: Lane) -> Evaluated:
         may_judge.wait(30)
-        return machine.evaluate(played, lane, page_of)
+        return machine.evaluate(played, lane)
 
     rig.monkeypatch.setattr(scheduler, "evaluate", evaluate)
     rig.monkeypatch.setattr(scheduler, "_judge", lambda *_: ThreadPoolExecutor(1))
     done: list[Evaluated] = []
     calls = [planned(f"c{number}") for number in range(30)]
     progress = PlainProgress(Console(quiet=True), len(calls))
-    run = asyncio.create_task(
-        play_all(calls, machine.play, jobs=1, lane=lane, progress=progress, done=done)
-    )
+    run = asyncio.create_task(play_all(calls, machine.play, jobs=1, progress=progress, done=done))
     for _ in range(500):
         await asyncio.sleep(0)
     assert len(machine.played) == scheduler._MOST_UNJUDGED
@@ -362,7 +346,6 @@ async def test_a_call_waits_until_the_machine_carries_it(
         calls,
         machine.play,
         jobs=6,
-        lane="sip",
         progress=PlainProgress(Console(quiet=True), len(calls)),
         done=[],
         carries=carries,

@@ -20,7 +20,8 @@ from callerside.speech.voices import VoiceError
 from callerside.yaml import reader
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = json.loads((ROOT / "docs/scenario.schema.json").read_text())
+DEFINED = json.loads((ROOT / "docs/scenario.schema.json").read_text())
+SCHEMA = jsonschema.Draft202012Validator(DEFINED)
 
 
 def written(folder: Path, text: str) -> Scenario:
@@ -142,11 +143,16 @@ def test_a_text_needs_a_voice_that_exists(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_the_schema_for_editors_accepts_what_the_loader_accepts(path: Path) -> None:
     if path.name != "suite.yaml":
-        jsonschema.validate(reader.read(path, "scenario").data, SCHEMA)
+        SCHEMA.validate(reader.read(path, "scenario").data)
+
+
+def test_the_schema_for_editors_is_one() -> None:
+    assert SCHEMA.META_SCHEMA["$id"] == DEFINED["$schema"]
+    SCHEMA.check_schema(DEFINED)
 
 
 def test_the_schema_for_editors_accepts_the_example() -> None:
-    jsonschema.validate(yaml.safe_load(authoring.EXAMPLE), SCHEMA)
+    SCHEMA.validate(yaml.safe_load(authoring.EXAMPLE))
 
 
 @pytest.mark.parametrize(
@@ -166,11 +172,14 @@ def test_the_schema_for_editors_accepts_the_example() -> None:
 )
 def test_the_schema_for_editors_refuses_mistakes(data: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, SCHEMA)
+        SCHEMA.validate(data)
 
 
 NO_GREETING = "agent: {greeting: {enabled: false}}\n"
-LOOKS_UP = "realtime: {replies: [{function_call: {name: look_up}}]}\n"
+LOOKS_UP = (
+    "agent: {tools: {stub: {look_up: {returns: open}}}}\n"
+    "realtime: {replies: [{function_call: {name: look_up}}]}\n"
+)
 
 
 def test_every_shipped_scenario_can_work() -> None:
@@ -253,15 +262,15 @@ def test_every_shipped_scenario_can_work() -> None:
         ("steps: [hold, hold]", "one.yaml:2:15: the call is on hold already"),
         (
             LOOKS_UP + "steps: [{say: a}, {expect: {function_call: lookup}}]",
-            '3:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
+            '4:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
         ),
         (
             LOOKS_UP + "steps: [{say: a}, {expect: {function_call: look_up, arguments: {n: 1}}}]",
-            "3:28: no reply of realtime calls look_up with {'n': 1}, but with {",
+            "4:28: no reply of realtime calls look_up with {'n': 1}, but with {",
         ),
         (
             LOOKS_UP + "steps: [hang_up]\nnever: [{function_call: lookup}]",
-            "4:9: there is nothing to",
+            "5:9: there is nothing to",
         ),
         ("steps: [hang_up]\nnever: [{transcript: b}]", "3:9: there is nothing to forbid: no reply"),
         ("steps: [hang_up]\nnever: [{silence: 2min}]", "3:9: 120 s of silence cannot be: the call"),

@@ -1,6 +1,5 @@
 """Each word of the language does what docs/scenarios.md says, in whole calls played in memory."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -63,8 +62,7 @@ def play(tmp_path: Path) -> Play:
         path = tmp_path / "played.yaml"
         path.write_text("about: A test.\n" + dedent(text))
         (planned,) = plan(load_file(path), repeat=None, seed=3)
-        lane = VirtualLane([planned], tmp_path / "out", lambda *_: None)
-        played = asyncio.run(lane.play(planned))
+        played = VirtualLane([planned], tmp_path / "out").play(planned)
         return Call(evaluate(played, "virtual"), played.directory)
 
     return whole
@@ -186,10 +184,10 @@ def test_every_state_of_a_call_is_one_in_which_a_shipped_caller_hangs_up(tmp_pat
     """All but those that a call leaves within the input that it enters them with."""
     names = ("hang_up_anywhere", "hang_up_connecting", "hang_up_committing", "cancel")
     planned_calls = plan(load([SHIPPED / f"{name}.yaml" for name in names]), repeat=None, seed=0)
-    lane = VirtualLane(planned_calls, tmp_path, lambda *_: None)
+    lane = VirtualLane(planned_calls, tmp_path)
     left = set()
     for planned in planned_calls:
-        marks = read_timeline(asyncio.run(lane.play(planned)).directory / "timeline.jsonl")
+        marks = read_timeline(lane.play(planned).directory / "timeline.jsonl")
         left |= {
             mark.fields["from"]
             for mark in marks

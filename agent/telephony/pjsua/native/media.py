@@ -12,6 +12,7 @@ PJSUA2 offers none of this; PJMEDIA's exported functions and public structures d
 import ctypes
 import fcntl
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +49,9 @@ _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("pjmedia_port_put_frame", ctypes.c_int, (Pointer, Pointer)),
     ("pjmedia_stream_get_port", ctypes.c_int, (Pointer, Pointer)),
     ("pjmedia_stream_get_stat_jbuf", ctypes.c_int, (Pointer, Pointer)),
+    ("pjmedia_stream_get_rtp_session_info", ctypes.c_int, (Pointer, Pointer)),
+    ("pjmedia_rtp_session_init", ctypes.c_int, (Pointer, ctypes.c_int, ctypes.c_uint32)),
+    ("pjmedia_rtp_encode_rtp", ctypes.c_int, (Pointer, *[ctypes.c_int] * 4, Pointer, Pointer)),
     ("pjmedia_jbuf_create", ctypes.c_int, (Pointer, Pointer, *[Unsigned] * 3, Pointer)),
     ("pjmedia_jbuf_put_frame", ctypes.c_int, (Pointer, Pointer, ctypes.c_size_t, ctypes.c_int)),
     ("pjmedia_jbuf_get_state", ctypes.c_int, (Pointer, Pointer)),
@@ -86,6 +90,16 @@ _RTCP_AT = 40
 _FIRST_OWN_NUMBER = 64
 """Of our handles on sockets: PJSIP can use none from here on, so these are no loss to it."""
 _MAX_PACKET_BYTES = 2_048
+_NUMBERS, _GIVEN = struct.Struct("!2xHII"), struct.Struct("!HI")
+"""Of a packet (RFC 3550 §5.1): its number, its timestamp and its source; and what of that is
+given."""
+_SEQUENCES, _TIMESTAMPS = 0xFFFF, 0xFFFFFFFF
+_PAUSE = 800
+"""Between what was sent by one and by the next: any time that is longer than a packet."""
+_MAX_STEP = 500
+"""Sequence numbers apart: more is another stream."""
+SAME_TYPE = -1
+"""Of payload: the one that the session has."""
 
 _BRIDGE_RATE_HZ, _BRIDGE_SAMPLES = 8_000, 160
 _POOL_BYTES = 1_024
@@ -148,6 +162,12 @@ class Delivery(ctypes.Structure):
         ("source", ctypes.c_char_p),
         ("switches_remote", ctypes.c_int),
     )
+
+
+class RtpSessions(ctypes.Structure):
+    """`pjmedia_stream_rtp_sess_info`."""
+
+    _fields_ = (("received", Pointer), ("sent", Pointer), ("reports", Pointer))
 
 
 class TimeValue(ctypes.Structure):
@@ -240,6 +260,10 @@ class Stream:
         self._delivery = Delivery(user_data=attachment.user_data, source=described)
         self._delivered = ctypes.byref(self._delivery)
         self._deliver = OnDelivery(attachment.on_rtp2)
+        self._source: int | None = None
+        self._shift = self._given = 0, 0
+        """What is added to the number and the timestamp of that source's packets, and the last that
+        were given."""
         self._state = (Unsigned * JITTER_STATE_WORDS)()
         self._port = Pointer()
         self._frame_bytes = 0
@@ -281,9 +305,24 @@ class Stream:
     def decode(self, packet: bytes = b"") -> bytes:
         """Give the stream a packet, as from where it sends: whom it hears is not its business.
 
+        Nor that another one begins: of whose numbers have nothing to do with those before, PJMEDIA
+        would throw the first two away. So they are given on.
+
         Returns all whole frames that there are now: 16-bit samples at the codec's rate.
         """
         with self._lock:
+            if len(packet) >= _NUMBERS.size:
+                sequence, timestamp, source = _NUMBERS.unpack_from(packet)
+                ahead = (sequence + self._shift[0] - self._given[0]) & _SEQUENCES
+                if source != self._source or _MAX_STEP < ahead < _SEQUENCES - _MAX_STEP:
+                    if self._source is not None:
+                        given, at = self._given
+                        self._shift = given + 1 - sequence, at + _PAUSE - timestamp
+                    self._source = source
+                shift, shift_at = self._shift
+                self._given = (sequence + shift) & _SEQUENCES, (timestamp + shift_at) & _TIMESTAMPS
+                if shift or shift_at:
+                    packet = packet[:2] + _GIVEN.pack(*self._given) + packet[8:]
             if packet:
                 self._delivery.packet, self._delivery.size = packet, len(packet)
                 self._deliver(self._delivered)
@@ -306,6 +345,14 @@ class Stream:
         """Have the socket send there, once PJMEDIA itself has read a packet from there."""
         self.target = target
         self._sockets.watch(self._socket.fileno(), self._sockets.poll)
+
+    def pass_time(self, duration: int) -> None:
+        """Nothing is sent for so long, in the timestamps' units."""
+        sessions, header, size = RtpSessions(), Pointer(), ctypes.c_int()
+        self._library.pjmedia_stream_get_rtp_session_info(self.address, ctypes.byref(sessions))
+        self._library.pjmedia_rtp_encode_rtp(  # with no payload it moves the clock on, and no more
+            sessions.sent, SAME_TYPE, 0, 0, duration, ctypes.byref(header), ctypes.byref(size)
+        )
 
     def put(self, pcm: bytes) -> None:
         """Send one frame."""

@@ -19,6 +19,9 @@ from callerside.agent.telephony.pjsua.native import media
 
 _PATTERN = 0xA5A5A5A5
 _POOL_BYTES = 8_000
+_PAYLOAD_TYPE = 8
+_SESSION_BYTES = 1_000
+"""Room for more than `pjmedia_rtp_session` has."""
 _FACTORY_BYTES = 16_000
 """Room for more than `pj_caching_pool` has."""
 _LOOPBACK = "127.0.0.1"
@@ -36,6 +39,7 @@ def check(library: ctypes.PyDLL) -> None:
     """
     with _own_media(library) as (endpoint, pool):
         _check_layouts(library, pool)
+        _check_clock(library)
         _check_socket(library, endpoint)
 
 
@@ -114,6 +118,22 @@ def _new_stream(library: ctypes.PyDLL, pool: int) -> bool:
     created.destroyPort = True
     is_there = int(created.pPort or 0) == port
     return is_there and others == (created.stream, created.streamIdx)
+
+
+def _check_clock(library: ctypes.PyDLL) -> None:
+    """What has no payload moves a session's timestamps on, and is no packet."""
+    session = ctypes.create_string_buffer(_SESSION_BYTES)
+    header, size = media.Pointer(), ctypes.c_int()
+    library.pjmedia_rtp_session_init(session, _PAYLOAD_TYPE, _PATTERN)
+    told = []
+    for payload_bytes, duration in ((160, 160), (0, 800), (160, 160)):
+        given = (media.SAME_TYPE, 0, payload_bytes, duration)
+        library.pjmedia_rtp_encode_rtp(session, *given, ctypes.byref(header), ctypes.byref(size))
+        if payload_bytes and header.value is not None:
+            told.append(struct.unpack("!xBHII", ctypes.string_at(header.value, 12)))
+    moved = [told[0][0], *(b - a for a, b in zip(*told, strict=True))] if len(told) == 2 else []
+    if moved != [_PAYLOAD_TYPE, 0, 1, 960, 0]:
+        raise media.unavailable("the clock of what is sent does not go by itself")
 
 
 def _check_socket(library: ctypes.PyDLL, endpoint: int) -> None:

@@ -18,9 +18,15 @@ class Sender:
     def __init__(self, period_ms: int = 20) -> None:
         self.period_ns = period_ms * NS_PER_MS
         self.sent_ns: list[int] = []
+        self.missed: list[int] = []
+        self.missed_until_ns = 0
         self.threads: set[str] = set()
         self.error: Exception | None = None
         self.takes_s = 0.0
+
+    def pass_over(self, packets: int, at_ns: int) -> None:
+        self.missed.append(packets)
+        self.missed_until_ns = at_ns
 
     def send(self, at_ns: int) -> None:
         self.sent_ns.append(at_ns)
@@ -84,6 +90,33 @@ def test_nothing_is_sent_while_somebody_holds_the_lock() -> None:
         assert len(sender.sent_ns) == sent
     until(lambda: len(sender.sent_ns) >= sent + 4)  # what was missed is made up for
     pacer.stop()
+
+
+@pytest.mark.parametrize(
+    ("behind_ms", "missed", "at_once"),
+    [(0, 0, 1), (19, 0, 1), (60, 0, 4), (100, 0, 6), (101, 5, 1), (115, 5, 1), (900, 45, 1)],
+)
+def test_who_could_not_run_makes_up_for_a_little_and_passes_over_the_rest(
+    monkeypatch: pytest.MonkeyPatch, behind_ms: int, missed: int, at_once: int
+) -> None:
+    """Either way as many packets' times have passed as there were, and the grid is the same."""
+    now_ms = [1_000]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ms[0] * NS_PER_MS)
+    pacer, sender = Pacer(threading.RLock(), lambda: None), Sender()
+    pacer._thread = threading.Thread()  # it is this one
+    pacer._began_ns = now_ms[0] * NS_PER_MS
+    pacer.add(sender)
+    now_ms[0] += 20
+    assert pacer._send_what_is_due() == 20 * NS_PER_MS
+    assert (sender.sent_ns, sender.missed) == ([1_020 * NS_PER_MS], [])
+    now_ms[0] += 20 + behind_ms
+    sent = 0
+    while pacer._send_what_is_due() <= 0:  # type: ignore[operator] # there is something to send
+        sent += 1
+    assert (sent + 1, sum(sender.missed)) == (at_once, missed)
+    assert sent + 1 + missed == behind_ms // 20 + 1
+    assert sender.missed_until_ns == (1_020 + 20 * missed) * NS_PER_MS * bool(missed)
+    assert pacer._due_ns[sender] == (1_060 + behind_ms - behind_ms % 20) * NS_PER_MS
 
 
 def test_one_that_fails_stops_no_other(pacer: Pacer) -> None:

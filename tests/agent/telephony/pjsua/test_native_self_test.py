@@ -69,6 +69,7 @@ def test_trying_it_leaves_nothing_behind_that_its_start_would_stumble_over() -> 
         ("media.OPERATIONS_AT = 48", "media sockets do not lie"),
         ("media.GET_INFO = 9", "a media socket does not say which it is"),
         ("media.AUDIO = 2", "frames do not lie"),
+        ("media.SAME_TYPE = 200", "the clock of what is sent"),
         ("media._FUNCTIONS += (('pjmedia_no_such_thing', None, ()),)", "pjmedia_no_such_thing"),
     ],
 )

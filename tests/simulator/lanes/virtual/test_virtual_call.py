@@ -1,6 +1,5 @@
 """The shipped scenarios in the virtual lane, and that a seed is enough to repeat one exactly."""
 
-import asyncio
 import hashlib
 import subprocess
 import sys
@@ -33,15 +32,11 @@ def planned_calls(seed: int = 1) -> list[PlannedCall]:
     return plan(loader.load(FIRST_THREE), repeat=1, seed=seed)
 
 
-def show_nobody(call: str, phase: str) -> None:
-    """Nobody watches."""
-
-
 def play(directory: Path, seed: int = 1) -> dict[str, PlayedCall]:
     """As a run does, one call after the other."""
     to_play = planned_calls(seed)
-    lane = VirtualLane(to_play, directory, show_nobody)
-    return {planned.name: asyncio.run(lane.play(planned)) for planned in to_play}
+    lane = VirtualLane(to_play, directory)
+    return {planned.name: lane.play(planned) for planned in to_play}
 
 
 @pytest.fixture(scope="module")

@@ -70,10 +70,12 @@ def test_a_function_runs_and_its_result_goes_to_the_model(
     assert str(finished["ok"]).lower() == ok
 
 
-def test_a_module_that_is_none_ends_the_run_with_its_name(
+def test_a_module_that_is_none_is_an_error_of_the_call_that_needs_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = SCENARIO.replace("NAME", "f").replace("ARGUMENTS", "{}").replace("OK", "true")
     (folder / "one.yaml").write_text(text.replace("their_own_tools", "their_other_tools"))
     assert main(["run", "one.yaml", "--lane", "virtual"]) == 2
-    assert "'their_other_tools' cannot be imported" in capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert "one.yaml:" in printed
+    assert "'their_other_tools' cannot be imported" in printed.replace("\n", " ")
