@@ -323,11 +323,13 @@ def scorers(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The benchmarks: JSON under .benchmarks/, to compare between commits, and out/bench.html."""
     _install(session, "sim,languages,test")
-    session.run(
-        "pytest", "tests/bench", "--benchmark-enable", "--benchmark-only", "--benchmark-autosave",
-        "--timeout=1800", *session.posargs,
-    )  # fmt: skip
-    session.run("python", "tests/support/bench_page.py")
+    try:
+        session.run(
+            "pytest", "tests/bench", "--benchmark-enable", "--benchmark-only",
+            "--benchmark-autosave", "--timeout=1800", *session.posargs,
+        )  # fmt: skip
+    finally:  # also where one was beyond its limit
+        session.run("python", "tests/support/bench_page.py")
 
 
 @nox.session

@@ -1,5 +1,6 @@
 """The page of the benchmarks, from what pytest-benchmark writes."""
 
+import importlib.util
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,6 +143,23 @@ def test_benchmarks_of_another_hour_are_compared_by_their_loops(
     history = page.partition("Commit by commit")[2]
     assert re.findall(r'<th class="num">(\w+)</th>', history) == ["aaaaaaaaaa", "bbbbbbbbbb"]
     assert re.findall(r'<td class="num">([\d.]+)</td>', history) == ["0.1", "0.075"]
+
+
+def test_a_benchmark_beyond_its_limit_stands_beside_reference_work_too() -> None:
+    path = Path(__file__).with_name("conftest.py")
+    spec = importlib.util.spec_from_file_location("conftest_of_tests", path)
+    assert spec is not None
+    assert spec.loader is not None
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    stats = SimpleNamespace(stats=SimpleNamespace(median=2.0))
+    benchmark = SimpleNamespace(disabled=False, stats=stats, extra_info={})
+    hook = conftest.pytest_runtest_call(SimpleNamespace(funcargs={"benchmark": benchmark}))
+    next(hook)
+    with pytest.raises(AssertionError, match="beyond its limit"):
+        hook.throw(AssertionError("beyond its limit"))
+    figures = benchmark.extra_info
+    assert figures["loops"] == pytest.approx(2.0 / figures["reference_loop_s"])
 
 
 def test_each_benchmark_stands_beside_reference_work(tmp_path: Path) -> None:
