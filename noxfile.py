@@ -240,6 +240,23 @@ def _interpreter(version: str) -> str | None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Calls that nobody thought of, 1,000 or as many as are asked for: docs/fuzzing.md."""
+    _install(session, "sim")
+    session.run("callerside", "fuzz", *(session.posargs or ["--seeds", "1000"]))
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Faults that were there once, each alone: fuzzer and tests find them; docs/fuzzing.md. Hours.
+
+    `nox -s mutants -- --only NAME --seeds 2000`.
+    """
+    _install(session, "sim,languages,test")
+    session.run("python", "tests/mutants/mutants.py", *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """500 short calls in a row, 200 beeps, session timers, on the SIP engines: ten minutes."""
     _install(session, "sim,languages,test")

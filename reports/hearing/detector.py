@@ -22,12 +22,19 @@ from callerside.reports.hearing import retrospect
 from callerside.reports.hearing.frame import HOP_MS, AnalysisFrame, Wave, end_of, onset_of
 from callerside.reports.hearing.noise_floor import NoiseFloor, opening_floor_dbfs
 from callerside.reports.hearing.retrospect import Behind
-from callerside.reports.hearing.tone_detector import BeepHeard, Tones, ToneTest
+from callerside.reports.hearing.tone_detector import (
+    BeepHeard,
+    Tones,
+    ToneTest,
+    is_of_tone,
+    torn_tone,
+)
 
 PAUSE_MS = 400
 """Silence up to this long does not end an utterance: people and synthesisers pause for commas."""
 
 _MANY_HOPS = 1 << 40  # more than any recording has
+_TORN_MS = 100  # a lost packet, or several
 _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a click
 
 __all__ = [
@@ -85,8 +92,24 @@ def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60)
     ]
     beside = [(one.start, one.end) for one in found]
     spans = retrospect.spoken(samples, rate_hz, pause_ms=hangover_ms, beside=beside)
-    found += [Segment("speech", one.start, one.end, behind=one.behind) for one in spans]
+    for one in spans:
+        found.append(_named(one, samples, rate_hz, [beep for beep in found if beep.hz]))
     return sorted(found, key=lambda s: s.start)
+
+
+def _named(
+    one: retrospect.Spoken, samples: NDArray[np.int16], rate_hz: int, beeps: list[Segment]
+) -> Segment:
+    """A stretch as what it is: a tone in noise is no one's speech, nor a piece of a torn beep."""
+    sound = samples[one.start : one.end]
+    hz = torn_tone(sound, rate_hz, in_noise=one.behind is not Behind.SILENCE)
+    far = _TORN_MS * rate_hz // 1000
+    for beep in beeps:
+        is_near = one.start - beep.end < far and beep.start - one.end < far
+        if hz is None and is_near and is_of_tone(sound, beep.hz or 0.0, rate_hz):
+            hz = beep.hz
+    kind: Literal["beep", "speech"] = "speech" if hz is None else "beep"
+    return Segment(kind, one.start, one.end, hz, behind=one.behind)
 
 
 def listened(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Heard]:

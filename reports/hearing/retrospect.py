@@ -6,9 +6,12 @@ known, and the definition of a beginning and an end (`active_level`) be kept to:
 1. **What is background.** Each 5 ms have a level in some twenty bands. The mean of how far these
    are above the bands' quiet levels has two modes, background and speech (a mixture of two normal
    distributions); from the frames of the lower one come each band's usual level and its spread, so
-   that music and babble, which vary, are as much background as a steady hum.
+   that music and babble, which vary, are as much background as a steady hum. Where that is uneven,
+   there is talk among it: then the quietest stretches are the background to begin with.
 2. **What stands out.** A frame's score is how far, in spreads, its bands are above the background.
-   Speech goes on, both ways, as long as the score is above nearly all of the background's.
+   What is above nearly all of the background's is speech. It goes on, both ways, for as long as the
+   sum of what is over the background's usual score grows (a test of Page's). Short stretches that
+   come again and again, each alone, are notes that are struck, and background.
 3. **Where it begins and ends.** The active level of an utterance by P.56 says which samples are
    part of it. Where the background lies below these, they are looked up, and that is exact.
    Where it lies above, the edge is the last 2.5 ms that stand out of it, the background made white:
@@ -61,6 +64,14 @@ _SILENT_DBFS = -78.0  # of a whole frame: below is what codecs leave of silence
 _LEAST_DBFS = -55.0  # an utterance of a lower active level is none
 _LEAST_MS = 20  # must stand out clearly, for a region to be speech
 _LEAST_BACKGROUND_MS = 200
+_QUIET_MS = 400  # for so long nobody who talks is as quiet as the background
+_UNEVEN, _UNEVEN_DB = 3.0, 1.0
+_QUIETEST_DB = 0.5, 2.0  # above what is hardly ever less
+_STRUCK_MS, _ALONE_MS = 120, 200
+_OFTEN, _OFTEN_MS = 5, 2500  # times at least, and on average in so long
+_SHARP, _EDGE_HOPS = 3.0, 4  # times the least score, so soon
+_FADES_EVIDENT = 2.0  # of what is over the usual, in all: noise makes less
+_FADES_HOPS = 60  # for so long a sound may go on, fainter than what is surely one
 _NO_CLICK_MS = 25
 _ROUNDS = 3
 _SOME = 800  # values tell two modes apart as well as all
@@ -69,9 +80,12 @@ _KEPT_AWAY_MS = 60  # of speech: no background
 _NEAR_DB = 6.0
 _FLAT_MS = 2000
 _FLAT_DB = 3.0
+_SET_IN_DB = 3.0  # above the background, at least, is noise that sets in
 _SPREAD_DB = 1.0  # at least
 _MOST_SPREADS = 12.0
 _LEAST_SCORE = 1.0
+_LEAST_BESIDE = 0.8, 0.7  # beside a sound: before it and behind it
+_FADES_TO = 0.6  # of the way from the background's median score to its 97th percentile
 _ABOVE = 0.4  # of the way from the background's median score to its 97th percentile, beyond that
 _CLEARLY = 1.2
 _LOUD_NOISE_DB = 15.0  # below the active level, or less
@@ -274,7 +288,12 @@ class _Recording:
         if (past - first) * _HOP_MS < _FLAT_MS:
             return False
         lowest, low = np.percentile(self._levels[first:past].mean(axis=1), (5, 30))
-        return bool(low - lowest < _FLAT_DB)
+        return bool(low - lowest < _FLAT_DB) and self._is_above(lowest)
+
+    def _is_above(self, level_db: float) -> bool:
+        """Whether a level is not that of the background: pauses in speech fall back to it."""
+        background = self._levels[self._background].mean(axis=1)
+        return not background.size or level_db > float(np.median(background)) + _SET_IN_DB
 
     def _told_apart(self, usable: Flags) -> tuple[Flags, Flags]:
         """Which of the usable hops are background, and which are speech."""
@@ -283,19 +302,29 @@ class _Recording:
         if usable.sum() * _HOP_MS < _LEAST_BACKGROUND_MS:
             return nothing, nothing
         above = levels - np.percentile(levels[usable], 15, axis=0)
-        background = _away_from(~_lower_mode(above.clip(0, 40).mean(axis=1), usable), usable, 30)
+        over = above.clip(0, 40).mean(axis=1)
+        background = _away_from(~_lower_mode(over, usable), usable, 30)
+        around = _smoothed(over[:, None], _QUIET_MS // _HOP_MS)[:, 0]
+        if _is_uneven(around[background]):  # talk is among it
+            low, usual = np.percentile(around[usable], (5, 25))
+            quiet = around <= low + np.clip(2 * (usual - low), *_QUIETEST_DB)
+            both = background & quiet
+            background = both if _is_enough(both) else usable & quiet
         if not _is_enough(background):
             background = usable & (
                 above.mean(axis=1) <= np.percentile(above[usable].mean(axis=1), 25)
             )
         speech = nothing
         for _ in range(_ROUNDS):
-            score = self._score(background)
+            score = np.where(usable, self._score(background), np.float32(0))
             middle, high = np.percentile(score[background], (50, 97))
             least = max(_LEAST_SCORE, high + _ABOVE * (high - middle))
-            speech = self._regions(score, least) & usable
+            faint = middle + _FADES_TO * (high - middle)
+            speech = self._regions(score, least, (high, faint)) & usable
             again = _away_from(speech, usable, _KEPT_AWAY_MS)
             if not _is_enough(again) or np.array_equal(again, background):
+                break
+            if _is_uneven(around[again]):
                 break
             background = again
         return background, speech
@@ -308,11 +337,36 @@ class _Recording:
         above = ((self._levels - middle) / spread).clip(0, _MOST_SPREADS)
         return np.asarray(np.sqrt(np.square(above).mean(axis=1)))
 
-    def _regions(self, score: NDArray[np.float32], least: float) -> Flags:
+    def _regions(
+        self, score: NDArray[np.float32], least: float, beside: tuple[float, float]
+    ) -> Flags:
+        """The hops of speech: what is surely above the background, and what goes on around it.
+
+        Args:
+            score: of each hop.
+            least: of what is surely above.
+            beside: what the background has, at most before a sound, which sets in at once, and
+                often behind it, where it fades.
+        """
         speech = np.zeros(score.size, np.bool_)
         clearly = score > least * _CLEARLY
         for first, past in _runs(score > least):
             speech[first:past] = clearly[first:past].sum() * _HOP_MS >= _LEAST_MS
+        speech &= ~_often_alone(speech)
+        before, behind = np.maximum(beside, _LEAST_BESIDE)
+        sharp = score > _SHARP * least
+        found = _runs(speech)
+        for number, (first, past) in enumerate(found):
+            low = max(found[number - 1][1] if number else 0, first - _FADES_HOPS)
+            following = found[number + 1][0] if number + 1 < len(found) else score.size
+            high = min(following, past + _FADES_HOPS)
+            earlier, later = score[low:first][::-1] - before, score[past:high] - behind
+            sets_in, stops = (
+                bool(sharp[place].any())
+                for place in (slice(first, first + _EDGE_HOPS), slice(past - _EDGE_HOPS, past))
+            )
+            speech[first - _goes_on(earlier, is_sharp=sets_in) : first] = True
+            speech[past : past + _goes_on(later, is_sharp=stops)] = True
         return speech
 
     def _band_levels(self) -> NDArray[np.float32]:
@@ -355,6 +409,43 @@ class _Recording:
 
     def _of_ms(self, ms: float) -> int:
         return round(ms * self._rate_hz / 1000)
+
+
+def _often_alone(speech: Flags) -> Flags:
+    """Short stretches that come again and again, each alone: notes that are struck, no words."""
+    found = _runs(speech)
+    short, apart = _STRUCK_MS // _HOP_MS, _ALONE_MS // _HOP_MS
+    ends = [-apart, *(past for _, past in found)]
+    begins = [*(first for first, _ in found), speech.size + apart]
+    alone = [
+        (first, past)
+        for (first, past), before, after in zip(found, ends[:-1], begins[1:], strict=True)
+        if past - first <= short and first - before >= apart and after - past >= apart
+    ]
+    flags = np.zeros(speech.size, np.bool_)
+    quiet_ms = (speech.size - int(speech.sum())) * _HOP_MS
+    if len(alone) >= _OFTEN and len(alone) * _OFTEN_MS >= quiet_ms:
+        for first, past in alone:
+            flags[first:past] = True
+    return flags
+
+
+def _goes_on(over: NDArray[np.float32], *, is_sharp: bool) -> int:
+    """For how many hops a sound goes on: to where the sum of what is over the usual is greatest.
+
+    Beside an edge that is sharp it must be more than noise has now and then.
+    """
+    sums = np.cumsum(over)
+    least = _FADES_EVIDENT if is_sharp else 0.0
+    return int(sums.argmax()) + 1 if sums.size and sums.max() > least else 0
+
+
+def _is_uneven(levels: NDArray[np.float64]) -> bool:
+    """Whether what is taken for background is at times louder than it varies by itself."""
+    if not levels.size:
+        return False
+    low, usual, high = np.percentile(levels, (5, 25, 95))
+    return bool(usual > low and high - usual > _UNEVEN * (usual - low) + _UNEVEN_DB)
 
 
 def _sounding(wave: Wave, window: int, hop: int, frames: int) -> NDArray[np.intp]:

@@ -22,6 +22,10 @@ _OF_ITS_OWN = (
 )
 _BEEP_COHERENCE = 0.85  # share of a beep's energy at one constant frequency: a sung vowel has less
 _BEEP_ANALYSED_HOPS = 100
+_TORN_S = 0.2, 2.0  # from, to: a tone that has noise under it, or is torn
+_TORN_PIECE_S, _TORN_FFT = 0.05, 16384  # of its longest piece at least
+_TORN_LOBE = 0.5  # of its energy is near one frequency
+_HOLE_MS, _SILENT = 2, 0.02
 _COHERENT_S = 0.1
 
 
@@ -175,6 +179,56 @@ class ToneTest:
             if alike > best:
                 found, best = lag, alike
         return self._rate_hz / found if best >= _PERIODIC else None
+
+
+def torn_tone(samples: NDArray[np.int16], rate_hz: int, *, in_noise: bool) -> float | None:
+    """The frequency in Hz of a stretch that is a beep with noise under it, or torn by packets.
+
+    None if it is none. Such a one nobody finds who listens hop by hop.
+
+    Args:
+        samples: the stretch, and nothing beside it.
+        rate_hz: of it.
+        in_noise: whether up to a third of its energy may be noise.
+    """
+    if not _TORN_S[0] * rate_hz <= samples.size <= _TORN_S[1] * rate_hz:
+        return None
+    pieces = _between_holes(samples.astype(np.float32), rate_hz)
+    longest = max(pieces, key=lambda piece: piece.size)
+    if longest.size < _TORN_PIECE_S * rate_hz:
+        return None
+    longest = longest[:_TORN_FFT]
+    power = np.abs(np.fft.rfft(longest * np.hanning(longest.size), _TORN_FFT)) ** 2
+    peak, lobe = int(power.argmax()), 2 * _TORN_FFT // longest.size + 1
+    near_hz = peak * rate_hz / _TORN_FFT
+    if not _TONE_LOWEST_HZ < near_hz < _TONE_HIGHEST_HZ:
+        return None
+    if power[max(0, peak - lobe) : peak + lobe + 1].sum() < _TORN_LOBE * power.sum():
+        return None
+    hz, _ = _steady_tone(longest, near_hz, rate_hz)
+    energy = sum(float(piece.dot(piece)) for piece in pieces)
+    explained = sum(
+        _coherence(piece, _carrier(hz, piece.size, rate_hz), rate_hz) * float(piece.dot(piece))
+        for piece in pieces
+    )
+    return hz if explained >= (_OF_ITS_OWN if in_noise else _BEEP_COHERENCE) * energy else None
+
+
+def _between_holes(wave: NDArray[np.float32], rate_hz: int) -> list[NDArray[np.float32]]:
+    """A wave without the silences in it, behind which a tone may be in another phase."""
+    hop = rate_hz * _HOLE_MS // 1000
+    rows = wave[: wave.size // hop * hop].reshape(-1, hop)
+    loud = np.abs(rows).max(axis=1) > _SILENT * np.abs(wave).max()
+    edges = np.flatnonzero(np.diff(loud.astype(np.int8), prepend=0, append=0))
+    return [wave[a * hop : b * hop] for a, b in edges.reshape(-1, 2).tolist()]
+
+
+def is_of_tone(samples: NDArray[np.int16], hz: float, rate_hz: int) -> bool:
+    """Whether a stretch, however short, is a piece of a beep of that frequency."""
+    wave = samples.astype(np.float32)
+    if not wave.any():
+        return False
+    return _coherence(wave, _carrier(hz, wave.size, rate_hz), rate_hz) >= _BEEP_COHERENCE
 
 
 def _steady_tone(wave: Wave, near_hz: float, rate_hz: int) -> tuple[float, float]:

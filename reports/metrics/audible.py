@@ -307,9 +307,9 @@ def detected(evidence: CallEvidence, channel: int) -> list[Sound]:
 
 def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
     sound = Sound(heard.kind, evidence.at_ns(heard.start), evidence.at_ns(heard.end), heard.hz)
-    if heard.kind == "beep":
+    if heard.kind == "beep" and heard.behind is Behind.SILENCE:
         return replace(sound, start_bound=TONE, end_bound=TONE)
-    onset, end = _BOUNDS[heard.behind]
+    onset, end = _BOUNDS[Behind.SILENCE if heard.kind == "beep" else heard.behind]
     return replace(sound, start_bound=onset, end_bound=end)
 
 

@@ -10,6 +10,7 @@ had to speak again, and the caller heard an answer in the end. A scenario that m
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from callerside.agent.call.builtin_tools import BUILT_IN
 from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.marks import Mark
 from callerside.simulator.scenario.model import Scenario
@@ -18,9 +19,12 @@ _MOVED_ON_NS = 2 * NS_PER_S
 """A caller who speaks so soon has not waited for the agent to make up for anything."""
 _LEFT_NS = 2 * NS_PER_S
 """A caller who hangs up so soon has not waited for the answer."""
+_PATIENT_NS = 5 * NS_PER_S
+"""Nor one who hangs up so soon for a function's result."""
 _OF_ITS_END = ("response_done", "response_incomplete", "response_silent", "response_withheld")
 _NEVER_CAME = "withheld"
 _FAULT = "fault_applied"
+_CALLED_OFF = "tool_cancelled"
 _AGENT_HEARD = ("playout_started", "prompt_started", "greeting_started")
 
 
@@ -56,6 +60,8 @@ class _Begun:
     """It is out of band: nobody is to hear it."""
     sounding: bool = False
     calls: bool = False
+    waits: bool = False
+    """It calls a function that the agent is to run."""
     spoken_over: bool = False
     """The caller has spoken since it was asked for."""
 
@@ -76,6 +82,8 @@ class _Answers:
         self._turn = 0
         self._running: dict[str, _Begun] = {}
         self._unusable: list[UnusableAnswer] = []
+        self._called: UnusableAnswer | None = None
+        """A response that said nothing and called a function, until the next one is asked for."""
 
     def take(self, mark: Mark) -> None:
         """The next mark of the server's."""
@@ -88,12 +96,14 @@ class _Answers:
                 for one in running.values():
                     one.spoken_over = True
             case "function_called":
+                waits = fields.get("name") not in BUILT_IN  # they end, or move, the call
                 for one in running.values():
-                    one.calls = True
+                    one.calls, one.waits = True, one.waits or waits
             case "response_planned":
                 due_ns = mark.at_ns + ms_to_ns(float(fields.get("think_ms", 0)))
                 aside = fields.get("reply") == "out_of_band"
                 running[response] = _Begun(self._turn, due_ns, aside=aside)
+                self._called = None if not aside else self._called
             case "delta_sent":
                 running.setdefault(response, _Begun(self._turn, mark.at_ns)).sounding = True
             case "response_done":
@@ -104,6 +114,8 @@ class _Answers:
     def _end(self, response: str, mark: Mark) -> None:
         begun = self._running.pop(response, None) or _Begun(self._turn, mark.at_ns)
         how = "" if begun.aside else _how(mark.fields, begun)
+        if begun.waits and not begun.sounding:
+            self._called = UnusableAnswer(response, begun.turn, _NEVER_CAME, "", mark.at_ns)
         if how:
             reason = str(mark.fields.get("reason", ""))
             self._unusable.append(
@@ -117,6 +129,8 @@ class _Answers:
             for response, one in self._running.items()
             if not (one.aside or one.sounding or one.calls) and one.due_ns + _LEFT_NS <= left_ns
         ]
+        if self._called is not None and self._called.at_ns + _PATIENT_NS <= left_ns:
+            never.append(self._called)
         return sorted([*self._unusable, *never], key=lambda one: one.at_ns)
 
 
@@ -155,7 +169,8 @@ def judge_answers(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str],
         else:
             heard = "no whole answer" if answer.in_part else "no answer instead of it"
             failures.append(f"{answer}, and the caller heard {heard}{_wish(answer, marks)}")
-    return failures, warnings
+    # An answer that was asked for again, and never came either, is told once.
+    return list(dict.fromkeys(failures)), list(dict.fromkeys(warnings))
 
 
 def _is_wanted(answer: UnusableAnswer, scenario: Scenario, marks: Sequence[Mark]) -> bool:
@@ -169,7 +184,7 @@ def _ends(answer: UnusableAnswer, marks: Sequence[Mark]) -> list[Mark]:
         mark
         for mark in marks
         if (mark.name in _OF_ITS_END and mark.fields.get("response") == answer.response)
-        or (answer.how == _NEVER_CAME and mark.name == _FAULT)
+        or (answer.how == _NEVER_CAME and mark.name in (_FAULT, _CALLED_OFF))
     ]
 
 
@@ -178,6 +193,8 @@ def _wish(answer: UnusableAnswer, marks: Sequence[Mark]) -> str:
     told = {mark.name: mark for mark in _ends(answer, marks)}
     if answer.how != _NEVER_CAME or "response_withheld" in told:
         wish = "{response: %s}" % answer.how  # noqa: UP031 - braces
+    elif _CALLED_OFF in told:
+        wish = "{mark: tool_cancelled}"
     elif _FAULT in told:
         fault = told[_FAULT].fields["fault"]
         wish = "{mark: fault_applied, fields: {fault: %s}}" % fault  # noqa: UP031 - braces

@@ -59,7 +59,7 @@ async def play_in_memory(
             await _here(work, progress, done)
     finally:
         place = {planned.name: index for index, planned in enumerate(planned_calls)}
-        done.sort(key=lambda call: place[call.planned.name])
+        done.sort(key=lambda call: place.get(call.planned.name, -1))  # others were done before
 
 
 async def _here(work: "_Work", progress: Progress, done: list[Evaluated]) -> None:

@@ -255,15 +255,15 @@ async def play_run(
         raise RunError(str(error)) from None
     await asyncio.sleep(0)  # whoever wants the run to end is heard
     play = _play_virtual if options.lane == "virtual" else _play_sip
-    unplayable = _unplayable(planned_calls, progress) if options.agent_uri is None else []
-    wrong = {call.planned.name for call in unplayable}
+    if options.agent_uri is None:
+        _tell_unplayable(planned_calls, done, progress)
+    wrong = {call.planned.name for call in done.calls}
     playable = [planned for planned in planned_calls if planned.name not in wrong]
     try:
         if playable:
             await play(playable, options, done, progress)
     finally:
         place = {planned.name: number for number, planned in enumerate(planned_calls)}
-        done.calls += unplayable
         done.calls.sort(key=lambda call: place[call.planned.name])
         together = evaluate_together(done.calls)
         done.together += [
@@ -275,16 +275,14 @@ async def play_run(
         done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
 
-def _unplayable(planned_calls: Sequence[PlannedCall], progress: Progress) -> list[Evaluated]:
-    """The calls whose functions cannot be offered: errors, each with its place."""
+def _tell_unplayable(planned_calls: Sequence[PlannedCall], done: Run, progress: Progress) -> None:
+    """Add the calls whose functions cannot be offered to those that are done, as errors."""
     wrong = unofferable(planned_calls)
-    calls = [one for one in planned_calls if one.name in wrong]
-    for planned in calls:
-        progress.finished(planned.name, "error", wrong[planned.name], 0)
-    return [
-        Evaluated(planned=planned, sentence=wrong[planned.name], took_s=0, result=None)
-        for planned in calls
-    ]
+    for planned in planned_calls:
+        if planned.name in wrong:
+            why = wrong[planned.name]
+            done.calls.append(Evaluated(planned=planned, sentence=why, took_s=0, result=None))
+            progress.finished(planned.name, "error", why, 0)
 
 
 async def _play_sip(

@@ -145,7 +145,7 @@ async def play_all(
         await asyncio.gather(*tasks, return_exceptions=True)
         judge.shutdown(cancel_futures=True)
         place = {name: index for index, name in enumerate(over)}
-        done.sort(key=lambda call: place[call.planned.name])
+        done.sort(key=lambda call: place.get(call.planned.name, -1))  # others were done before
     return held.sentence(jobs, begun_s)
 
 

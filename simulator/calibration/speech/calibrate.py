@@ -5,8 +5,9 @@ its truth (`spoken_call`) and measured by the code that measures every call.
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,12 +16,14 @@ from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.audible import NS_PER_MS, spoken
 from callerside.reports.metrics.metrics import Measured, measure
 from callerside.simulator.calibration.speech import conditions, utterances
-from callerside.simulator.calibration.speech.conditions import Condition
+from callerside.simulator.calibration.speech.conditions import CONDITIONS, Condition
+from callerside.simulator.calibration.speech.hearing_limit import Limit, at_best, moved
 from callerside.simulator.calibration.speech.spoken_call import Ear, SpokenCall, make
 from callerside.simulator.calibration.speech.utterances import RATE_HZ, Utterance, Wave
 from callerside.simulator.runner.process_pool import process_pool
 
 EARS: tuple["Ear", ...] = ("known", "sent", "unknown")
+GROUPS = {one.name: one.group for one in CONDITIONS}
 SEED = 16
 _LINES_AN_UTTERANCE = 4
 _PAUSE_MS = 250
@@ -41,7 +44,7 @@ class Error:
     """One value: measured less true; None where there was none."""
 
     metric: str
-    ear: Ear
+    ear: Ear | Limit
     condition: str
     held_out: bool
     error_ms: float | None
@@ -153,27 +156,40 @@ def answer_of(wave: Wave, more: Wave, shortest_s: float) -> Wave:
 
 
 def errors_of(plan: Plan) -> list[Error]:
-    """What is measured in a call, less what is true, by both ears."""
-    return errors_in(plan, call_of(plan))
+    """What is measured in a call, less what is true, by every ear; in noise also at best."""
+    call = call_of(plan)
+    return errors_in(plan, call) + [
+        _error(plan, ear, metric, error_ms) for ear, metric, error_ms in at_best(call)
+    ]
 
 
 def errors_in(plan: Plan, call: KnownCall) -> list[Error]:
-    """The same of a call that was made already."""
+    """What is measured in a call that was made already."""
     return [error for ear in EARS for error in _errors(plan, call, ear)]
 
 
 def _errors(plan: Plan, call: KnownCall, ear: Ear) -> Iterator[Error]:
     measured = measure(call.evidence(ear))
     for metric, error_ms, bound_ms in _compared(call, measured, ear):
-        yield Error(
-            metric=metric,
-            ear=ear,
-            condition=plan.condition.name,
-            held_out=plan.utterance.held_out,
-            error_ms=error_ms,
-            bound_ms=bound_ms,
-            call=plan.name,
-        )
+        yield _error(plan, ear, metric, error_ms, bound_ms)
+
+
+def _error(
+    plan: Plan,
+    ear: Ear | Limit,
+    metric: str,
+    error_ms: float | None,
+    bound_ms: float | None = None,
+) -> Error:
+    return Error(
+        metric=metric,
+        ear=ear,
+        condition=plan.condition.name,
+        held_out=plan.utterance.held_out,
+        error_ms=error_ms,
+        bound_ms=bound_ms,
+        call=plan.name,
+    )
 
 
 def _compared(
@@ -240,9 +256,27 @@ def calibrate_on_speech(
         for done, plan in enumerate(planned, start=1):
             found += errors_of(plan)
             progress(done, len(planned))
-        return found
+        return with_limits_moved(found)
     with process_pool(jobs) as pool:
         for done, errors in enumerate(pool.map(errors_of, planned, chunksize=8), start=1):
             found += errors
             progress(done, len(planned))
+    return with_limits_moved(found)
+
+
+def with_limits_moved(errors: Sequence[Error]) -> list[Error]:
+    """Errors, those at best moved by what is best for the calls that are not held out.
+
+    By one constant for each metric and each level of noise.
+    """
+    groups: dict[tuple[str, str], list[Error]] = defaultdict(list)
+    for error in errors:
+        if error.ear == "unknown, at best":
+            groups[error.metric, GROUPS[error.condition]].append(error)
+    found = [error for error in errors if error.ear != "unknown, at best"]
+    for some in groups.values():
+        sizes = moved(
+            [one.error_ms for one in some], [one.error_ms for one in some if not one.held_out]
+        )
+        found += [replace(one, error_ms=ms) for one, ms in zip(some, sizes, strict=True)]
     return found

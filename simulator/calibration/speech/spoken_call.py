@@ -91,6 +91,10 @@ class SpokenCall:
     """How much was: from its last sample of sound that was played to the next one that was not."""
     agent_level_dbfs: float
     """Active level of what the agent said, without anything else."""
+    clean: Wave
+    """What the agent said, at its place, before it met the line,"""
+    noise: Wave
+    """and the noise that it met there."""
 
     def at_ns(self, sample: int) -> int:
         """When a sample of the recording was heard, on the clock of the marks."""
@@ -256,7 +260,8 @@ def make(
         for first, past, later in parts:
             ear[at + later : at + later + past - first] += wave[first:past]
         sounding.append(_sounding(source, at, parts, count))
-    agent_level_dbfs = active_level.active_level_dbfs(_int16(ear), CALLER_RATE_HZ)
+    clean = ear.copy()
+    agent_level_dbfs = active_level.active_level_dbfs(_int16(clean), CALLER_RATE_HZ)
     if greeted.beep:
         first = samples(_BEEP_AT_MS)
         beep = np.sin(2 * np.pi * _BEEP_HZ * np.arange(samples(_BEEP_MS)) / CALLER_RATE_HZ)
@@ -285,6 +290,8 @@ def make(
         told_ms=max(0.0, _ms(cut - answers_at) + begins.choice(_UNTRUTHS_MS)),
         heard_between_ms=_between_ms(answers, _ms(cut - answers_at)),
         agent_level_dbfs=agent_level_dbfs or 0.0,
+        clean=clean,
+        noise=_noise(condition, count, seed, 1),
     )
 
 
@@ -350,10 +357,12 @@ def _line(condition: Condition, mouth: Wave, ear: Wave, seed: str) -> tuple[Wave
             one + gain * np.pad(other, (late, 0))[: one.size]
             for one, other in ((mouth, ear), (ear, mouth))
         ]
-    noisy = [
-        one + noise(condition, one.size, f"{seed}/{number}") for number, one in enumerate(both)
-    ]
+    noisy = [one + _noise(condition, one.size, seed, number) for number, one in enumerate(both)]
     return noisy[0], coded(noisy[1], condition.codec)
+
+
+def _noise(condition: Condition, count: int, seed: str, channel: int) -> Wave:
+    return noise(condition, count, f"{seed}/{channel}")
 
 
 def levelled(wave: Wave, dbfs: float) -> Wave:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from callerside.simulator.calibration.speech.calibrate import EARS, Error
-from callerside.simulator.calibration.speech.conditions import CONDITIONS
+from callerside.simulator.calibration.speech.calibrate import EARS, GROUPS, Error
+from callerside.simulator.calibration.speech.hearing_limit import LIMITS, Limit
 from callerside.simulator.calibration.speech.spoken_call import Ear
 
 METRICS = ("onset", "end", "turn_ms", "barge_in_stop_ms", "talk_over_ms")
@@ -33,6 +33,7 @@ _EARS = {
     "known": "our agent on our fake: what was sent is known, and what was played is counted",
     "sent": "any agent on our fake: what was sent is known",
     "unknown": "any other agent: the ear alone",
+    "unknown, at best": "any other agent, at best: told where its clean sound is as loud as noise",
 }
 _WHO = {"known": "ours, on our fake", "sent": "any, on our fake", "unknown": "any other"}
 _CLEAN = ("clean, no codec", "clean, G.711")
@@ -54,7 +55,7 @@ _OF_README = ("clean, G.711", "noise, 20 dB", "noise, 10 dB", "loss 3 %, jitter"
 class Row:
     """The errors of one metric in one group of conditions, of one part of the utterances."""
 
-    ear: Ear
+    ear: Ear | Limit
     group: str
     metric: str
     held_out: bool
@@ -73,21 +74,20 @@ class Row:
 
 def rows(errors: Sequence[Error]) -> list[Row]:
     """The statistics, in the order of ears, conditions and metrics."""
-    groups = {one.name: one.group for one in CONDITIONS}
     found: dict[tuple[str, str, str, bool], list[Error]] = defaultdict(list)
     for error in errors:
-        found[error.ear, groups[error.condition], error.metric, error.held_out].append(error)
+        found[error.ear, GROUPS[error.condition], error.metric, error.held_out].append(error)
     return [
         _row(ear, group, metric, held_out, found[ear, group, metric, held_out])
-        for ear in EARS
-        for group in dict.fromkeys(groups.values())
+        for ear in (*EARS, *LIMITS)
+        for group in dict.fromkeys(GROUPS.values())
         for metric in (*METRICS, *OTHERS)
         for held_out in (False, True)
         if (ear, group, metric, held_out) in found
     ]
 
 
-def _row(ear: Ear, group: str, metric: str, held_out: bool, errors: Sequence[Error]) -> Row:
+def _row(ear: Ear | Limit, group: str, metric: str, held_out: bool, errors: Sequence[Error]) -> Row:
     values = [one.error_ms for one in errors if one.error_ms is not None]
     bounded = [
         abs(one.error_ms) > one.bound_ms
@@ -129,8 +129,10 @@ def from_data(data: dict[str, Any]) -> list[Row]:
 def as_markdown(found: Sequence[Row]) -> str:
     """All of it: a table for each ear; in each cell the rest, and behind the bar the held out."""
     lines: list[str] = []
-    for ear in EARS:
+    for ear in (*EARS, *LIMITS):
         of_ear = [row for row in found if row.ear == ear]
+        if not of_ear:
+            continue
         lines += [f"**{_EARS[ear]}**", ""]
         lines += [*_table([row for row in of_ear if row.metric in METRICS]), ""]
         others = [row for row in of_ear if row.metric in OTHERS]
@@ -166,6 +168,7 @@ def beyond(found: Sequence[Row]) -> list[str]:
         _told(row)
         for row in found
         if row.metric in METRICS
+        and row.ear in WANTED_MS
         and (row.p95_ms or 0.0) > WANTED_MS[row.ear].get(row.group, float("inf"))
     ]
 

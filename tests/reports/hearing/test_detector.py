@@ -1,5 +1,7 @@
 """The detector against recordings whose truth is known."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -90,6 +92,27 @@ def test_a_lost_packet_does_not_split_a_beep() -> None:
     beep[1600:1760] = 0
     (found,) = segments(joined(quiet(300), beep, quiet(300)), 8000)
     assert (found.end - found.start) / 8 == pytest.approx(400, abs=2)
+
+
+@pytest.mark.parametrize("snr_db", [10, 6])
+def test_a_beep_is_no_speech_in_loud_noise(snr_db: float) -> None:
+    """The greeting behind it would begin with it."""
+    beep = tone(440, 400)
+    level_dbfs = audio.level_dbfs(beep)
+    found = segments(with_noise(joined(quiet(1000), beep, quiet(2000)), level_dbfs - snr_db), 8000)
+    assert {one.kind for one in found} == {"beep"}
+    assert found[0].start == pytest.approx(8000, abs=160)
+    assert found[-1].hz == pytest.approx(440, abs=1)
+
+
+def test_a_beep_that_late_packets_tear_is_a_beep() -> None:
+    """What comes late puts off the rest, in another phase: no 100 ms of it are one tone."""
+    beep = tone(440, 400)
+    cuts = [0, *(8 * ms for ms in (60, 150, 190, 310)), beep.size]
+    parts = [one for a, b in itertools.pairwise(cuts) for one in (beep[a:b], quiet(11))]
+    found = segments(joined(quiet(1000), *parts, quiet(1000)), 8000)
+    assert {one.kind for one in found} == {"beep"}
+    assert found[0].start == pytest.approx(8000, abs=8)
 
 
 def test_a_short_tone_is_speech_not_a_beep() -> None:

@@ -1,5 +1,7 @@
 """Speech found afterwards: by the definition where it can be, out of noise; and what is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,6 +11,8 @@ from callerside.reports.hearing import active_level
 from callerside.reports.hearing.echo import without_echo
 from callerside.reports.hearing.retrospect import Behind, spoken
 from callerside.reports.metrics.error_bounds import MASKED_END
+from callerside.simulator.calibration.speech import conditions
+from callerside.simulator.calibration.speech.conditions import CONDITIONS
 from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 16_000
@@ -117,3 +121,42 @@ def test_a_faint_sound_in_silence_is_no_echo_of_what_is_said_meanwhile() -> None
     snatch = snatch[: RATE_HZ // 5]
     ear[mouth.size // 4 :][: snatch.size] = snatch
     assert without_echo(ear, mouth, RATE_HZ) is ear
+
+
+def in_noise(recording: NDArray[np.int16], kind: str, snr_db: float) -> NDArray[np.int16]:
+    """A recording with a noise of the calibration's over it, so far below the active level."""
+    level_dbfs = active_level.active_level_dbfs(recording, RATE_HZ)
+    assert level_dbfs is not None
+    condition = next(one for one in CONDITIONS if one.name == f"{kind} at 10 dB")
+    condition = replace(condition, level_dbfs=level_dbfs, snr_db=snr_db)
+    under = conditions.noise(condition, recording.size, "seed") * 32768
+    return np.clip(np.rint(recording + under), -32768, 32767).astype(np.int16)
+
+
+@pytest.mark.parametrize("kind", ["white", "pink", "babble"])
+def test_talk_that_fills_most_of_a_call_is_no_background(kind: str) -> None:
+    """Two thirds of it are speech: what is usual in it is not what is behind it."""
+    talk = np.concatenate([said(LONG)] * 3)
+    recording, places = call(talk, talk)
+    found = ends(in_noise(recording, kind, 10))
+    heard = sum(min(b, d) - max(a, c) for a, b in found for c, d in places if a < d and b > c)
+    assert heard > 0.8 * sum(past - first for first, past in places)
+
+
+def test_notes_that_are_struck_again_and_again_are_no_speech() -> None:
+    recording, places = call(said(VOICED), said(VOICED))
+    recording = np.concatenate([recording, silence(4000)])
+    found = ends(in_noise(recording, "music", 10))
+    assert len(found) == len(places)
+    for one, true in zip(found, places, strict=True):
+        assert np.abs(np.subtract(one, true)).max() < 100 * RATE_HZ // 1000
+
+
+@pytest.mark.parametrize("kind", ["white", "pink", "babble"])
+def test_a_word_that_fades_into_the_noise_is_heard_as_far_as_it_can_be(kind: str) -> None:
+    """The last s of a sentence is 20 dB fainter: it goes on, though none of it stands out."""
+    recording, places = call(said(LONG), said(LONG))
+    found = ends(in_noise(recording, kind, 10))
+    assert len(found) == len(places)
+    for one, true in zip(found, places, strict=True):
+        assert np.abs(np.subtract(one, true)).max() < 60 * RATE_HZ // 1000

@@ -83,6 +83,8 @@ def test_an_edge_is_heard_with_300_ms_around_it(browser: Browser, run: Path) -> 
     assert from_s == pytest.approx((at_ms - browser.run(offset)) / 1000 - 0.15, abs=0.001)
     assert length_s == 0.3
     assert not browser.run("document.querySelector('.closer').hidden")
+    box = "document.querySelector('.closer').getBoundingClientRect()"
+    assert 0 <= browser.run(f"{box}.top") < browser.run(f"{box}.bottom") <= HEIGHT  # to be seen
     assert "detected" in browser.run("document.getElementById('closer-text').textContent")
     drawn = "document.getElementById('closer').getContext('2d').getImageData(0,0,1200,220).data"
     assert browser.run(f"{drawn}.some((value) => value > 0)")

@@ -88,6 +88,18 @@ def test_a_failure_says_what_was_expected_and_where_its_page_is(calls: Path, run
     assert (calls.parent / page[1]).is_file()
 
 
+def test_functions_that_are_not_there_fail_their_own_test_alone(calls: Path, run: Run) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    (calls / "bad.yaml").write_text(
+        PASSES.replace("agent: {", "agent: {tools: {module: no_such_module}, ")
+    )
+    code, told = run()
+    assert code == 1, told
+    assert "1 failed, 1 passed" in told
+    assert "bad.yaml:3:" in told
+    assert "'no_such_module' cannot be imported" in " ".join(told.split())
+
+
 def test_each_test_has_the_link_of_its_own_page(calls: Path, run: Run) -> None:
     (calls / "codecs.yaml").write_text(MATRIX)
     code, told = run("-rP", "--junitxml=junit.xml")

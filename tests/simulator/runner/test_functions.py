@@ -157,7 +157,7 @@ def write(folder: Path, name: str, tools: str, more: str = "") -> None:
     ],
 )
 def test_functions_that_cannot_be_offered_are_an_error_of_their_call_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], tools: str, told: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], tools: str, told: str
 ) -> None:
     folder = tmp_path / "scenarios"
     write(folder, "bad", tools)
@@ -165,7 +165,7 @@ def test_functions_that_cannot_be_offered_are_an_error_of_their_call_alone(
     write(folder, "later", "{}", "after: bad\n")
     arguments = ["run", str(folder), "--lane", "virtual", "--out", str(tmp_path / "out")]
     assert main(arguments) == 2
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capfd.readouterr().out.split())
     assert re.search(f"error bad 0.0 s {folder}/{told}", printed)
     assert f"error later 0.0 s {folder}/later.yaml:2:8: bad cannot be played" in printed
     assert "passed good" in printed

@@ -97,6 +97,12 @@ def test_an_answer_that_never_comes_is_a_failure(tmp_path: Path, withheld: list[
     assert bool(judge_answers(scenario(tmp_path, steps), marks)[0]) is not bool(withheld)
 
 
+def test_an_answer_that_was_asked_for_in_vain_is_told_once(tmp_path: Path) -> None:
+    again = mark(3000, "realtime", "response_planned", response="r2", think_ms=500)
+    failures, _ = judge_answers(scenario(tmp_path), [TURN, PLANNED, again, LEFT])
+    assert len(failures) == 1
+
+
 def test_an_answer_that_a_fault_swallows_is_meant_by_who_expects_the_fault(tmp_path: Path) -> None:
     fault = mark(900, "realtime", "fault_applied", fault="stall", at="turn 1")
     marks = [TURN, fault, PLANNED, LEFT]
@@ -104,6 +110,34 @@ def test_an_answer_that_a_fault_swallows_is_meant_by_who_expects_the_fault(tmp_p
     steps = "[{expect: {mark: fault_applied, fields: {fault: stall}}}]"
     assert told.endswith(steps.removeprefix("[{").removesuffix("}]"))
     assert judge_answers(scenario(tmp_path, steps), marks) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "left_ms", "more", "fails"),
+    [
+        ("look_up", 9000, [], True),
+        ("look_up", 5000, [], False),  # the caller has not waited
+        ("look_up", 9000, [mark(1400, "realtime", "delta_sent", response="r1")], False),
+        ("transfer", 9000, [], False),
+        ("hang_up", 9000, [], False),
+        ("look_up", 9000, [*WHOLE, HEARD], False),
+    ],
+)
+def test_a_function_behind_which_nothing_comes_is_an_answer_that_never_came(
+    tmp_path: Path, name: str, left_ms: int, more: list[Mark], *, fails: bool
+) -> None:
+    called = mark(1450, "realtime", "function_called", name=name, arguments={})
+    off = mark(left_ms, "agent", "tool_cancelled", name=name, call_id="c", ran_ms=1.0)
+    left = mark(left_ms, "caller", "hang_up_sent", how="bye")
+    asked = [mark(1900, "realtime", "response_planned", response="r2")] if len(more) > 1 else []
+    early, late = (more, []) if not asked else ([], [*asked, *more])
+    marks = [TURN, PLANNED, *early, called, ended(1500, "r1", "completed"), *late, left, off]
+    failures, _ = judge_answers(scenario(tmp_path), marks)
+    assert bool(failures) is fails
+    if fails:
+        assert failures[0].endswith("if that is meant: expect: {mark: tool_cancelled}")
+        meant = scenario(tmp_path, "[{expect: {mark: tool_cancelled}}]")
+        assert judge_answers(meant, marks) == ([], [])
 
 
 def test_a_caller_who_leaves_at_once_has_not_waited_for_the_answer(tmp_path: Path) -> None:
