@@ -1,6 +1,16 @@
 """The production agent: answers a phone call and holds the conversation over the Realtime API."""
 
-__all__ = ["call", "cli", "config", "prompts", "realtime", "service", "telephony", "tools"]
+__all__ = [
+    "call",
+    "cli",
+    "config",
+    "observe",
+    "prompts",
+    "realtime",
+    "service",
+    "telephony",
+    "tools",
+]
 
 if __name__ != "callerside.agent":
     # In a checkout the folder agent/ can be reached under that name, too; a module that is loaded

@@ -20,11 +20,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from callerside.agent.call.answers import AnswerRepair
-from callerside.agent.call.api_session import ApiSession
+from callerside.agent.call.api_session import UP, ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
 from callerside.agent.call.consultation import Consultation
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import DtmfCollector
+from callerside.agent.call.event_bounds import EventBounds
 from callerside.agent.call.events import (
     Answer,
     CallInput,
@@ -92,7 +93,11 @@ class Parts:
         self.context = context = CallContext()
         self.chart = chart = StateChart(context, strict=strict)
         offered = [*declarations(settings.tools), *tools]
-        self.history = history = History(context, settings.realtime.dialect)
+        self.history = history = History(
+            context,
+            settings.realtime.dialect,
+            has_callers_words=settings.realtime.transcription_model is not None,
+        )
         self.playout = playout = Playout(context, rate_hz, settings.playout.max_ms)
         self.uplink = Uplink(context, settings, rate_hz)
         self.session = ApiSession(context, settings, called, offered)
@@ -127,6 +132,7 @@ class Parts:
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
 _BEFORE_TURNS = frozenset({State.MEDIA_READY, State.SENDING_GREETING, State.CONNECTING_OPENAI})
+_MOST_TOLD_CHARS = 100
 _ASIDE_MS = 200
 """After which a request that waits for the caller to finish looks again."""
 TURN_STATES = frozenset(
@@ -152,19 +158,22 @@ class Conversation:
         """The session that was lost had not answered the caller yet."""
         self._move_wanted = False
         self._silent = False
+        self._bounds = EventBounds()
         self._handlers = self._event_handlers()
         parts.session.on_session_lost = self._session_lost
+        parts.responses.on_dropped = lambda: self._counts(unusable=True)
 
     def event(self, event: RealtimeEvent) -> bool:
         """A server event. Returns whether something may be to `settle` after it."""
-        if self._parts.termination.hanging_up:
+        if self._parts.termination.hanging_up or self._parts.session.state not in UP:
             return False
         try:
             parsed = events.read(event.event, self._dialect)
         except events.EventError as error:
-            fields = {"type": str(event.event.get("type")), "reason": str(error)}
-            self._context.mark("event_dropped", fields)
-            return False
+            kind = str(event.event.get("type"))[:_MOST_TOLD_CHARS]
+            self._context.mark("event_dropped", {"type": kind, "reason": str(error)})
+            self._parts.opening.missed_something()
+            return self._counts(unusable=True)
         if self._parts.consultation.takes(parsed, self._parts.format):
             return True
         if type(parsed) is events.AudioDelta:  # many a second, as is the next
@@ -174,12 +183,26 @@ class Conversation:
             return False
         if type(parsed) is events.Ignored:
             return False
+        if self._counts(unusable=type(parsed) is events.ApiError):
+            return True
         self._handlers[type(parsed)](parsed)
         return True
 
     def garbage(self, event: RealtimeGarbage) -> None:
         """A message that is no event."""
+        if self._parts.session.state not in UP:
+            return
         self._context.mark("event_dropped", {"type": "unknown", "reason": event.reason})
+        self._parts.opening.missed_something()
+        self._counts(unusable=True)
+
+    def _counts(self, *, unusable: bool) -> bool:
+        """One more event; returns whether it was one too many, and the session is given up."""
+        reason = self._bounds.exceeded(self._context.now_ns, unusable=unusable)
+        if not reason or self._parts.session.state not in UP:
+            return False
+        self._parts.session.drop(reason)
+        return True
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
@@ -272,15 +295,16 @@ class Conversation:
             parts.fallback.say_farewell()
         parts.termination.proceed(more_to_come=more_to_come)
         parts.tool_calls.proceed()
-        if parts.session.ready and not parts.opening.holds_back_caller:
-            parts.uplink.open(parts.format)
-        else:
+        if not parts.session.ready or parts.opening.holds_back_caller:
             parts.uplink.close()
+        elif parts.uplink.open(parts.format):  # with a turn of the caller's in what was kept
+            self.settle()
 
     def _session_updated(self, event: events.SessionUpdated) -> None:
         parts = self._parts
         if not parts.session.session_updated(event):
             return
+        self._bounds.begin_anew(self._context.now_ns)
         parts.history.start_session()
         parts.opening.session_ready()
         parts.responses.start_session(parts.format)
@@ -340,9 +364,11 @@ class Conversation:
             parts.opening.response_created()
         else:
             parts.history.has_caller = True
+        parts.turns.spoken_over()
 
     def _committed(self, event: events.Committed) -> None:
         self._parts.history.has_caller = True
+        self._parts.history.caller_spoke(event.item_id)
         self._parts.turns.committed(event)
 
     def _function_called(self, event: events.FunctionCalled) -> None:
@@ -357,7 +383,10 @@ class Conversation:
         if response is None:
             return
         parts = self._parts
+        was_leaving = self._is_leaving
         parts.tool_calls.run(event.runnable)
+        if self._is_leaving and not was_leaving:
+            response.must_be_heard()  # stopped, its last words would be over, and the call, too
         parts.answers.response_done(response, event)
         self._response_over(response, event.status)
         parts.fallback.response_done(response, event.status, event.reason)
@@ -369,6 +398,11 @@ class Conversation:
             self._parts.opening.response_done(response, status)
         elif not response.interrupted and self._parts.playout.idle:
             self._over()
+
+    @property
+    def _is_leaving(self) -> bool:
+        """The call is to end, or the caller to be transferred, once the last word was heard."""
+        return self._parts.termination.wanted or self._parts.tool_calls.transfers
 
     def _over(self) -> None:
         """A response is over, and heard; perhaps its turn is not."""
@@ -473,8 +507,8 @@ class Conversation:
         }
 
 
-_REFUSAL = 300
-"""The first SIP status that means that something did not work."""
+_SUCCESS, _REFUSAL = 200, 300
+"""The first SIP status that means that something worked, and that it did not."""
 _AFTER_HANGING_UP = frozenset({FramePlayed, PlayoutCleared, RtpMeasured, TimerFired, HungUp})
 """What still matters once we have hung up: the leg's last words, and the wait for them."""
 
@@ -511,6 +545,8 @@ class CallMachine:
         self._termination = parts.termination
         self._conversation = Conversation(parts)
         self._local_vad = settings.turns.policy == "local"
+        if self._local_vad:  # what is said while there is no session is heard when there is one
+            parts.uplink.on_resent = parts.turns.hear
         self._media_up = False
         self._handlers = self._input_handlers()
         self._timer_handlers = self._timer_actions()
@@ -608,16 +644,21 @@ class CallMachine:
         self._context.mark("media_held")
 
     def _listen(self, pcm: bytes) -> bool:
-        return self._parts.session.ready and self._parts.turns.hear(pcm)
+        return self._uplink.is_open and self._parts.turns.hear(pcm)
 
     def _playout_cleared(self, event: PlayoutCleared) -> None:
         segments = self._playout.cleared(event)
+        for segment in segments:
+            if segment.item and not segment.whole:
+                self._parts.history.agent_was_cut(
+                    segment.item, segment.played / max(1, segment.queued)
+                )
         if self._parts.session.ready:
             self._parts.turns.cleared(segments)
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
         self._context.mark("transfer_ended", {"status": event.status})
-        if self._termination.transferring and event.status < _REFUSAL:
+        if self._termination.transferring and _SUCCESS <= event.status < _REFUSAL:
             self._termination.transferred()
         elif self._termination.transferring:
             self._parts.fallback.transfer_failed()

@@ -161,6 +161,10 @@ class Opening:
         """
         self._spoiled = self._spoiled or self._history.has_caller
 
+    def missed_something(self) -> None:
+        """A message could not be read: it may have been a part of the greeting."""
+        self._spoiled = self._spoiled or self.greeting_state is GreetingState.MAKING
+
     def response_done(self, response: Response, status: str) -> None:
         """The greeting's response is done: cache it if it is whole."""
         self._segment = next(iter(response.segments.values()), None)

@@ -6,16 +6,19 @@ nothing that is sent about it can hit the one after it.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from callerside.agent.call.context import CallContext
+from callerside.agent.call.event_bounds import MOST_ITEMS
 from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
 from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import (
+    MOST_ID_CHARS,
     AudioDelta,
     AudioDone,
     ResponseCreated,
@@ -23,13 +26,15 @@ from callerside.agent.realtime.events import (
     TranscriptDone,
 )
 from callerside.agent.realtime.requests import cancel, response_create
-from callerside.audio import AudioFormat
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 from callerside.clock import ms_to_ns
 
 _MAX_TRIES = 3
 """Of one request that the server refuses because it is making another response."""
 _MAX_INTERRUPTED = 64
 """Interrupted responses of which more may come; a server reports the end of each."""
+_MAX_DONE = 64
+"""Responses of which another end is not counted."""
 _MAX_WAITING = 8
 """Requests that may wait for the running response: more are a loop somewhere."""
 
@@ -64,6 +69,29 @@ class Response:
         """Of a greeting: what has arrived, to be cached."""
         self.transcripts: list[str] = []
         self.interrupted = False
+        self._kept_bytes = 0
+        self.left: dict[str, bytes] = {}
+        """Of an item: the first half of a sample whose second half is in the next delta."""
+
+    def must_be_heard(self) -> None:
+        """What there is of it is not to be interrupted any more."""
+        for segment in self.segments.values():
+            segment.interruptible = False
+
+    def whole_samples(self, item_id: str, audio: bytes) -> bytes:
+        """What there is of an item in whole samples of two bytes; the rest waits for the next."""
+        audio = self.left.pop(item_id, b"") + audio
+        if len(audio) & 1:
+            self.left[item_id] = audio[-1:]
+            return audio[:-1]
+        return audio
+
+    def keep(self, pcm: bytes, most_bytes: int) -> None:
+        """Keep it for the cache, if it does not get longer than anybody could hear."""
+        self.audio.append(pcm)
+        self._kept_bytes += len(pcm)
+        if self._kept_bytes > most_bytes:
+            self.audio.clear()  # what is empty is not cached
 
     @property
     def has_sound(self) -> bool:
@@ -88,6 +116,7 @@ class Responses:
         self._history = history
         self._settings = settings
         self._format = AudioFormat("pcm")
+        self._is_pcm = True
         self._live = False
         self._greets_first = settings.greeting.enabled
         self._waiting: deque[Request] = deque()
@@ -99,6 +128,10 @@ class Responses:
         self._progressed_ns = 0
         """When the running response last gave a sign of life."""
         self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
+        self._done: deque[str] = deque(maxlen=_MAX_DONE)
+        self._most_kept_bytes = BYTES_PER_SAMPLE * playout.most_samples
+        self.on_dropped: Callable[[], object] = lambda: None
+        """Called for each event that could not be used."""
 
     @property
     def active(self) -> Response | None:
@@ -118,6 +151,7 @@ class Responses:
     def start_session(self, audio_format: AudioFormat) -> None:
         """A new session is ready, which knows nothing of the old one's responses."""
         self._format = audio_format
+        self._is_pcm = audio_format.encoding == "pcm"
         self._live = True
         self._send_next()
 
@@ -135,6 +169,8 @@ class Responses:
         self._live = False
         self._active = None
         self._requested = None
+        for request in [one for one in self._waiting if one.purpose is Purpose.GREETING]:
+            self._waiting.remove(request)  # the opening asks the next session for it
         self._request_id = None
         self._interrupted.clear()
         return owed
@@ -216,13 +252,19 @@ class Responses:
         if response is None:
             return False
         self._progressed_ns = self._context.now_ns
-        pcm = self._format.decode(event.audio)
+        audio = event.audio
+        if self._is_pcm and (response.left or len(audio) & 1):
+            audio = response.whole_samples(event.item_id, audio)
+        pcm = self._format.decode(audio)
         segment = response.segments.get(event.item_id)
         is_first = segment is None
         if segment is None:
+            if len(response.segments) >= MOST_ITEMS or len(event.item_id) > MOST_ID_CHARS:
+                self._drop("response.output_audio.delta", f"more than {MOST_ITEMS} items")
+                return False
             segment = self._first_delta(response, event.item_id)
         if response.purpose is Purpose.GREETING:
-            response.audio.append(pcm)
+            response.keep(pcm, self._most_kept_bytes)
         self._playout.write(segment, pcm)
         return is_first
 
@@ -236,8 +278,9 @@ class Responses:
     def transcript_done(self, event: TranscriptDone) -> None:
         """`response.output_audio_transcript.done`."""
         self._history.agent_said(event.item_id, event.transcript)
-        if self._active and self._active.id == event.response_id:
-            self._active.transcripts.append(event.transcript)
+        active = self._active
+        if active and active.id == event.response_id and len(active.transcripts) < MOST_ITEMS:
+            active.transcripts.append(event.transcript)
 
     def progressed(self, response_id: str) -> None:
         """A sign of life of a response, as each of its deltas is."""
@@ -257,7 +300,11 @@ class Responses:
         return True
 
     def done(self, event: ResponseDone) -> Response | None:
-        """`response.done`: answers the response, or None if we do not know it."""
+        """`response.done`: answers the response, or None if we do not know it, or know its end."""
+        if event.response_id in self._done:
+            self._drop("response.done", f"response {event.response_id} is done already")
+            return None
+        self._done.append(event.response_id)
         self._mark_done(event)
         if event.response_id in self._interrupted:
             self._interrupted.remove(event.response_id)
@@ -326,7 +373,8 @@ class Responses:
     def _is_protected(self, response: Response) -> bool:
         """It must be heard to its end."""
         greeting = response.purpose is Purpose.GREETING
-        return greeting and not self._settings.greeting.interruptible
+        is_last_word = response.purpose is Purpose.GOODBYE
+        return is_last_word or (greeting and not self._settings.greeting.interruptible)
 
     @staticmethod
     def _purpose(event: ResponseCreated) -> Purpose:
@@ -362,9 +410,12 @@ class Responses:
             return None
         if self._active and self._active.id == response_id:
             return self._active
-        reason = f"response {response_id} is not running"
-        self._context.mark("event_dropped", {"type": event_type, "reason": reason})
+        self._drop(event_type, f"response {response_id[:MOST_ID_CHARS]} is not running")
         return None
+
+    def _drop(self, event_type: str, reason: str) -> None:
+        self._context.mark("event_dropped", {"type": event_type, "reason": reason})
+        self.on_dropped()
 
     def _cut(self, response: Response) -> None:
         """Nothing more will come, although there was more to say."""

@@ -19,7 +19,7 @@ from callerside.agent.telephony.interface import HungUp
 
 _HANG_UP_LIMIT_MS = 10_000
 """For the leg to report `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""
-_TRANSFER_LIMIT_MS = 30_000
+TRANSFER_LIMIT_MS = 30_000
 """For the outcome of a transfer: as long as a telephone rings."""
 
 
@@ -84,7 +84,7 @@ class Termination:
         self._context.cancel_all_timers()
         self._context.add(Transfer(uri=self._transfer_to))
         self._context.mark("transfer_sent", {"uri": self._transfer_to})
-        self._context.set_timer(Timer.TRANSFER_LIMIT, _TRANSFER_LIMIT_MS)
+        self._context.set_timer(Timer.TRANSFER_LIMIT, TRANSFER_LIMIT_MS)
 
     def transferred(self) -> None:
         """The caller is in good hands: our part is over."""

@@ -24,6 +24,7 @@ from callerside.agent.call.builtin_tools import (
 from callerside.agent.call.consultation import TOLD_WITHIN_MS, Consultation
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import DtmfCollector
+from callerside.agent.call.event_bounds import MOST_ITEMS
 from callerside.agent.call.events import (
     CancelTool,
     RunTool,
@@ -35,7 +36,7 @@ from callerside.agent.call.events import (
 from callerside.agent.call.history import History
 from callerside.agent.call.playout import Playout
 from callerside.agent.call.responses import Purpose, Responses
-from callerside.agent.call.termination import Termination
+from callerside.agent.call.termination import TRANSFER_LIMIT_MS, Termination
 from callerside.agent.call.turn_taking import TurnTaking
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import FunctionCall
@@ -113,6 +114,11 @@ class ToolCalls:
         }
 
     @property
+    def transfers(self) -> bool:
+        """The caller is on the way to somebody else, and is told so."""
+        return self._transferring is not None
+
+    @property
     def pending(self) -> bool:
         """Something runs, or is answered and the model has not been asked to go on."""
         return bool(self.running or self._ask_when_done)
@@ -126,7 +132,7 @@ class ToolCalls:
             self._calling = response.id
             self._started.clear()
             self._is_broken = False
-        if call.call_id not in self._started:
+        if call.call_id not in self._started and len(self._started) < MOST_ITEMS:
             self._started.add(call.call_id)
             self._note(call)
             self._start(call)
@@ -142,7 +148,7 @@ class ToolCalls:
             self._started.clear()
             self._is_broken = False
         self._calling = None
-        new = [call for call in calls if call.call_id not in self._started]
+        new = [call for call in calls if call.call_id not in self._started][:MOST_ITEMS]
         self._started.clear()
         for call in new:
             self._note(call)
@@ -224,11 +230,12 @@ class ToolCalls:
     def time_limit(self) -> None:
         """The time of the functions that run is over."""
         unsent, self._transfer_to = self._transfer_to, None
-        if self._transferring is not None and unsent is not None:
-            call, self._transferring = self._transferring, None
-            self._fail(call.call_id, "not transferred: the caller could not hear your last words")
+        call, self._transferring = self._transferring, None
         self._context.mark("watchdog_fired", {"what": Timer.TOOL_LIMIT.value})
         self._consultation.end("it took too long")
+        if call is not None:
+            why = "the caller could not hear your last words" if unsent else "nobody answered there"
+            self._fail(call.call_id, f"not transferred: {why}")
         limit_s = self._settings.limits.tool_ms / 1000
         for call_id in list(self.running):
             self._context.add(CancelTool(call_id=call_id))
@@ -237,17 +244,13 @@ class ToolCalls:
     def transfer_ended(self, status: int) -> None:
         """What became of a transfer that the model wanted."""
         call, self._transferring = self._transferring, None
-        self._is_handed_over = self._consultation.told and 200 <= status < 300
+        self._is_handed_over = 200 <= status < 300
         self._consultation.end(f"the transfer ended with SIP status {status}")
-        if call is None:
-            return
-        if 200 <= status < 300:
-            self._succeed(call.call_id, "The caller has been transferred.")
-            if self._is_handed_over:  # and speaks to them: there is nobody here to take leave of
-                self._termination.now("transferred")
-            else:
-                self._termination.after_last_word("transferred")
-        else:
+        if self._is_handed_over:  # and speaks to them: there is nobody here to take leave of
+            if call is not None:
+                self._succeed(call.call_id, "The caller has been transferred.")
+            self._termination.now("transferred")
+        elif call is not None:
             self._fail(call.call_id, f"the transfer failed with SIP status {status}")
 
     def _start(self, call: FunctionCall) -> None:
@@ -283,7 +286,7 @@ class ToolCalls:
             raise ValueError(f"there is no function {call.name!r}; known: {known}")
         try:
             arguments = json.loads(call.arguments or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of what is nested too deep
             raise ValueError(f"the arguments are not JSON: {error}") from None
         if not isinstance(arguments, dict):
             raise ValueError("the arguments are not a JSON object")  # noqa: TRY004 - the model's
@@ -338,6 +341,8 @@ class ToolCalls:
             limit_ms += self._playout.waiting_ms
         if self._transferring is not None and self._settings.tools.transfer_kind == "attended":
             limit_ms += self._settings.tools.transfer_answer_ms + TOLD_WITHIN_MS
+        elif self._transferring is not None and self._transfer_to is None:  # it rings there
+            limit_ms = max(limit_ms, TRANSFER_LIMIT_MS)
         self._context.set_timer(Timer.TOOL_LIMIT, limit_ms)
 
     def _succeed(self, call_id: str, output: str) -> None:

@@ -142,6 +142,14 @@ class TurnTaking:
             self.committing = False
         self.answer_due = False
 
+    def spoken_over(self) -> None:
+        """An answer begins while the caller speaks: what it answers is not said to its end yet.
+
+        The server stops one at the beginning of speech alone, and that was before.
+        """
+        if self.speaking and self._settings.barge_in:
+            self._interrupt(heard_by_server=False)
+
     def interrupt(self) -> None:
         """The caller wants the agent to stop, by something that the server does not hear."""
         self._interrupt(heard_by_server=False)

@@ -33,6 +33,11 @@ class Uplink:
 
         What becomes of it is another thing while it can be sent, and where an append holds several.
         """
+        self.on_resent: Callable[[bytes], bool] = lambda _pcm: False
+        """Told of each frame that was kept and is sent now; returns whether a turn began or ended.
+
+        What it asks for comes behind the append that the frame is in.
+        """
         self._frames: deque[tuple[bytes, int]] = deque()
         """What is kept, each frame with the time at which it came in."""
         self._kept_bytes = 0
@@ -44,18 +49,23 @@ class Uplink:
         """Audio goes out as it comes in."""
         return self._is_open
 
-    def open(self, audio_format: AudioFormat) -> None:
-        """Send what was kept, and from now on what comes."""
+    def open(self, audio_format: AudioFormat) -> bool:
+        """Send what was kept, and from now on what comes; returns what `on_resent` did."""
         if self._is_open:
-            return
+            return False
         self._is_open = True
         self.feed = self._send if self._frames_an_append == 1 else self._gather
         self._format = audio_format
         self._mark_dropped()
         kept = list(self._frames)
         self._forget()
+        has_turned = False
         for start in range(0, len(kept), _BACKLOG_CHUNK_FRAMES):
-            self._append_all(kept[start : start + _BACKLOG_CHUNK_FRAMES])
+            chunk = kept[start : start + _BACKLOG_CHUNK_FRAMES]
+            self._append_all(chunk)
+            for pcm, _ in chunk:
+                has_turned |= self.on_resent(pcm)
+        return has_turned
 
     def close(self) -> None:
         """Keep what comes from now on."""

@@ -27,6 +27,7 @@ class Delivery:
         self._stalled = False
         self._keeps = False
         self._held: deque[Sent] = deque()
+        self._lost = 0
         self._doubled = 0
         self._swap = False
         self._first: SendEvent | None = None
@@ -45,6 +46,9 @@ class Delivery:
 
     def push_event(self, sent: SendEvent) -> None:
         """Send an event: the faults that concern single events apply."""
+        if self._lost:
+            self._lost -= 1
+            return
         if self._swap and self._first is None:
             self._first = sent
             return
@@ -73,6 +77,10 @@ class Delivery:
     def double(self, events: int) -> None:
         """Send the next events twice."""
         self._doubled = events
+
+    def lose(self, events: int) -> None:
+        """Leave out the next events."""
+        self._lost = events
 
     def swap(self) -> None:
         """Exchange the next two events."""

@@ -367,6 +367,20 @@ class Reorder(SessionFault):
         session.out.delivery.swap()
 
 
+class Lose(SessionFault):
+    """The server leaves out the next events that it would have sent."""
+
+    fuzz = Drawn({"events": (1, 3)})
+
+    fault: Literal["lose"]
+    events: int = Field(default=1, ge=1, le=10_000)
+    """How many."""
+
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.out.delivery.lose(self.events)
+
+
 class Malformed(SessionFault):
     """A message that is no JSON."""
 
@@ -414,6 +428,7 @@ AnyFault = (
     | Slow
     | Duplicate
     | Reorder
+    | Lose
     | Malformed
     | UnknownEvent
     | Oversized

@@ -12,10 +12,10 @@ apart, and a call's verdict is made of both:
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from callerside.reports.evidence import (
     CallEvidence,
@@ -25,6 +25,7 @@ from callerside.reports.evidence import (
     attempt_folder,
 )
 from callerside.reports.metrics.metrics import Measured, measure, nothing_measured
+from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.budget import (
     Judged,
     Limits,
@@ -153,9 +154,19 @@ class CallResult:
 
     @property
     def unheld(self) -> list[str]:
-        """The limits of the scenario's own that nothing was held to."""
-        held = {one.name for one in self.judged if one.verdict != "unlimited"}
-        return [name for name in self.evidence.info.own_limits if name not in held]
+        """The limits of the scenario's own that nothing was held to.
+
+        Where they are of some kinds of a metric, what was measured is of one of these.
+        """
+        limits = self.evidence.info.limits
+        kinds = {name: _kinds_of(name, limits.get(name)) for name in self.evidence.info.own_limits}
+        held = {
+            one.name
+            for one in self.judged
+            if one.verdict != "unlimited"
+            and (not kinds.get(one.name) or one.variant in kinds[one.name])
+        }
+        return [name for name in kinds if name not in held]
 
     @property
     def known(self) -> KnownFailure | None:
@@ -235,6 +246,12 @@ def limits_of(info: CallInfo) -> Limits:
     A bare recording is held to its own alone: the defaults are for calls that were set up.
     """
     return parse_limits(info.limits) if info.lane == "recording" else limits_for(info.limits)
+
+
+def _kinds_of(name: str, limit: Any) -> set[str]:
+    """The kinds of a metric that a limit speaks of, where it speaks of nothing else; else none."""
+    kinds = set(METRICS[name].variants)
+    return set(limit) if isinstance(limit, Mapping) and set(limit) <= kinds else set()
 
 
 def unmeasured_call(info: CallInfo) -> CallResult:

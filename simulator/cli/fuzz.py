@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 EXIT_FINE, EXIT_FOUND = 0, 1
 _LOG_EVERY_S = 10
+_PAIRS = {
+    "event": "states and events",
+    "step": "states and the caller's steps",
+    "fault": "faults and places",
+}
+"""Kinds of pairs of `simulator.fuzz.coverage`, and what they are called."""
 
 
 def add_command(commands: Commands) -> None:
@@ -137,6 +143,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "findings": [_finding_as_json(finding) for finding in summary.findings],
         "reached": sorted(summary.reached),
         "never_reached": summary.never_reached,
+        "pairs": sorted(summary.pairs),
+        "never_together": summary.never_together,
     }
 
 
@@ -163,6 +171,12 @@ def as_text(summary: Summary) -> str:
     elif len(summary.failed) > 1 or summary.failed.total() > 1:
         counts = ", ".join(f"{name} {count}" for name, count in summary.failed.most_common())
         lines.append(f"calls that failed, by what they broke first: {counts}")
+    told_pairs = (
+        f"{what} {found} of {most}"
+        for kind, what in _PAIRS.items()
+        for found, most in (summary.share_of_pairs(kind),)
+    )
+    lines.append(f"came together (--json lists them): {', '.join(told_pairs)}")
     if summary.never_reached:
         lines.append(f"never reached: {', '.join(summary.never_reached)}")
     return "\n".join(lines) + "\n"
@@ -172,7 +186,11 @@ def _printed(finding: Finding) -> list[str]:
     paths = " ".join(map(str, finding.paths))
     told = [
         f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",
-        f"  play it again: callerside run --lane virtual {paths}",
+        (
+            f"  play it again: callerside run --lane virtual {paths}"
+            if finding.game == "call"
+            else f"  play it again: callerside fuzz --first-seed {finding.seed} --seeds 1; {paths}"
+        ),
     ]
     if finding.for_sip:
         told.append(f"  or for real:   callerside run --lane sip {paths}")

@@ -162,9 +162,10 @@ def generate(choices: Choices) -> dict[str, Any]:
         "time_limit": 120_000,
     }
     _make_rare(choices, call)
+    _widen(choices, call)
     calls = {"function_call", "function_calls"}
     if any(calls & reply.keys() for reply in call["realtime"].get("replies", ())):
-        agent["tools"] = {"transfer": [DESK], "send_dtmf": True}
+        agent["tools"] = agent.get("tools", {}) | {"transfer": [DESK], "send_dtmf": True}
     if {"drift_ppm", "media_delay"} & call["network"].keys():  # in memory only
         call["lanes"] = ["virtual"]
     return {key: value for key, value in call.items() if value}
@@ -178,6 +179,41 @@ def _make_rare(choices: Choices, call: dict[str, Any]) -> None:
         _make_commits_late(choices, call)
     elif chance(choices, 16):
         _make_transfer(choices, call)
+    elif chance(choices, 16):
+        _make_goodbye(choices, call)
+
+
+def _widen(choices: Choices, call: dict[str, Any]) -> None:
+    """A server that is far away, or fails again and again; an opening of another kind; and so on.
+
+    Drawn last, so that a call which is not made wider by it is what it would be without.
+    """
+    if chance(choices, 3):
+        delay, jitter = one_of(choices, (75, 30, 150, 300)), one_of(choices, (0, 20, 150))
+        call["realtime"]["path"] = {"delay": delay, "jitter": jitter}
+    agent = call["agent"]
+    if chance(choices, 4) and agent.get("greeting", {}).get("enabled", True):
+        greeting = {"delay_ms": one_of(choices, (500, 0, 1500, 2500))}
+        greeting["interruptible"] = bool(one_of(choices, (0, 1)))
+        agent["greeting"] = greeting
+        call["steps"][0] = {"pause": between(choices, 0, 3000, 20)}
+    for fault in call["realtime"].get("faults", ()):
+        if fault["at"] == "connect" and chance(choices, 3):
+            fault["sessions"] = one_of(choices, (2, 20))
+    for section, (one_in, options) in _MORE_SETTINGS.items():
+        if chance(choices, one_in):
+            agent[section] = agent.get(section, {}) | one_of(choices, options)
+    if chance(choices, 6):
+        _make_keys_sudden(choices, call)
+
+
+def _make_keys_sudden(choices: Choices, call: dict[str, Any]) -> None:
+    """A key is pressed at any moment of the first seconds, or of what follows a question."""
+    steps = call["steps"]
+    spoken = [number for number, step in enumerate(steps[:-4]) if "say" in step]
+    after = one_of(choices, [0, *spoken])
+    pause = {"pause": between(choices, 0, 4000, 20)}
+    steps[after + 1 : after + 1] = [pause, {"press": one_of(choices, ("1", "#", "12#"))}]
 
 
 def _make_transfer(choices: Choices, call: dict[str, Any]) -> None:
@@ -193,6 +229,16 @@ def _make_transfer(choices: Choices, call: dict[str, Any]) -> None:
     if chance(choices, 2):
         ending = [{"pause": 900}, "vanish"]
     call["steps"] = [{"pause": 5000}, {"say": _FIRST_QUESTION}, *ending]
+
+
+def _make_goodbye(choices: Choices, call: dict[str, Any]) -> None:
+    """The caller says nothing, or has talked for long enough: the agent takes leave."""
+    limit = one_of(choices, ("silence_ms", "call_ms"))
+    call["agent"]["limits"] = {limit: between(choices, 3000, 9000, 500)}
+    shape = one_of(choices, SHAPES) if choices.up_to(2) else {"say": REPLIES[1]}
+    call["realtime"]["replies"] = [shape]
+    call["realtime"]["faults"] = []
+    call["steps"] = [{"pause": 60_000}, *_QUESTION]
 
 
 def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
@@ -306,6 +352,15 @@ _SETTINGS: dict[str, tuple[int, tuple[dict[str, Any], ...]]] = {
     "failure": (8, ({"transfer_to": DESK}, {"retries": 0})),
 }
 """Sections of the agent's settings: one call in so many has one of these."""
+
+
+_MORE_SETTINGS: dict[str, tuple[int, tuple[dict[str, Any], ...]]] = {
+    "dtmf": (12, ({"interrupts": True}, {"to_model": False}, {"interdigit_timeout_ms": 300})),
+    "turns": (12, ({"barge_in": False},)),
+    "answers": (16, ({"spoken_retries": 0, "continuations": 0},)),
+    "tools": (16, ({"at_once": False}, {"wait": "off"})),
+}
+"""The same, of what a call is made wider by."""
 
 
 SHAPES: tuple[dict[str, Any], ...] = (

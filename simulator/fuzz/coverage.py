@@ -1,15 +1,32 @@
 """What a fuzzing run has reached: every move, mark and timer of the call machine, every fault.
 
 A branch that no call ever took has not been tested by any of them, however many there were; the
-summary of a run says which those are.
+summary of a run says which those are. Beside these points it says which pairs there were: of a
+state and what came in it, of a step and the state that it met, of a fault and its place. Of pairs
+many cannot be; how many there were is told, and which were not by `--json`.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from callerside.agent.call.events import Timer, TimerFired
-from callerside.agent.call.states import TRANSITIONS
-from callerside.agent.telephony.interface import Party
+from callerside.agent.call.events import Timer, TimerFired, ToolFinished
+from callerside.agent.call.states import TRANSITIONS, State
+from callerside.agent.realtime.interface import (
+    RealtimeClosed,
+    RealtimeConnected,
+    RealtimeEvent,
+    RealtimeGarbage,
+)
+from callerside.agent.telephony.interface import (
+    DtmfReceived,
+    HungUp,
+    MediaHeld,
+    MediaReady,
+    Party,
+    PlayoutCleared,
+    TransferProgressed,
+)
 from callerside.fakes.session.faults import FAULTS
 from callerside.mark_registry import MARKS
 from callerside.marks import Mark
@@ -40,6 +57,93 @@ UNREACHABLE: Mapping[str, str] = {
     "timer speech": "it is two minutes long, and a fuzzed call lasts less",
 }
 """What no call of the fuzzer can reach, and why."""
+
+
+_INPUTS = (
+    RealtimeConnected,
+    RealtimeClosed,
+    RealtimeGarbage,
+    DtmfReceived,
+    HungUp,
+    MediaHeld,
+    MediaReady,
+    PlayoutCleared,
+    ToolFinished,
+    TransferProgressed,
+)
+_TO_CALLER = ("hold", "press", "resume", "say", "sound", "hang_up", "vanish")
+"""Steps that the agent notices."""
+
+
+def pairs(call: VirtualCall) -> frozenset[str]:
+    """What came together in a call, in words: `event … in STATE`, `step … in STATE`, `… at …`."""
+    found: set[str] = set()
+    changes = [(mark.at_ns, str(mark.fields["to"])) for mark in call.agent_marks if _is_move(mark)]
+    times = [at_ns for at_ns, _ in changes]
+
+    def state(at_ns: int) -> str:
+        """That before whatever happened then."""
+        place = bisect_left(times, at_ns)
+        return changes[place - 1][1] if place else State.CALL_RECEIVED.value
+
+    for step in call.trace:
+        what = _came(step.given)
+        if what is not None:
+            found.add(f"event {what} in {state(step.at_ns)}")
+    for mark in call.caller_marks:
+        if mark.name == "step_started" and mark.fields["kind"] in _TO_CALLER:
+            found.add(f"step {mark.fields['kind']} in {state(mark.at_ns)}")
+    for mark in call.realtime_marks:
+        if mark.name == "fault_applied":
+            found.add(f"fault {mark.fields['fault']} at {str(mark.fields['at']).split()[0]}")
+    return frozenset(found)
+
+
+def all_pairs() -> frozenset[str]:
+    """Every pair that could be, whether or not there is a way to it."""
+    states = [state.value for state in State if state is not State.ENDED]
+    events = [*_EVENTS, *(kind.__name__ for kind in _INPUTS)]
+    return frozenset(
+        {
+            *(f"event {event} in {state}" for event in events for state in states),
+            *(f"event timer {timer} in {state}" for timer in Timer for state in states),
+            *(f"step {step} in {state}" for step in _TO_CALLER for state in states),
+            *(f"fault {name} at {place}" for name, kind in FAULTS.items() for place in kind.places),
+        }
+    )
+
+
+_EVENTS = frozenset(
+    {
+        "error",
+        "input_audio_buffer.committed",
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "conversation.item.truncated",
+        "response.created",
+        "response.output_audio.delta",
+        "response.output_audio.done",
+        "response.function_call_arguments.done",
+        "response.done",
+        "session.created",
+        "session.updated",
+    }
+)
+"""Types of the server's events that mean something to the agent."""
+
+
+def _is_move(mark: Mark) -> bool:
+    return mark.name == "state_changed"
+
+
+def _came(given: object) -> str | None:
+    """What an input is called here; None for those of every frame."""
+    if isinstance(given, RealtimeEvent):
+        kind = given.event.get("type")
+        return kind if kind in _EVENTS else None
+    if isinstance(given, TimerFired):
+        return f"timer {given.timer}"
+    return type(given).__name__ if isinstance(given, _INPUTS) else None
 
 
 def reached(call: VirtualCall) -> frozenset[str]:

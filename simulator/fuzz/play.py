@@ -3,20 +3,22 @@
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.clock import NS_PER_S
 from callerside.simulator.caller.audio import utterances
+from callerside.simulator.fuzz import clients, wrong
 from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME, generate
 from callerside.simulator.fuzz.choices import ReplayedChoices, SeededChoices
-from callerside.simulator.fuzz.coverage import reached
+from callerside.simulator.fuzz.coverage import pairs, reached
 from callerside.simulator.fuzz.shrink import shrink, simplicity
 from callerside.simulator.lanes.planned_call import PlannedCall
-from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
+from callerside.simulator.lanes.virtual.caller_invariants import ALL
 from callerside.simulator.lanes.virtual.invariants import (
     Breach,
     Invariant,
@@ -28,8 +30,15 @@ from callerside.simulator.lanes.virtual.trace import TracedMachine
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.model import Scenario
 
+WRONG_EVERY = 8
+"""One seed in so many draws a plain scenario, and one that must fail: `simulator.fuzz.wrong`."""
 CRASHED = "no_exceptions"
 """The invariant that a machine or adapter that raised an exception has broken."""
+RIGHT_PASSES, WRONG_FAILS = "right_scenarios_pass", "wrong_scenarios_fail"
+"""What the harness breaks: of a scenario whose words come true, and of one whose words do not."""
+CLIENT_IS_SERVED = "clients_are_served"
+"""What the fake breaks: what a client gets adds up."""
+_MOST_TOLD = 3
 INVARIANTS: Mapping[str, Invariant] = {**ALL, "recovers": recovers}
 
 _GREETED = Scenario.model_validate(GREETED).named(GREETED_NAME)
@@ -50,13 +59,77 @@ class Outcome:
     choices: Sequence[int]
     breaches: Sequence[Breach]
     reached: frozenset[str]
+    pairs: frozenset[str]
+    """What came together; see `simulator.fuzz.coverage`."""
     virtual_s: float
     """How long the call lasted on its own clock."""
+    game: Literal["call", "wrong", "client"] = "call"
+    """`wrong`: a scenario that must fail, or the plain one that it was to be made of. `client`: a
+    client of the fake, without a call."""
 
 
 def play_seed(seed: int, make_machine: MakeMachine = TracedMachine) -> Outcome:
-    """Generate and play the call of a seed."""
+    """Generate and play the call of a seed; of some, a scenario that must fail, or a client."""
+    if seed % WRONG_EVERY == WRONG_EVERY - 1:
+        return play_wrong(f"wrong-{seed}", SeededChoices(f"wrong {seed}"))
+    if seed % WRONG_EVERY == WRONG_EVERY - 2:
+        client = play_client_of(f"client-{seed}", SeededChoices(f"client {seed}"))
+        if client.breaches:
+            return client
     return play_choices(f"fuzz-{seed}", SeededChoices(seed), make_machine)
+
+
+def play_client_of(name: str, choices: SeededChoices | ReplayedChoices) -> Outcome:
+    """Play a client of the fake, in memory; there is no call, and no scenario of it."""
+    data = clients.generate_client(choices)
+    try:
+        told = list(islice(clients.play_client(data), _MOST_TOLD))
+        breaches = [Breach(invariant=CLIENT_IS_SERVED, detail=one) for one in told]
+    except Exception as error:
+        breaches = [Breach(invariant=CRASHED, detail=_crash(error))]
+    return Outcome(
+        name=name,
+        data=data,
+        choices=choices.made,
+        breaches=breaches,
+        reached=frozenset(),
+        pairs=frozenset(),
+        virtual_s=0.0,
+        game="client",
+    )
+
+
+def play_wrong(name: str, choices: SeededChoices | ReplayedChoices) -> Outcome:
+    """Play a plain scenario, which must pass, and the same with something wrong, which must not."""
+    right_data = wrong.generate_right(choices)
+    data: Mapping[str, Any] = right_data
+    calls: list[VirtualCall] = []
+    breaches: list[Breach] = []
+    try:
+        right = wrong.play(right_data, name)
+        calls.append(right.call)
+        if not right.passed:
+            breaches = [Breach(invariant=RIGHT_PASSES, detail=right.played.detail)]
+        else:
+            made = wrong.make_wrong(choices, right, right_data)
+            if made is not None:
+                data = made.data
+                again = wrong.play(data, name)
+                calls.append(again.call)
+                if again.passed and made.is_so(again):
+                    breaches = [Breach(invariant=WRONG_FAILS, detail=f"passed with {made.what}")]
+    except Exception as error:
+        breaches = [Breach(invariant=CRASHED, detail=_crash(error))]
+    return Outcome(
+        name=name,
+        data=data,
+        choices=choices.made,
+        breaches=breaches,
+        reached=frozenset().union(*map(reached, calls)),
+        pairs=frozenset().union(*map(pairs, calls)),
+        virtual_s=sum(call.ended_ns for call in calls) / NS_PER_S,
+        game="wrong",
+    )
 
 
 def play_choices(
@@ -96,6 +169,7 @@ def play_scenario(
         choices=choices,
         breaches=breaches,
         reached=reached(call) if call else frozenset(),
+        pairs=pairs(call) if call else frozenset(),
         virtual_s=call.ended_ns / NS_PER_S if call else 0.0,
     )
 
@@ -131,18 +205,26 @@ def shrink_outcome(
 
     def fails(candidate: Sequence[int]) -> Sequence[int] | None:
         nonlocal simplest
-        choices = ReplayedChoices(candidate)
-        generate(choices)
-        made = tuple(choices.made)
+        made = tuple(candidate)
+        if outcome.game == "call":  # what is wrong is drawn by what was heard: it must be played
+            choices = ReplayedChoices(candidate)
+            generate(choices)
+            made = tuple(choices.made)
         if made in seen or len(seen) > max_plays:
             return None
         seen.add(made)
-        tried = play_choices(outcome.name, ReplayedChoices(made), make_machine)
+        replayed = ReplayedChoices(made)
+        if outcome.game == "wrong":
+            tried = play_wrong(outcome.name, replayed)
+        elif outcome.game == "client":
+            tried = play_client_of(outcome.name, replayed)
+        else:
+            tried = play_choices(outcome.name, replayed, make_machine)
         if all(breach.invariant != wanted for breach in tried.breaches):
             return None
-        if simplicity(made) < simplicity(simplest.choices):
+        if simplicity(tried.choices) < simplicity(simplest.choices):
             simplest = tried
-        return made
+        return tried.choices
 
     shrink(outcome.choices, fails)
     return simplest

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME
-from callerside.simulator.fuzz.coverage import expected
+from callerside.simulator.fuzz.coverage import all_pairs, expected
 from callerside.simulator.fuzz.play import Outcome, play_seed, shrink_outcome
 from callerside.simulator.runner.process_pool import process_pool
 from callerside.yaml.versions import NEWEST
@@ -54,6 +54,8 @@ class Finding:
     """The scenario that must be played before it, if there is one."""
     for_sip: bool
     """Whether the sip lane can play it, too."""
+    game: str = "call"
+    """As in `simulator.fuzz.play.Outcome`: what must fail is played as such by its seed alone."""
 
     @property
     def paths(self) -> list[Path]:
@@ -76,6 +78,18 @@ class Summary:
     unwritten: int = 0
     """How many others failed."""
     reached: set[str] = field(default_factory=set)
+    pairs: set[str] = field(default_factory=set)
+    """What came together; see `simulator.fuzz.coverage`."""
+
+    @property
+    def never_together(self) -> list[str]:
+        """Pairs that there were not; many of them cannot be."""
+        return sorted(all_pairs() - self.pairs)
+
+    def share_of_pairs(self, kind: str) -> tuple[int, int]:
+        """How many pairs of a kind (`event`, `step`, `fault`) there were, of how many."""
+        whole = {pair for pair in all_pairs() if pair.startswith(f"{kind} ")}
+        return len(whole & self.pairs), len(whole)
 
     @property
     def never_reached(self) -> list[str]:
@@ -95,6 +109,7 @@ class Batch:
     calls: int
     virtual_s: float
     reached: frozenset[str]
+    pairs: frozenset[str]
     failures: tuple[tuple[int, str], ...]
     """Seeds that failed, and the first invariant that each broke."""
 
@@ -113,6 +128,7 @@ def fuzz(options: FuzzOptions, on_progress: Callable[[Summary], None]) -> Summar
         summary.calls += batch.calls
         summary.virtual_s += batch.virtual_s
         summary.reached |= batch.reached
+        summary.pairs |= batch.pairs
         failures += batch.failures
         summary.failed.update(invariant for _, invariant in batch.failures)
         summary.took_s = time.monotonic() - started
@@ -134,6 +150,7 @@ def play_batch(seeds: range) -> Batch:
         calls=len(outcomes),
         virtual_s=sum(outcome.virtual_s for _, outcome in outcomes),
         reached=frozenset().union(*(outcome.reached for _, outcome in outcomes)),
+        pairs=frozenset().union(*(outcome.pairs for _, outcome in outcomes)),
         failures=tuple(
             (seed, outcome.breaches[0].invariant) for seed, outcome in outcomes if outcome.breaches
         ),
@@ -147,7 +164,7 @@ def write_up(seed: int, directory: Path, *, small: bool = True) -> Finding:
         raise ValueError(f"seed {seed} does not fail")
     shrunk = shrink_outcome(outcome) if small else outcome
     breach = shrunk.breaches[0]
-    path = directory / f"{shrunk.name}.yaml"
+    path = directory / f"{shrunk.name}.{'txt' if shrunk.game == 'client' else 'yaml'}"
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(as_scenario_file(shrunk, seed), encoding="utf-8")
     return Finding(
@@ -156,7 +173,8 @@ def write_up(seed: int, directory: Path, *, small: bool = True) -> Finding:
         detail=breach.detail,
         path=path,
         after=_write_forerunner(directory) if "after" in shrunk.data else None,
-        for_sip="lanes" not in shrunk.data,
+        for_sip=shrunk.game == "call" and "lanes" not in shrunk.data,
+        game=shrunk.game,
     )
 
 
@@ -173,6 +191,8 @@ def as_scenario_file(outcome: Outcome, seed: int) -> str:
     shown = " ".join(f"{breach.invariant}: {breach.detail}".split())
     lines = [f"# Found by the fuzzer, seed {seed}: {shown}"]
     about = f"Seed {seed} of the fuzzer: {breach.invariant}."
+    if outcome.game == "client":
+        return "\n".join(lines) + "\n" + yaml.safe_dump(dict(outcome.data), sort_keys=False)
     data = {"version": NEWEST, **outcome.data, "about": about}
     return "\n".join(lines) + "\n" + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 

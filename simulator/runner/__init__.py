@@ -1,6 +1,7 @@
 """Playing many calls: the plan, the places, attempts, and what is evaluated of each."""
 
 __all__ = [
+    "answers",
     "capabilities",
     "evaluate",
     "expectations_after",

@@ -33,7 +33,6 @@ _EARS = {
     "known": "our agent on our fake: what was sent is known, and what was played is counted",
     "sent": "any agent on our fake: what was sent is known",
     "unknown": "any other agent: the ear alone",
-    "sent, at best": "any agent on our fake, at best: the noise's spectrum and level is known, too",
     "unknown, at best": "any other agent, at best: told where its clean sound is as loud as noise",
 }
 _WHO = {"known": "ours, on our fake", "sent": "any, on our fake", "unknown": "any other"}

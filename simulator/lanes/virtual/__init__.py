@@ -1,3 +1,3 @@
 """The virtual lane: agent, fake and caller in memory under one virtual clock."""
 
-__all__ = ["audio_invariants", "call", "invariants", "lane", "leg", "trace"]
+__all__ = ["call", "caller_invariants", "invariants", "lane", "leg", "trace"]

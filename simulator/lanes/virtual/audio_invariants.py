@@ -10,7 +10,7 @@ from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
 from callerside.agent.telephony.interface import AudioReceived
 from callerside.audio import AudioFormat, to_bytes, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
-from callerside.simulator.lanes.virtual.invariants import SAFETY, Invariant, TracedCall
+from callerside.simulator.lanes.virtual.invariants import Invariant, TracedCall
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
 
 _LINE_LIMIT_MS = 300
@@ -137,8 +137,7 @@ def only_whole_greetings_are_kept(traced: TracedCall) -> Iterator[str]:
                 yield f"a prompt was cached at {_ms(step.at_ns)}, its response being {status}"
 
 
-ALL: Mapping[str, Invariant] = {
-    **SAFETY,
+AUDIO: Mapping[str, Invariant] = {
     "truncations_are_true": truncations_are_true,
     "interrupted_audio_stops": interrupted_audio_stops,
     "playout_stays_bounded": playout_stays_bounded,
@@ -148,7 +147,6 @@ ALL: Mapping[str, Invariant] = {
     "greetings_are_whole_or_marked": greetings_are_whole_or_marked,
     "only_whole_greetings_are_kept": only_whole_greetings_are_kept,
 }
-"""Every invariant of safety."""
 
 
 def _greeting_without_end(traced: TracedCall) -> int | None:

@@ -25,11 +25,11 @@ from callerside.simulator.lanes.virtual.call import VirtualCall
 from callerside.simulator.lanes.virtual.trace import Step
 from callerside.simulator.scenario.model import Scenario
 
-_PROTOCOL_BREAKERS = frozenset({"duplicate", "reorder"})
+PROTOCOL_BREAKERS = frozenset({"duplicate", "reorder", "lose"})
 """Faults that may bring an event when it is not legal."""
 _AFTER_HANG_UP = (
     events.EmitMark, events.SetTimer, events.CancelTimer, events.CloseRealtime,
-    events.LeaveConsulted,
+    events.LeaveConsulted, events.CancelTool,
 )  # fmt: skip
 _AFTER_ENDED = (events.EmitMark, events.CancelTimer, events.CloseRealtime, events.Finish)
 _HANG_UP_LIMIT_S = 12
@@ -113,7 +113,7 @@ def only_legal_transitions(traced: TracedCall) -> Iterator[str]:
         if target not in TRANSITIONS[State(source)].values():
             yield f"went from {source} to {target}, which no trigger does, at {_at(mark)}"
         state = State(target)
-    if traced.faults & _PROTOCOL_BREAKERS:
+    if traced.faults & PROTOCOL_BREAKERS:
         return
     triggers = {trigger.value for trigger in Trigger}
     for mark in traced.agent("event_dropped"):
@@ -136,7 +136,7 @@ def ends_in_bounded_time(traced: TracedCall) -> Iterator[str]:
             yield f"hanging up took {took_s:.1f} s"
     told_ns = next((step.at_ns for step in traced.trace if isinstance(step.given, HungUp)), None)
     if told_ns is not None and ended_ns != told_ns:
-        yield f"the leg was over at {_ms(told_ns)}, the call at {ended_ns and _ms(ended_ns)}"
+        yield f"the leg was over at {at_ms(told_ns)}, the call at {ended_ns and at_ms(ended_ns)}"
 
 
 def gives_up_in_bounded_time(traced: TracedCall) -> Iterator[str]:
@@ -145,7 +145,7 @@ def gives_up_in_bounded_time(traced: TracedCall) -> Iterator[str]:
     limit_ms = settings.realtime.reconnect.max_delay_ms + settings.limits.farewell_ms
     lost_ns: int | None = None
     for step in [*traced.turning_points, *traced.trace[-1:]]:
-        if isinstance(step.given, RealtimeClosed) or _is_out_of_quota(_server_event(step)):
+        if isinstance(step.given, RealtimeClosed) or _is_out_of_quota(server_event(step)):
             lost_ns = step.at_ns
         for effect in step.effects:
             if isinstance(effect, events.CloseRealtime):
@@ -155,7 +155,7 @@ def gives_up_in_bounded_time(traced: TracedCall) -> Iterator[str]:
             elif isinstance(effect, events.HangUp | events.Transfer):
                 return
         if lost_ns is not None and ns_to_ms(step.at_ns - lost_ns) > limit_ms + _MARGIN_MS:
-            yield f"no hope since {_ms(lost_ns)}, and the call goes on at {_ms(step.at_ns)}"
+            yield f"no hope since {at_ms(lost_ns)}, and the call goes on at {at_ms(step.at_ns)}"
             return
 
 
@@ -166,19 +166,19 @@ def nothing_after_the_end(traced: TracedCall) -> Iterator[str]:
         for effect in step.effects:
             name = type(effect).__name__
             if finished:
-                yield f"{name} after Finish, at {_ms(step.at_ns)}"
+                yield f"{name} after Finish, at {at_ms(step.at_ns)}"
             elif ended and not isinstance(effect, _AFTER_ENDED):
-                yield f"{name} after ENDED, at {_ms(step.at_ns)}"
+                yield f"{name} after ENDED, at {at_ms(step.at_ns)}"
             elif hung_up and not isinstance(effect, (*_AFTER_HANG_UP, events.Finish)):
-                yield f"{name} after hanging up, at {_ms(step.at_ns)}"
+                yield f"{name} after hanging up, at {at_ms(step.at_ns)}"
             hung_up |= isinstance(effect, events.HangUp)
             finished |= isinstance(effect, events.Finish)
             ended |= isinstance(effect, events.EmitMark) and effect.fields.get("to") == "ENDED"
 
 
-def _is_of_briefing(step: Step) -> bool:
+def is_of_briefing(step: Step) -> bool:
     """Of a response that is not the caller's: it is out of band, and runs beside others."""
-    responses = [event.get("response") for event in (_server_event(step), *_client_events(step))]
+    responses = [event.get("response") for event in (server_event(step), *client_events(step))]
     return any((one.get("metadata") or {}).get("purpose") == PURPOSE for one in responses if one)
 
 
@@ -186,9 +186,9 @@ def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
     """No `response.create` while one runs or is asked for, as far as the agent can know."""
     asked: str | None = None
     running: str | None = None
-    steps = (step for step in traced.turning_points if not _is_of_briefing(step))
+    steps = (step for step in traced.turning_points if not is_of_briefing(step))
     for step in steps:
-        event = _server_event(step)
+        event = server_event(step)
         if isinstance(step.given, RealtimeConnected):
             asked = running = None
         elif event.get("type") == "response.created":
@@ -201,11 +201,11 @@ def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
             # A watchdog gives up what it has waited for.
             asked = None if step.given.timer == "response" else asked
             running = None if step.given.timer == "response_end" else running
-        for sent in _client_events(step):
+        for sent in client_events(step):
             if sent["type"] == "response.create":
                 if running or asked:
                     what = f"{running} runs" if running else f"{asked} is not answered"
-                    yield f"response.create while {what}, at {_ms(step.at_ns)}"
+                    yield f"response.create while {what}, at {at_ms(step.at_ns)}"
                 asked = sent["event_id"]
 
 
@@ -213,7 +213,7 @@ def one_commit_a_turn(traced: TracedCall) -> Iterator[str]:
     """A turn is committed once; again only after a watchdog has waited in vain."""
     may_commit = False
     for step in traced.turning_points:
-        kind = _server_event(step).get("type")
+        kind = server_event(step).get("type")
         if kind == "input_audio_buffer.speech_stopped":
             may_commit = True
         elif kind == "input_audio_buffer.committed":
@@ -225,10 +225,10 @@ def one_commit_a_turn(traced: TracedCall) -> Iterator[str]:
                 isinstance(effect, events.EmitMark) and effect.name == "speech_stopped"
                 for effect in step.effects
             )
-        for sent in _client_events(step):
+        for sent in client_events(step):
             if sent["type"] == "input_audio_buffer.commit":
                 if not may_commit:
-                    yield f"a commit with nothing to commit, at {_ms(step.at_ns)}"
+                    yield f"a commit with nothing to commit, at {at_ms(step.at_ns)}"
                 may_commit = False
 
 
@@ -245,11 +245,12 @@ def greets_first(traced: TracedCall) -> Iterator[str]:
             return
         if isinstance(step.given, PromptLoaded) and step.given.pcm:
             return
-        for sent in _client_events(step):
+        for sent in client_events(step):
             if sent["type"] == "response.create":
                 purpose = sent["response"]["metadata"]["purpose"]
                 if purpose == "turn":
-                    yield f"a turn's answer was asked for before the greeting, at {_ms(step.at_ns)}"
+                    when = at_ms(step.at_ns)
+                    yield f"a turn's answer was asked for before the greeting, at {when}"
                 return
 
 
@@ -261,13 +262,13 @@ def queues_stay_bounded(traced: TracedCall) -> Iterator[str]:
         if len(step.effects) <= _MOST_EFFECTS_OF_A_FRAME:
             continue
         if len(step.effects) > _MAX_EFFECTS_A_STEP:
-            yield f"{len(step.effects)} effects of one input, at {_ms(step.at_ns)}"
+            yield f"{len(step.effects)} effects of one input, at {at_ms(step.at_ns)}"
         appended = sum(
             len(effect.audio) for effect in step.effects if isinstance(effect, events.AppendAudio)
         )
         waited_ms = appended / 2 * 1000 / traced.call.recorder.rate_hz
         if waited_ms > most_ms:
-            yield f"{waited_ms:.0f} ms had waited to be appended, at {_ms(step.at_ns)}"
+            yield f"{waited_ms:.0f} ms had waited to be appended, at {at_ms(step.at_ns)}"
 
 
 def every_mark_is_declared(traced: TracedCall) -> Iterator[str]:
@@ -325,18 +326,20 @@ def _was_answered(traced: TracedCall) -> bool:
     return any(mark.at_ns > max(spoken, default=0) for mark in traced.agent("playout_started"))
 
 
-def _server_event(step: Step) -> Mapping[str, Any]:
+def server_event(step: Step) -> Mapping[str, Any]:
+    """What the server told the machine in this step; empty if it was something else."""
     return step.given.event if isinstance(step.given, RealtimeEvent) else {}
 
 
-def _client_events(step: Step) -> Iterator[Mapping[str, Any]]:
+def client_events(step: Step) -> Iterator[Mapping[str, Any]]:
+    """What the machine sent to the server, but for audio."""
     return (effect.event for effect in step.effects if isinstance(effect, events.SendEvent))
 
 
 def _at(mark: Mark) -> str:
-    return _ms(mark.at_ns)
+    return at_ms(mark.at_ns)
 
 
-def _ms(at_ns: int) -> str:
+def at_ms(at_ns: int) -> str:
     """Since the beginning of the run, whose clock starts at one second."""
     return f"{ns_to_ms(at_ns - NS_PER_S):.1f} ms"

@@ -21,8 +21,8 @@ from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.lanes.placement import place
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall, Verdict
 from callerside.simulator.lanes.sip.config import agent_config
-from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
+from callerside.simulator.lanes.virtual.caller_invariants import ALL
 from callerside.simulator.lanes.virtual.invariants import TracedCall, check
 
 

@@ -12,16 +12,19 @@ from itertools import pairwise
 from typing import Any
 
 from callerside.agent.call import events
+from callerside.agent.call.events import PromptLoaded
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.clock import NS_PER_MS
-from callerside.simulator.lanes.virtual.invariants import TracedCall
+from callerside.simulator.lanes.virtual.invariants import TracedCall, server_event
 from callerside.simulator.lanes.virtual.trace import Step
 
 _DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 _STOP_LIMIT_NS = 40 * NS_PER_MS
 """Two frames: one may be on its way into the network when the interruption becomes known."""
 _MODEL = "playout_model"
+_LEAVING = frozenset({"hang_up", "transfer"})
+"""Functions before which the caller hears what was said."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +48,20 @@ class PlayoutModel:
     overfilled: list[tuple[int, float]] = field(default_factory=list)
     """When more audio waited to be played than may, and how much, in ms."""
     received: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
+    items_of_tags: dict[int, str] = field(default_factory=dict)
+    """Whose audio the leg was given by each tag; empty for what is no item's."""
+    protected: set[str] = field(default_factory=set)
+    """Items of greetings that must not be interrupted, by what they were made for."""
+    last_words: set[str] = field(default_factory=set)
+    """Items of a goodbye, or of what is said before the caller is sent elsewhere, or let go."""
+    asked_for: set[str] = field(default_factory=set)
+    """Items of responses that the agent asked for."""
+    protected_cleared: list[tuple[int, str]] = field(default_factory=list)
+    """When audio that must not be interrupted was dropped before it had left, and its item."""
+    out_of_order: list[tuple[int, str]] = field(default_factory=list)
+    """When an item's audio was queued that had not just come."""
+    idle: list[tuple[int, int]] = field(default_factory=list)
+    """From when to when there was nothing left to be heard."""
 
 
 def replay_playout(traced: TracedCall) -> PlayoutModel:
@@ -71,21 +88,63 @@ class _PlayoutReplay:
         self._played: defaultdict[str, int] = defaultdict(int)
         self._interrupted: dict[str, int] = {}
         self._protected = _greeting_items(traced)
+        self._protects = not traced.settings.greeting.interruptible
+        self._greeting_key: str | None = None
+        self._greeting_pcm: bytes | None = None
+        self._greetings: set[str] = set()
+        """Responses that were made to greet."""
+        self._asked_for: set[str] = set()
+        self._goodbyes: set[str] = set()
+        model = self._model
+        self._kinds = [(self._goodbyes, model.last_words), (self._asked_for, model.asked_for)]
+        if self._protects:
+            self._kinds.append((self._greetings, model.protected))
+        self._protected_tags: set[int] = set()
+        """Of a greeting from the cache."""
+        self._idle_since_ns: int | None = traced.trace[0].at_ns if traced.trace else None
 
     def replay(self) -> PlayoutModel:
-        for step in self._traced.trace:
+        trace = self._traced.trace
+        for step in trace:
             self._take_in(step)
             for effect in step.effects:
                 if isinstance(effect, events.Play):
-                    waiting = self._waiting.setdefault(effect.tag, [self._item_of(effect.pcm), 0])
-                    waiting[1] += len(effect.pcm) // 2
-                    self._note_waiting(step.at_ns)
+                    self._queue(step, effect)
                 elif isinstance(effect, events.ClearPlayout):
+                    self._note_protected(step.at_ns, effect.tags)
                     # A frame that has left already may yet be reported, up to `PlayoutCleared`.
                     self._clears.append(effect.tags)
                 elif isinstance(effect, events.SendEvent):
                     self._note_truncation(step.at_ns, effect.event)
+                elif isinstance(effect, events.LoadPrompt) and self._greeting_key is None:
+                    self._greeting_key = effect.key  # it is looked up first
+        if self._idle_since_ns is not None and trace:
+            self._model.idle.append((self._idle_since_ns, trace[-1].at_ns))
         return self._model
+
+    def _queue(self, step: Step, effect: events.Play) -> None:
+        waiting = self._waiting.get(effect.tag)
+        if waiting is None:
+            item = self._item_of(effect.pcm)
+            waiting = self._waiting[effect.tag] = [item, 0]
+            self._model.items_of_tags[effect.tag] = item
+            if effect.pcm is self._greeting_pcm:
+                self._protected_tags.add(effect.tag)
+        item = waiting[0]
+        if item and server_event(step).get("item_id") != item:
+            self._model.out_of_order.append((step.at_ns, item))
+        waiting[1] += len(effect.pcm) // 2
+        self._note_waiting(step.at_ns)
+        if self._idle_since_ns is not None and effect.pcm:
+            self._model.idle.append((self._idle_since_ns, step.at_ns))
+            self._idle_since_ns = None
+
+    def _note_protected(self, at_ns: int, tags: frozenset[int]) -> None:
+        for tag in tags & self._waiting.keys():
+            item, left = self._waiting[tag]
+            protected = item in self._model.protected if item else tag in self._protected_tags
+            if left and protected and self._protects:
+                self._model.protected_cleared.append((at_ns, item))
 
     def _item_of(self, pcm: bytes) -> str:
         """Whose audio is played: a whole delta, or as much of the newest one as found room."""
@@ -102,18 +161,42 @@ class _PlayoutReplay:
         elif isinstance(given, PlayoutCleared):
             for tag in self._clears.popleft():
                 self._waiting.pop(tag, None)
+            self._note_idle(step.at_ns)
         elif isinstance(given, PlayoutOverflowed):
             self._waiting[given.tag][1] -= given.dropped_samples
+        elif isinstance(given, PromptLoaded):
+            if given.key == self._greeting_key:
+                self._greeting_pcm = given.pcm
         elif isinstance(given, RealtimeEvent):
-            kind = given.event.get("type")
-            if kind in _DELTAS:
-                item = str(given.event["item_id"])
-                delta = given.event["delta"]
-                self._model.received[item] += self._format.decode(delta)
-                # By identity: the same words may come in two items, as the same bytes.
-                self._items[id(delta)] = item
-            elif kind == "input_audio_buffer.speech_started":
-                self._note_interruption(step.at_ns)
+            self._hear_of(given.event, step.at_ns)
+
+    def _hear_of(self, event: Mapping[str, Any], at_ns: int) -> None:
+        kind = event.get("type")
+        if kind in _DELTAS:
+            item, delta = str(event["item_id"]), event["delta"]
+            for kept, items in self._kinds:
+                if event["response_id"] in kept:
+                    items.add(item)
+            self._model.received[item] += self._format.decode(delta)
+            # By identity: the same words may come in two items, as the same bytes.
+            self._items[id(delta)] = item
+        elif kind == "input_audio_buffer.speech_started":
+            self._note_interruption(at_ns)
+        elif kind == "response.created":
+            self._begin(event["response"])
+        elif kind == "response.done":
+            output = event["response"].get("output") or ()
+            if any(item.get("name") in _LEAVING for item in output):
+                self._model.last_words.update(str(item.get("id")) for item in output)
+
+    def _begin(self, response: Mapping[str, Any]) -> None:
+        purpose = (response.get("metadata") or {}).get("purpose")
+        if purpose is not None:
+            self._asked_for.add(response["id"])
+        if purpose == "greeting":
+            self._greetings.add(response["id"])
+        elif purpose == "goodbye":
+            self._goodbyes.add(response["id"])
 
     def _leave(self, samples: int, at_ns: int) -> None:
         while samples and self._waiting:
@@ -126,6 +209,11 @@ class _PlayoutReplay:
             self._played[item] += share
             if item in self._interrupted and at_ns > self._interrupted[item] + _STOP_LIMIT_NS:
                 self._model.overstayed.append((at_ns, item))
+        self._note_idle(at_ns)
+
+    def _note_idle(self, at_ns: int) -> None:
+        if not self._waiting and self._idle_since_ns is None:
+            self._idle_since_ns = at_ns
 
     def _note_waiting(self, at_ns: int) -> None:
         dropping = frozenset[int]().union(*self._clears)
@@ -137,7 +225,7 @@ class _PlayoutReplay:
     def _note_interruption(self, at_ns: int) -> None:
         if self._traced.settings.turns.barge_in:
             for item, _ in self._waiting.values():
-                if item and item not in self._protected:
+                if item and item not in self._protected | self._model.last_words:
                     self._interrupted.setdefault(item, at_ns)
 
     def _note_truncation(self, at_ns: int, event: Mapping[str, Any]) -> None:

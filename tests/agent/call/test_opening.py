@@ -11,6 +11,7 @@ from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.states import State
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import Prompt
+from callerside.agent.realtime.interface import RealtimeGarbage
 from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,
@@ -532,3 +533,28 @@ def test_a_greeting_that_comes_while_an_answer_arrives_slowly_waits_for_its_end(
     assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 400.0}]
     assert rig.marks("greeting_ended") == [{"played_ms": 1_000.0, "interrupted": False}]
     assert rig.state == State.LISTENING
+
+
+def test_a_greeting_with_a_hole_is_not_cached() -> None:
+    rig = CallRig().ring().media().connect()
+    rig.wait(500)
+    rig.event("response.created", response={"id": "r1", "metadata": {"purpose": "greeting"}})
+    rig.delta(500)
+    rig.tell(RealtimeGarbage(reason="not JSON"))
+    rig.delta(500)
+    rig.response_done()
+    assert not rig.stored
+
+
+def test_a_greeting_that_waits_as_the_session_is_lost_is_asked_for_once() -> None:
+    rig = CallRig().ring().media().connect()
+    rig.event("response.created", response={"id": "r0"})  # of the server's own: ours waits
+    rig.wait(500)
+    rig.lose()
+    rig.wait(300)
+    rig.forget()
+    rig.connect()
+    rig.respond("r1", purpose="greeting", audio_ms=40)
+    rig.wait(2_000)
+    asked = [one["response"]["metadata"]["purpose"] for one in rig.sent("response.create")]
+    assert asked == ["greeting"]

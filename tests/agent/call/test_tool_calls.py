@@ -334,12 +334,29 @@ def test_the_model_learns_what_became_of_a_transfer(status: int) -> None:
     rig.tell(TransferProgressed(status=status))
     assert rig.marks("transfer_ended") == [{"status": status}]
     if status == 200:
-        rig.respond("r2", purpose="turn", audio_ms=100)
-        rig.wait(200)
+        assert not rig.sent("response.create"), "there is nobody here to speak to"
         assert rig.marks("hang_up_sent") == [{"reason": "transferred"}]
     else:
         assert "486" in outputs(rig)[0]
         assert not rig.marks("hang_up_sent")
+
+
+@pytest.mark.parametrize("after_ms", [12_000, 31_000])
+def test_a_transfer_may_ring_for_longer_than_a_function_may_take(after_ms: int) -> None:
+    settings = with_settings(NO_GREETING, {"tools": {"transfer": ["sip:desk@example.org"]}})
+    rig = calling(listening(settings), call("transfer", {"uri": "sip:desk@example.org"}))
+    rig.wait(after_ms)
+    failed = [told for told in outputs(rig) if "nobody answered there" in told]
+    assert len(failed) == (after_ms > 30_000)
+    rig.tell(TransferProgressed(status=200))
+    assert rig.marks("hang_up_sent") == [{"reason": "transferred"}], "however late it is"
+
+
+def test_arguments_that_are_nested_without_end_are_told_to_the_model() -> None:
+    rig = calling(listening(), call("opening_hours", "[" * 100_000))
+    (told,) = outputs(rig)
+    assert "the arguments are not JSON" in told
+    assert rig.sent("response.create")
 
 
 def transferring(audio_ms: float) -> CallRig:
@@ -359,8 +376,8 @@ def test_a_transfer_waits_until_the_caller_has_heard_of_it() -> None:
     rig.wait(20)
     assert rig.marks("transfer_sent") == [{"uri": "sip:desk@example.org"}]
     assert len(rig.asked(events.Transfer)) == 1
-    rig.wait(9_980)
-    assert not rig.marks("watchdog_fired"), "its outcome has as long as any function's"
+    rig.wait(29_980)
+    assert not rig.marks("watchdog_fired"), "it rings there"
     rig.wait(20)
     assert rig.marks("watchdog_fired") == [{"what": "tool"}]
 
@@ -374,6 +391,34 @@ def test_a_transfer_whose_announcement_the_caller_holds_up_is_given_up() -> None
     rig.held = False
     rig.wait(3_000)
     assert not rig.asked(events.Transfer), "the model knows that it was given up"
+
+
+@pytest.mark.parametrize("how", ["voice", "key"])
+def test_a_caller_who_speaks_into_the_announcement_does_not_hasten_the_transfer(how: str) -> None:
+    rig = transferring(2_000)
+    rig.wait(500)
+    if how == "voice":
+        rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
+    else:
+        rig.tell(DtmfReceived(digit="1", method="rfc4733"))
+    rig.wait(1_000)
+    assert not rig.asked(events.ClearPlayout)
+    assert not rig.asked(events.Transfer), "it is not over yet"
+    rig.wait(700)
+    assert rig.asked(events.Transfer)
+
+
+def test_a_caller_who_speaks_into_the_goodbye_hears_it_all_the_same() -> None:
+    rig = listening()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(2_000)
+    rig.response_done(output=[call("hang_up", {})])
+    rig.wait(500)
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
+    rig.wait(1_000)
+    assert not rig.asked(events.HangUp)
+    rig.wait(700)
+    assert rig.asked(events.HangUp)
 
 
 def test_a_call_that_ends_before_the_transfer_is_not_transferred() -> None:
@@ -511,6 +556,56 @@ def test_under_the_local_policy_a_barge_in_cancels_by_itself() -> None:
     assert rig.asked(events.ClearPlayout)
     assert rig.marks("cancel_sent") == [{"response": "r1"}]
     assert rig.sent("conversation.item.truncate")
+
+
+def test_an_answer_that_begins_while_the_caller_goes_on_is_not_heard_over_the_caller() -> None:
+    """A pause that is a little too long has ended the turn."""
+    rig = CallRig(LOCAL).listening()
+    noise(rig, 1000, 20)
+    noise(rig, 400, 3000)
+    noise(rig, 420, 20)
+    assert len(rig.sent("response.create")) == 1
+    noise(rig, 200, 3000)
+    rig.event("response.created", response={"id": "r1", "metadata": {"purpose": "turn"}})
+    assert rig.marks("cancel_sent") == [{"response": "r1"}]
+    rig.delta(3_000)
+    assert not rig.asked(events.Play)
+    rig.event("response.done", response={"id": "r1", "status": "cancelled", "output": []})
+    noise(rig, 420, 20)
+    assert len(rig.sent("response.create")) == 2
+    rig.respond("r2", item="a2", purpose="turn")
+    assert rig.asked(events.Play)
+
+
+def test_what_is_said_while_there_is_no_session_is_answered_when_there_is_one() -> None:
+    rig = CallRig(LOCAL).ring().media()
+    noise(rig, 1000, 20)
+    noise(rig, 700, 3000)
+    noise(rig, 500, 20)
+    assert not rig.sent("input_audio_buffer.commit")
+    rig.connect()
+    kinds = [kind for kind in rig.sent_types() if kind != "session.update"]
+    assert kinds == ["input_audio_buffer.append"] * 3 + [
+        "input_audio_buffer.commit",
+        "response.create",
+    ]
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.respond(purpose="turn")
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+
+
+def test_what_is_said_while_a_lost_session_is_replaced_is_answered() -> None:
+    rig = CallRig(LOCAL).listening()
+    noise(rig, 1000, 20)
+    rig.lose()
+    rig.forget()
+    noise(rig, 700, 3000)
+    noise(rig, 500, 20)
+    rig.wait(300)
+    rig.connect()
+    assert len(rig.sent("input_audio_buffer.commit")) == 1
+    assert len(rig.sent("response.create")) == 1
 
 
 def test_a_click_is_no_turn() -> None:

@@ -552,9 +552,10 @@ def test_the_playout_buffer_is_bounded() -> None:
     rig.delta(300)
     assert rig.marks("playout_overflowed") == [{"dropped_ms": 200.0}]
     rig.wait(500)
-    rig.delta(100)
-    assert rig.marks("playout_overflowed")[1:] == [{"dropped_ms": 100.0}], "no hole in the words"
+    for _ in range(3):
+        rig.delta(100)
     rig.response_done()
+    assert rig.marks("playout_overflowed")[1:] == [{"dropped_ms": 300.0}], "no hole in the words"
     rig.wait(1200)
     assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 1000.0}]
 
@@ -803,3 +804,40 @@ def test_speech_that_ends_and_a_session_that_is_lost_have_no_speech_limit() -> N
     assert events.Timer.SPEECH_LIMIT in rig.timers
     rig.lose()
     assert events.Timer.SPEECH_LIMIT not in rig.timers
+
+
+def test_an_answer_that_crosses_the_callers_next_words_is_stopped() -> None:
+    """The server stops one when speech begins, and this one was not there then."""
+    rig = listening()
+    rig.turn()
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=1_000)
+    rig.event("response.created", response={"id": "r1"})
+    assert rig.marks("cancel_sent") == [{"response": "r1"}]
+    rig.delta(1_000)
+    assert not rig.asked(events.Play)
+
+
+def test_with_barge_in_switched_off_it_is_heard() -> None:
+    rig = listening(with_settings(NO_GREETING, {"turns": {"barge_in": False}}))
+    rig.turn()
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=1_000)
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(1_000)
+    assert rig.asked(events.Play)
+
+
+def test_a_response_that_ends_twice_has_ended_once() -> None:
+    rig = listening()
+    rig.respond()
+    rig.response_done()
+    assert len(rig.marks("response_done")) == 1
+    assert rig.marks("event_dropped")
+
+
+def test_a_sample_in_two_deltas_is_one() -> None:
+    rig = CallRig(NO_GREETING).listening()
+    rig.event("response.created", response={"id": "r1"})
+    sound = bytes(range(200))
+    for part in (sound[:33], sound[33:34], sound[34:101], sound[101:]):
+        rig.event("response.output_audio.delta", response_id="r1", item_id="a1", delta=part)
+    assert b"".join(play.pcm for play in rig.asked(events.Play)) == sound

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -316,3 +317,15 @@ def test_a_reason_fits_into_its_frame() -> None:
     assert parse_fault("close reason=" + "é" * 61 + " at=connect")
     with pytest.raises(ValueError, match="124 bytes"):
         parse_fault("close reason=" + "é" * 62 + " at=connect")
+
+
+def test_fault_lose() -> None:
+    types: list[Counter[str]] = []
+    for faults in ([], ["lose events=2 at=turn 1"]):
+        client = client_with(*faults, replies=[REPLY])
+        client.say()
+        client.wait(5000)
+        types.append(Counter(client.types))
+    whole, lossy = types
+    assert whole - lossy == Counter(["response.created", "response.output_item.added"])
+    assert lossy - whole == Counter()

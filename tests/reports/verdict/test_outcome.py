@@ -146,3 +146,11 @@ def test_what_is_late_in_the_second_attempt_has_failed() -> None:
     assert replace(call("late"), earlier=(call("failed"),)).verdict == "failed"
     assert replace(call("failed"), earlier=(call("not measured"),)).verdict == "failed"
     assert replace(call("passed"), earlier=(call("not measured"),)).verdict == "passed"
+
+
+def test_a_limit_on_a_kind_of_a_metric_is_held_by_a_value_of_that_kind() -> None:
+    other = with_info(GOOD, limits={"greeting_ms": {"generated": 900}}, own_limits=["greeting_ms"])
+    assert {one.variant for one in GOOD.judged if one.name == "greeting_ms"} == {"cached"}
+    assert other.verdict == "not measured"
+    either = {"greeting_ms": {"generated": 900, "cached": 900}}
+    assert with_info(GOOD, limits=either, own_limits=["greeting_ms"]).verdict == "passed"

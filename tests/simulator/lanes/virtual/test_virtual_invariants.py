@@ -21,8 +21,8 @@ from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S
 from callerside.marks import Mark
 from callerside.simulator.caller.audio import utterances
-from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import play_call
+from callerside.simulator.lanes.virtual.caller_invariants import ALL
 from callerside.simulator.lanes.virtual.invariants import TracedCall, check, recovers
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
 from callerside.simulator.scenario.model import Scenario

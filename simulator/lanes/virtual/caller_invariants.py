@@ -1,0 +1,342 @@
+"""What is true of every call in the words of whoever calls: answered once, never left in silence.
+
+Each is judged by the trace of the agent's machine and by what the server told it, not by the marks
+of the part that may be wrong.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from callerside.agent.call import events
+from callerside.agent.call.events import Timer, TimerFired
+from callerside.agent.observe.call_records import CallRecords
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected
+from callerside.agent.telephony.interface import MediaReady
+from callerside.clock import NS_PER_MS, NS_PER_S, ms_to_ns
+from callerside.simulator.lanes.virtual.audio_invariants import AUDIO
+from callerside.simulator.lanes.virtual.invariants import (
+    PROTOCOL_BREAKERS,
+    SAFETY,
+    Invariant,
+    TracedCall,
+    at_ms,
+    client_events,
+    is_of_briefing,
+    server_event,
+)
+from callerside.simulator.lanes.virtual.playout_model import replay_playout
+from callerside.simulator.lanes.virtual.trace import Step
+
+_SPEECH_STOPPED = "input_audio_buffer.speech_stopped"
+_TURN = "turn"
+_BY_THE_CALLER = frozenset({"turn_detected", "client_cancelled"})
+"""Why a response was cancelled that nobody misses."""
+_ENDS_NO_WAIT = frozenset({Timer.CALL_LIMIT, Timer.SESSION_MOVE_DUE})
+"""Timers that may run for an hour."""
+_UNLIMITED_NS = NS_PER_S
+_TOLD_MARGIN_MS = 1_500
+"""After `failure.hold_after_ms`: the opening may just have begun to say something else."""
+_OVER_THE_CALLER_NS = 40 * NS_PER_MS
+"""Two frames: one may be on its way when the caller begins to speak."""
+
+
+def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
+    """Whatever is asked of the model is owed to somebody: a turn, keys, a function's result.
+
+    An answer that has begun pays for one of them. One that failed, was cut short, or had no sound
+    pays for none; what a lost session owed is not known, and is counted as one.
+    """
+    owed = 0
+    heard: set[str] = set()
+    for step in traced.turning_points:
+        if is_of_briefing(step):
+            continue
+        event = server_event(step)
+        kind = event.get("type")
+        if kind == "response.output_audio.delta":
+            heard.add(str(event["response_id"]))
+        elif kind == "response.created" and _purpose(event["response"]) in (None, _TURN):
+            owed = max(0, owed - 1)
+        elif kind == "response.done":
+            owed += not _is_an_answer(event["response"], heard)
+        owed += _new_debts(step, kind)
+        for sent in client_events(step):
+            is_create = sent["type"] == "response.create"
+            if is_create and _purpose(sent.get("response") or {}) == _TURN and not owed:
+                yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"
+
+
+def _new_debts(step: Step, kind: object) -> int:
+    """How many answers the agent owes from now on."""
+    debts = int(kind in (_SPEECH_STOPPED, "input_audio_buffer.timeout_triggered"))
+    if isinstance(step.given, RealtimeConnected):
+        debts += 1
+    debts += _fired(step, Timer.RESPONSE_END_LIMIT)
+    if kind != _SPEECH_STOPPED:  # under the policy `local` the agent's own ear ends a turn
+        debts += any(
+            isinstance(effect, events.EmitMark) and effect.name == "speech_stopped"
+            for effect in step.effects
+        )
+    told = (one["item"] for one in client_events(step) if one["type"] == "conversation.item.create")
+    owing = [
+        item
+        for item in told
+        if item["type"] == "function_call_output" or item.get("role") == "user"
+    ]
+    return debts + len(owing)
+
+
+def _is_an_answer(response: Mapping[str, Any], heard: set[str]) -> bool:
+    """Whether nothing more is owed for it."""
+    details = response.get("status_details") or {}
+    if response.get("status") == "cancelled":
+        return details.get("reason") in _BY_THE_CALLER
+    return response.get("status") == "completed" and response.get("id") in heard
+
+
+def nobody_is_talked_over(traced: TracedCall) -> Iterator[str]:
+    """What the agent asked for is not said over a caller who speaks already, if it may be stopped.
+
+    Where the server begins an answer of its own, it has heard the caller's end.
+    """
+    if not traced.settings.turns.barge_in or traced.faults & PROTOCOL_BREAKERS:
+        return
+    model = replay_playout(traced)
+    since_ns: int | None = None
+    begun: set[str] = set()
+    for step in traced.turning_points:
+        if _is_told(step, "speech_started"):
+            since_ns = step.at_ns
+        if _is_told(step, "speech_stopped") or _ends_all_speech(step):
+            since_ns = None
+        for effect in step.effects:
+            if not isinstance(effect, events.Play):
+                continue
+            item = model.items_of_tags.get(effect.tag, "")
+            is_new, protected = item not in begun, item in model.protected | model.last_words
+            begun.add(item)
+            late = since_ns is not None and step.at_ns > since_ns + _OVER_THE_CALLER_NS
+            if item in model.asked_for and is_new and late and not protected:
+                yield f"{item} began while the caller spoke, at {at_ms(step.at_ns)}"
+
+
+def _is_told(step: Step, what: str) -> bool:
+    """By the server, or by the agent's own ear."""
+    return server_event(step).get("type") == f"input_audio_buffer.{what}" or _marked(step, what)
+
+
+def _ends_all_speech(step: Step) -> bool:
+    """Whether whoever would tell the end of what is said is gone, or has been waited for enough."""
+    gone = isinstance(step.given, RealtimeConnected | RealtimeClosed)
+    return gone or _fired(step, Timer.SPEECH_LIMIT)
+
+
+def _fired(step: Step, timer: Timer) -> bool:
+    return isinstance(step.given, TimerFired) and step.given.timer is timer
+
+
+def protected_words_are_heard(traced: TracedCall) -> Iterator[str]:
+    """What may not be interrupted is heard to its end, as long as there is a call."""
+    for cleared_ns, item in replay_playout(traced).protected_cleared:
+        what = item or "the greeting from the cache"
+        yield f"{what} was dropped at {at_ms(cleared_ns)}, and may not be interrupted"
+
+
+def stored_greetings_are_greetings(traced: TracedCall) -> Iterator[str]:
+    """What every later caller will hear was made as a greeting, and is all that came of it."""
+    purposes: dict[str, object] = {}
+    received: dict[str, bytearray] = {}
+    for step in traced.turning_points:
+        event = server_event(step)
+        kind = event.get("type")
+        if kind == "response.created":
+            purposes[event["response"]["id"]] = _purpose(event["response"])
+        for effect in step.effects:
+            if not isinstance(effect, events.StorePrompt):
+                continue
+            response = event.get("response", {}).get("id")
+            if purposes.get(response) != "greeting":
+                yield f"a response that was no greeting was cached, at {at_ms(step.at_ns)}"
+            received = received or _audio_by_response(traced)
+            if received.get(response, b"") != effect.pcm:
+                yield f"a greeting was cached that is not what came, at {at_ms(step.at_ns)}"
+
+
+def _audio_by_response(traced: TracedCall) -> dict[str, bytearray]:
+    received: dict[str, bytearray] = {}
+    for step in traced.trace:
+        event = server_event(step)
+        if event.get("type") == "response.output_audio.delta":
+            pcm = traced.api_format.decode(event["delta"])
+            received.setdefault(event["response_id"], bytearray()).extend(pcm)
+    return received
+
+
+def every_wait_has_a_limit(traced: TracedCall) -> Iterator[str]:
+    """While there is nothing left to be heard, something will end the silence: a timer runs.
+
+    One of the caller's whole call counts for none: nobody waits for an hour.
+    """
+    watchdogs = traced.settings.turns.watchdogs
+    limits = (traced.settings.limits.silence_ms, watchdogs.commit_ms, watchdogs.response_ms)
+    if not all(limits) or not watchdogs.response_end_ms:
+        return
+    idle = replay_playout(traced).idle
+    for since_ns, until_ns in _unlimited(traced):
+        for begun_ns, ended_ns in idle:
+            if min(until_ns, ended_ns) - max(since_ns, begun_ns) > _UNLIMITED_NS:
+                yield f"from {at_ms(max(since_ns, begun_ns))} on nothing limits the silence"
+                return
+
+
+def _unlimited(traced: TracedCall) -> Iterator[tuple[int, int]]:
+    """From when to when no timer ran that would end a wait."""
+    timers: set[Timer] = set()
+    since_ns: int | None = None
+    for step in traced.turning_points:
+        if isinstance(step.given, TimerFired):
+            timers.discard(step.given.timer)
+        for effect in step.effects:
+            if isinstance(effect, events.SetTimer):
+                timers.add(effect.timer)
+            elif isinstance(effect, events.CancelTimer):
+                timers.discard(effect.timer)
+        over = any(isinstance(effect, events.Finish) for effect in step.effects)
+        limited = over or bool(timers - _ENDS_NO_WAIT)
+        if limited and since_ns is not None:
+            yield since_ns, step.at_ns
+        if over:
+            return
+        since_ns = None if limited else since_ns or step.at_ns
+    if since_ns is not None:
+        yield since_ns, traced.trace[-1].at_ns
+
+
+def who_waits_is_told(traced: TracedCall) -> Iterator[str]:
+    """Who has no session, and hears nothing, is told before long."""
+    settings = traced.settings
+    limit_ns = ms_to_ns(settings.failure.hold_after_ms + _TOLD_MARGIN_MS)
+    model = replay_playout(traced)
+    media_ns = next((s.at_ns for s in traced.trace if isinstance(s.given, MediaReady)), None)
+    if media_ns is None:
+        return
+    opened_ns = media_ns + ms_to_ns(settings.greeting.delay_ms)
+    for lost_ns, found_ns in _without_session(traced):
+        since_ns = max(lost_ns, opened_ns)
+        silent = [(a, b) for a, b in model.idle if a <= since_ns < b or since_ns <= a < found_ns]
+        for begun_ns, ended_ns in silent[:1]:
+            from_ns = max(begun_ns, since_ns)
+            if min(ended_ns, found_ns) - from_ns > limit_ns:
+                yield f"nobody told the caller who waited for a session from {at_ms(from_ns)} on"
+
+
+def _without_session(traced: TracedCall) -> Iterator[tuple[int, int]]:
+    """From when to when there was no session, and the call was not about to end."""
+    since_ns: int | None = traced.trace[0].at_ns if traced.trace else None
+    for step in traced.turning_points:
+        if server_event(step).get("type") == "session.updated" and since_ns is not None:
+            yield since_ns, step.at_ns
+            since_ns = None
+        gone = isinstance(step.given, RealtimeClosed)
+        for effect in step.effects:
+            gone |= isinstance(effect, events.CloseRealtime)
+            if isinstance(effect, events.HangUp | events.Transfer | events.Finish):
+                if since_ns is not None:
+                    yield since_ns, step.at_ns
+                return
+        if gone and since_ns is None:
+            since_ns = step.at_ns
+
+
+def who_is_let_go_is_told(traced: TracedCall) -> Iterator[str]:
+    """A call that the agent ends by a limit of the caller's is not ended without a last word."""
+    limit_ns: int | None = None
+    heard = False
+    for mark in traced.call.agent_marks:
+        if mark.name == "watchdog_fired" and mark.fields["what"] in ("silence", "call"):
+            limit_ns, heard = limit_ns or mark.at_ns, False if limit_ns is None else heard
+        elif mark.name in ("playout_started", "prompt_started"):
+            heard = True
+        elif mark.name == "playout_ended":
+            heard |= limit_ns is not None  # it was being said
+        elif mark.name == "hang_up_sent" and limit_ns is not None and not heard:
+            yield f"hung up at {at_ms(mark.at_ns)} without a word since {at_ms(limit_ns)}"
+        elif mark.name in ("media_held", "playout_overflowed"):
+            return  # what is said to somebody on hold is not heard
+        elif mark.name in ("speech_started", "dtmf_received") and limit_ns is not None:
+            return  # the caller would not hear it
+
+
+def records_are_true(traced: TracedCall) -> Iterator[str]:
+    """A call has one record, which counts what came: responses and tokens once, and each end."""
+    written: list[dict[str, Any]] = []
+    sink = CallRecords(written.append)
+    for mark in traced.call.agent_marks:
+        sink(mark)
+    if not traced.trace:
+        return
+    if len(written) != 1 or written[0]["ended"] is None:
+        yield f"{len(written)} records of one call"
+        return
+    tokens = {"input": 0, "output": 0}
+    counted: set[str] = set()
+    for step in traced.turning_points:
+        event = server_event(step)
+        if event.get("type") != "response.done" or event["response"]["id"] in counted:
+            continue
+        counted.add(event["response"]["id"])
+        usage = event["response"].get("usage") or {}
+        for direction in tokens:
+            tokens[direction] += usage.get(f"{direction}_tokens") or 0
+    # What comes after hanging up is nothing of the call any more, and is not looked at.
+    if any(written[0]["tokens"][name] > most for name, most in tokens.items()):
+        yield f"the record has {written[0]['tokens']} tokens, the server sent {tokens}"
+
+
+def nothing_is_played_twice(traced: TracedCall) -> Iterator[str]:
+    """The caller hears what the model sent, in its order, and none of it twice."""
+    if traced.faults & PROTOCOL_BREAKERS:
+        return
+    for played_ns, item in replay_playout(traced).out_of_order:
+        yield f"audio of {item} was queued again, or in another order, at {at_ms(played_ns)}"
+
+
+def sessions_end_for_a_reason(traced: TracedCall) -> Iterator[str]:
+    """A session that works is closed when the call ends, at its age, or when it is of no use."""
+    ready = False
+    for before, step in pairwise([traced.trace[0], *traced.turning_points] if traced.trace else []):
+        kind = server_event(step).get("type")
+        ready = (ready or kind == "session.updated") and not isinstance(step.given, RealtimeClosed)
+        closes = any(isinstance(effect, events.CloseRealtime) for effect in step.effects)
+        if not closes:
+            continue
+        if ready and kind == "error" and before.at_ns:
+            yield f"a session that worked was closed for an error, at {at_ms(step.at_ns)}"
+        ready = False
+
+
+def _marked(step: Step, name: str) -> bool:
+    return any(
+        isinstance(effect, events.EmitMark) and effect.name == name for effect in step.effects
+    )
+
+
+def _purpose(response: Mapping[str, Any]) -> object:
+    return (response.get("metadata") or {}).get("purpose")
+
+
+_IN_THE_CALLERS_WORDS: Mapping[str, Invariant] = {
+    "turns_are_answered_once": turns_are_answered_once,
+    "nobody_is_talked_over": nobody_is_talked_over,
+    "protected_words_are_heard": protected_words_are_heard,
+    "stored_greetings_are_greetings": stored_greetings_are_greetings,
+    "every_wait_has_a_limit": every_wait_has_a_limit,
+    "who_waits_is_told": who_waits_is_told,
+    "who_is_let_go_is_told": who_is_let_go_is_told,
+    "records_are_true": records_are_true,
+    "nothing_is_played_twice": nothing_is_played_twice,
+    "sessions_end_for_a_reason": sessions_end_for_a_reason,
+}
+ALL: Mapping[str, Invariant] = {**SAFETY, **AUDIO, **_IN_THE_CALLERS_WORDS}
+"""Every invariant of safety."""

@@ -1,0 +1,239 @@
+"""The yardstick: how many of the faults that were there once fuzzer and tests find, each alone.
+
+    python tests/mutants/mutants.py                      # all of them: hours; writes the page
+    python tests/mutants/mutants.py --only NAME          # one, or several
+    python tests/mutants/mutants.py --seeds 2000         # no more for each
+    python tests/mutants/mutants.py --no-tests           # the fuzzer alone
+    python tests/mutants/mutants.py --play NAME          # the found seed once more, made small
+
+What was found is kept in `found.json` beside this file; the table of docs/fuzzing.md is made of it.
+A seed counts only where it finds nothing in a tree without the mutant.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mutants_of_agent
+import mutants_of_fake
+import mutants_of_harness
+import mutants_of_lanes
+from mutant import GRAVE_SEEDS, MOST_SEEDS, ROOT, Mutant, environment, planted
+
+ALL: tuple[Mutant, ...] = (
+    *mutants_of_agent.MUTANTS,
+    *mutants_of_harness.MUTANTS,
+    *mutants_of_fake.MUTANTS,
+    *mutants_of_lanes.MUTANTS,
+)
+FOUND = Path(__file__).with_name("found.json")
+PAGE = ROOT / "docs" / "fuzzing.md"
+BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
+_TESTS_LIMIT_S = 900
+_TESTS_FAILED = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What was asked for."""
+
+    seeds: int
+    first: int
+    every: int
+    fuzz: bool
+    tests: bool
+
+
+def by_fuzzer(mutant: Mutant, tree: Path, options: Options) -> dict[str, object]:
+    """What the fuzzer finds of a mutant: the seed, by which invariant, in how many steps."""
+    most = min(options.seeds, GRAVE_SEEDS if mutant.grave else MOST_SEEDS)
+    first = options.first
+    with TemporaryDirectory() as folder:
+        small = Path(folder) / "small.yaml"
+        while first < options.first + most:
+            left = options.first + most - first
+            found = _play(tree, first, left, small, every=options.every)
+            if not found:
+                break
+            seed = int(str(found["seed"]))
+            if not _play(ROOT, seed, 1):
+                return found
+            first = seed + options.every  # it is there without the mutant, too
+    return {"not_within": most}
+
+
+def _play(
+    tree: Path, first: int, seeds: int, small: Path | None = None, *, every: int = 1
+) -> dict[str, object]:
+    command = [
+        *(sys.executable, str(Path(__file__).with_name("play_mutant.py"))),
+        *(str(tree), str(first), str(seeds), str(every), str(small or "")),
+    ]
+    done = subprocess.run(
+        command, cwd=tree, env=environment(tree), capture_output=True, text=True, check=False
+    )
+    if done.returncode:  # it cannot even be imported, or not be played at all
+        raise RuntimeError(f"{tree}: {done.stderr[-2000:]}")
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def by_tests(mutant: Mutant, tree: Path) -> bool:
+    """Whether the tests that it names find it.
+
+    Raises:
+        RuntimeError: they could not be run.
+    """
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *mutant.tests],
+        cwd=tree,
+        env=environment(tree),
+        capture_output=True,
+        text=True,
+        timeout=_TESTS_LIMIT_S,
+        check=False,
+    )
+    if done.returncode not in (0, _TESTS_FAILED):
+        raise RuntimeError(f"{mutant.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode == _TESTS_FAILED
+
+
+def look_for(mutant: Mutant, options: Options) -> dict[str, object]:
+    """What finds a mutant."""
+    told: dict[str, object] = {}
+    with planted(mutant) as tree:
+        if options.tests:
+            told["tests"] = by_tests(mutant, tree)
+        if options.fuzz and mutant.in_calls:
+            told["fuzzer"] = by_fuzzer(mutant, tree, options)
+    return told
+
+
+def known() -> dict[str, dict[str, object]]:
+    """What was found before."""
+    if not FOUND.is_file():
+        return {}
+    found: dict[str, dict[str, object]] = json.loads(FOUND.read_text(encoding="utf-8"))
+    return {mutant.name: found[mutant.name] for mutant in ALL if mutant.name in found}
+
+
+def table(found: dict[str, dict[str, object]]) -> str:
+    """The page's table, and its sums."""
+    rows = [
+        "| mutant | row | what it brings back | fuzzer | by | steps | tests |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for mutant in ALL:
+        told = found.get(mutant.name, {})
+        rows.append(
+            f"| `{mutant.name}`{' (grave)' if mutant.grave else ''} | {mutant.row} | {mutant.says} "
+            f"| {' | '.join(_of_fuzzer(mutant, told))} | {_of_tests(told)} |"
+        )
+    return "\n".join([*_sums(found), "", *rows])
+
+
+def _of_fuzzer(mutant: Mutant, told: dict[str, object]) -> tuple[str, str, str]:
+    fuzzer = told.get("fuzzer")
+    if not mutant.in_calls:
+        return "not in a call in memory", "", ""
+    if not isinstance(fuzzer, dict):
+        return "not tried", "", ""
+    if "seed" not in fuzzer:
+        return f"not within {fuzzer['not_within']}", "", ""
+    by = ", ".join(f"`{name}`" for name in fuzzer["invariants"])
+    return f"seed {fuzzer['seed']}", by, str(fuzzer.get("steps", ""))
+
+
+def _of_tests(told: dict[str, object]) -> str:
+    return {True: "found", False: "**not found**", None: "not tried"}[told.get("tests")]  # type: ignore[index]
+
+
+def _sums(found: dict[str, dict[str, object]]) -> list[str]:
+    def is_found(mutant: Mutant) -> bool:
+        return "seed" in str(found.get(mutant.name, {}).get("fuzzer"))
+
+    in_calls = [mutant for mutant in ALL if mutant.in_calls]
+    grave = [mutant for mutant in in_calls if mutant.grave]
+    tested = [m for m in ALL if found.get(m.name, {}).get("tests") is True]
+    either = [m for m in ALL if m in tested or (m.in_calls and is_found(m))]
+    return [
+        (
+            f"{len(ALL)} mutants. The fuzzer alone finds {sum(map(is_found, in_calls))} of the "
+            f"{len(in_calls)} that show in a call in memory, and {sum(map(is_found, grave))} of "
+            f"the {len(grave)} grave ones within {GRAVE_SEEDS:,} seeds; the tests that each names "
+            f"find {len(tested)} of all; one or the other finds {len(either)}."
+        )
+    ]
+
+
+def write_page(found: dict[str, dict[str, object]]) -> None:
+    """Write the table anew."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", encoding="utf-8")
+
+
+def play_again(mutant: Mutant) -> int:
+    """The seed that found it once more, made small; prints the scenario."""
+    fuzzer = known().get(mutant.name, {}).get("fuzzer")
+    if not isinstance(fuzzer, dict) or "seed" not in fuzzer:
+        sys.stdout.write(f"{mutant.name}: the fuzzer has not found it" + "\n")
+        return 1
+    with planted(mutant) as tree, TemporaryDirectory() as folder:
+        small = Path(folder) / "small.yaml"
+        told = _play(tree, int(fuzzer["seed"]), 1, small)
+        sys.stdout.write(f"{json.dumps(told, indent=2)}\n{small.read_text(encoding='utf-8')}")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Look for what was asked; 1 if something that is to be found was not."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--play", metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=MOST_SEEDS)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1, help="play every so many-th seed only")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--no-tests", action="store_true")
+    parser.add_argument("--no-fuzz", action="store_true")
+    asked = parser.parse_args(arguments)
+    by_name = {mutant.name: mutant for mutant in ALL}
+    unknown = {*asked.only, *([asked.play] if asked.play else [])} - by_name.keys()
+    if unknown:
+        parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
+    if asked.play:
+        return play_again(by_name[asked.play])
+    wanted = [by_name[name] for name in asked.only] or list(ALL)
+    options = Options(
+        seeds=asked.seeds,
+        first=asked.first_seed,
+        every=asked.every,
+        fuzz=not asked.no_fuzz,
+        tests=not asked.no_tests,
+    )
+    missed = 0
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        for mutant, told in zip(
+            wanted, pool.map(lambda one: look_for(one, options), wanted), strict=True
+        ):
+            found = known()
+            found[mutant.name] = {**found.get(mutant.name, {}), **told}
+            FOUND.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            write_page(found)
+            is_missed = told.get("tests") is False or "not_within" in str(told.get("fuzzer"))
+            missed += is_missed
+            sys.stdout.write(f"{mutant.name}: {told}\n")
+            sys.stdout.flush()
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""Plays seeds of the fuzzer in the tree that it is told of, until one breaks an invariant.
+
+Run by `mutants.py` in a process of its own, with a mutant's tree first on its path. Prints what was
+found as one line of JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from callerside.simulator.fuzz import play, runner
+
+_MAX_PLAYS = 500
+"""For shrinking: a minute or so."""
+
+
+def main(tree: str, first: int, seeds: int, every: int, shrunk: str) -> dict[str, object]:
+    """The first of those seeds that breaks an invariant; shrunk, if a file is named for it."""
+    if not Path(play.__file__).resolve().is_relative_to(Path(tree).resolve()):
+        raise SystemExit(f"{play.__file__} is not of {tree}")
+    for seed in range(first, first + seeds, every):
+        outcome = play.play_seed(seed)
+        if not outcome.breaches:
+            continue
+        found: dict[str, object] = {
+            "seed": seed,
+            "invariants": sorted({one.invariant for one in outcome.breaches}),
+            "detail": outcome.breaches[0].detail,
+        }
+        if shrunk:
+            small = play.shrink_outcome(outcome, max_plays=_MAX_PLAYS)
+            text = runner.as_scenario_file(small, seed)
+            Path(shrunk).write_text(text, encoding="utf-8")
+            found["steps"] = len(small.data["steps"])
+            found["invariant"] = small.breaches[0].invariant
+        return found
+    return {}
+
+
+if __name__ == "__main__":
+    _, tree, first, seeds, every, shrunk = sys.argv
+    found = main(tree, int(first), int(seeds), int(every), shrunk)
+    sys.stdout.write(json.dumps(found) + "\n")
