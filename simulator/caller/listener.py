@@ -154,7 +154,9 @@ class Listener:
         if utterance is None or utterance.over:
             return heard_events
         quiet_ns = utterance.quiet_ns if utterance.quiet_ns is not None else now_ns
-        utterance.cut = self._latest_ns - quiet_ns < ms_to_ns(LAST_SILENCE_MS)
+        # What is heard at once, ahead of the clock, is no silence that was there before the end.
+        heard_ns = min(self._latest_ns, now_ns)
+        utterance.cut = heard_ns - quiet_ns < ms_to_ns(LAST_SILENCE_MS)
         utterance.quiet_ns = now_ns if utterance.cut else quiet_ns
         utterance.over = not utterance.cut
         return [*heard_events, HeardEvent(utterance.quiet_ns, "utterance ended")]
