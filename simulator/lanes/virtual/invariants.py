@@ -211,6 +211,7 @@ def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
 
 def one_commit_a_turn(traced: TracedCall) -> Iterator[str]:
     """A turn is committed once; again only after a watchdog has waited in vain."""
+    is_local = traced.settings.turns.policy == "local"  # the agent's own ear ends the turn
     may_commit = False
     for step in traced.turning_points:
         kind = server_event(step).get("type")
@@ -220,16 +221,19 @@ def one_commit_a_turn(traced: TracedCall) -> Iterator[str]:
             may_commit = False
         elif isinstance(step.given, TimerFired) and step.given.timer == "commit":
             may_commit = True
-        elif traced.settings.turns.policy == "local":  # the agent's own ear ends the turn
-            may_commit |= any(
-                isinstance(effect, events.EmitMark) and effect.name == "speech_stopped"
-                for effect in step.effects
-            )
-        for sent in client_events(step):
-            if sent["type"] == "input_audio_buffer.commit":
+        for effect in step.effects:  # in their order: what was kept may bring several turns at once
+            if isinstance(effect, events.EmitMark):
+                may_commit |= is_local and effect.name == "speech_stopped"
+            elif _is_commit(effect):
                 if not may_commit:
                     yield f"a commit with nothing to commit, at {at_ms(step.at_ns)}"
                 may_commit = False
+
+
+def _is_commit(effect: events.Effect) -> bool:
+    if not isinstance(effect, events.SendEvent):
+        return False
+    return bool(effect.event["type"] == "input_audio_buffer.commit")
 
 
 def greets_first(traced: TracedCall) -> Iterator[str]:
