@@ -27,6 +27,9 @@ ON_EACH_PYTHON = (
     *MACHINES, "tests/agent/telephony", "tests/conformance/test_sip_engines.py",
 )  # fmt: skip
 INSTALLED = ("tests/test_distribution.py", "tests/e2e/test_image.py")
+ATTACKS = ("tests/attack", "tests/agent/telephony/test_screening.py")
+FLOODS = ("tests/e2e/test_sip_flood.py", "tests/e2e/test_sip_admission.py")
+"""Which `tests` plays, too."""
 FEW_CALLS = ("first_call", "barge_in")
 CLIENTS = {
     "openai": ("openai[realtime]", {"newest": "3.57.0", "oldest": "2.0.0"}),
@@ -266,6 +269,26 @@ def soak(session: nox.Session) -> None:
             "CALLERSIDE_SESSION_TIMERS": "1",
         },
     )  # fmt: skip
+
+
+@nox.session
+def attack(session: nox.Session) -> None:
+    """As an enemy would: floods, torture, 20,000 broken messages; a tenth of it: `-- --small`.
+
+    All of it stays on this machine. What was sent is repeated by CALLERSIDE_SEED, which is printed.
+    """
+    _install(session, "sim,languages,test")
+    small = "--small" in session.posargs
+    arguments = [one for one in session.posargs if one != "--small"]
+    files = ATTACKS if small else (*ATTACKS, *FLOODS)
+    few = {"CALLERSIDE_MUTATED": "2000"}
+    many = {
+        "CALLERSIDE_MUTATED": "20000",
+        "CALLERSIDE_FLOOD_S": "10",
+        "CALLERSIDE_FLOOD_PER_S": "2000",
+    }
+    env = few if small else many
+    session.run("pytest", "-q", "--timeout=900", *files, *arguments, env=env)
 
 
 @nox.session

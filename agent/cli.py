@@ -32,7 +32,9 @@ from callerside.agent.config.reference import render as render_settings
 from callerside.agent.config.settings import MAX_WORKERS, Settings
 from callerside.agent.deploy.kamailio import KamailioError, proxy_for, render, write
 from callerside.agent.observe import logs
+from callerside.agent.observe.retention import CALL_ID, forget
 from callerside.agent.prompts.prefetch import Outcome, warm
+from callerside.agent.service.kept_settings import with_start_of
 from callerside.agent.service.run import (
     check_places,
     check_ports,
@@ -48,6 +50,7 @@ from callerside.agent.tools.interface import ToolError
 from callerside.announcements import Announcements
 from callerside.child_processes import end_with_parent
 from callerside.files import begin_in_utf8
+from callerside.terminal import guard
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +86,13 @@ What is cached already is left alone. Exit code 1: something could not be made.
 """
 
 
+_FORGET_HELP = """\
+Delete what is kept of calls: their timelines and recordings, and their lines in the file of
+records. A call's id is in its record, in the names of its files, and in every line of the log about
+it. Exit code 1: nothing was kept of one of them.
+"""
+
+
 _KAMAILIO_HELP = """\
 Write kamailio.cfg and dispatcher.list for Kamailio 5.6 or later: one address whose calls are spread
 over the workers of `callerside-agent serve`. A worker that is full, draining or dead passes its
@@ -96,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; answers the exit code."""
     if arguments is None:
         begin_in_utf8()
+        guard()
         end_with_parent()
     options = _parser().parse_args(arguments)
     try:
@@ -126,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # set by the supervisor
     serve.add_argument("--socket", type=Path, help=argparse.SUPPRESS)  # set by the supervisor
+    serve.add_argument("--at-start", type=Path, help=argparse.SUPPRESS)  # set by the supervisor
     serve.set_defaults(run=_serve)
     greet = commands.add_parser(
         "greet",
@@ -135,6 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     greet.add_argument("--config", type=Path, required=True, metavar="FILE", help="as for serve")
     greet.set_defaults(run=_greet)
+    forget_one = commands.add_parser(
+        "forget", help="delete all that is kept of a call", description=_FORGET_HELP
+    )
+    forget_one.add_argument("--config", type=Path, required=True, metavar="FILE")
+    forget_one.add_argument("calls", nargs="+", type=_call_id, metavar="CALL", help="its id")
+    forget_one.set_defaults(run=_forget)
     page = commands.add_parser("settings", help="print the page of all settings, as Markdown")
     page.set_defaults(run=_settings_page)
     _add_kamailio(commands)
@@ -182,6 +200,28 @@ def _greet(options: argparse.Namespace) -> int:
     return EXIT_OK if well else EXIT_FAILED
 
 
+def _forget(options: argparse.Namespace) -> int:
+    settings = load(options.config)
+    unknown = []
+    for call in options.calls:
+        changed = forget(settings, call)
+        for path in changed:
+            print(f"{call}: {path}")
+        if not changed:
+            unknown.append(call)
+    for call in unknown:
+        print(f"callerside-agent: nothing is kept of {call}", file=sys.stderr)
+    return EXIT_FAILED if unknown else EXIT_OK
+
+
+def _call_id(text: str) -> str:
+    if not CALL_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"expected the id of a call, 12 letters and digits as in its record, got {text!r}"
+        )
+    return text
+
+
 def _settings_page(_options: argparse.Namespace) -> int:
     print(render_settings(), end="")
     return EXIT_OK
@@ -204,7 +244,7 @@ def _worker_count(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings, secrets = _configure(options.config, options.worker)
+    settings, secrets = _configure(options.config, options.worker, options.at_start)
     if options.workers is not None:
         settings = settings.model_copy(update={"workers": options.workers})
     check_ports(settings)
@@ -212,7 +252,7 @@ def _serve(options: argparse.Namespace) -> int:
     _log.info("sip_engine", engine=resolve(settings.sip.engine), told=sentence())
     if options.worker is not None:
         return event_loop.run(_run_one_of_several(options, settings, secrets))
-    load_again = partial(_load, options.config, secrets)
+    load_again = partial(_load, options.config, secrets, may_be_empty=False)
     announce = _announce_closed() if options.announce else None
     if settings.workers > 1:
         return asyncio.run(
@@ -227,7 +267,8 @@ async def _run_one_of_several(
     """A worker of a supervisor: its own ports, its number in every line of its log."""
 
     def load_again() -> Settings:
-        return worker_settings(_load(options.config, secrets), options.worker)
+        fresh = _load(options.config, secrets, may_be_empty=False)
+        return worker_settings(fresh, options.worker)
 
     return await run_worker(
         worker_settings(settings, options.worker),
@@ -247,15 +288,19 @@ def _announce_closed() -> Callable[[Path], None]:
     return Announcements(lambda why: _log.warning("announcements_lost", error=why)).closed
 
 
-def _load(path: Path, secrets: Secrets) -> Settings:
-    settings = load(path)
+def _load(path: Path, secrets: Secrets, *, may_be_empty: bool = True) -> Settings:
+    settings = load(path, may_be_empty=may_be_empty)
     require_api_key(settings, secrets)
     return settings
 
 
-def _configure(path: Path, worker: int | None) -> tuple[Settings, Secrets]:
+def _configure(
+    path: Path, worker: int | None, at_start: Path | None = None
+) -> tuple[Settings, Secrets]:
     secrets = load_secrets()
     settings = _load(path, secrets)
+    if at_start is not None:
+        settings = with_start_of(settings, _load(at_start, secrets))
     logs.configure(
         log_format=settings.logs.format,
         level=settings.logs.level,

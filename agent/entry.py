@@ -1,5 +1,6 @@
 """Where the command `callerside-agent` begins: it loads what it needs."""
 
+import sys
 from collections.abc import Callable
 
 from callerside.interrupts import begin
@@ -11,6 +12,10 @@ def main() -> int:
 
 
 def _load() -> Callable[[], int]:
+    if sys.argv[1:2] == ["serve"]:  # loading takes time, and a reload may be asked for
+        from callerside.agent.service.signals import remember_reloads
+
+        remember_reloads()
     from callerside.agent.cli import main as command
 
     return command

@@ -24,6 +24,7 @@ __all__ = [
     "reports",
     "simulator",
     "speech",
+    "terminal",
     "timelines",
     "timers",
     "vad",

@@ -8,7 +8,8 @@ import os
 import re
 import stat
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import IO
 
 MOST_BYTES = 2**29
 """An hour of a session in one file: both sides at 24 kHz, as base64 in events of 20 ms."""
@@ -64,6 +65,49 @@ def read_text(path: Path, *, at_most: int = MOST_BYTES) -> str:
     """
     with io.TextIOWrapper(io.BytesIO(read_bytes(path, at_most=at_most)), encoding="utf-8") as text:
         return text.read()
+
+
+def inside(text: str) -> str:
+    """The same text, if it leads to something within a folder, wherever that folder is.
+
+    Raises:
+        ValueError: as a path it leads out of it, or is no path.
+    """
+    path = PurePath(text)
+    if path.is_absolute() or ".." in path.parts or "\0" in text:
+        raise ValueError(f"{text!r} does not stay within its folder")
+    return text
+
+
+def name_of_one(text: str) -> str:
+    """The same text, if it can be the name of a file or a folder.
+
+    Raises:
+        ValueError: it leads elsewhere, or nothing can be called so.
+    """
+    if text in (".", "..") or "/" in text or "\0" in text:
+        raise ValueError(f"{text!r} is no name of a folder")
+    return text
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, if there is none: for its owner's eyes only, as calls' names are in it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def open_private(path: Path, *, append: bool = False) -> IO[str]:
+    """Write a file of text in UTF-8, or go on with it; a new one is for its owner's eyes only.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    how = os.O_APPEND if append else os.O_TRUNC
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+    return os.fdopen(descriptor, "a" if append else "w", encoding="utf-8")
 
 
 def is_there(path: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import IO
 
 import msgspec
 
-from callerside.files import read_bytes
+from callerside.files import make_private, open_private, read_bytes
 from callerside.marks import Mark
 
 _FLUSH_EVERY_MARKS = 64
@@ -20,12 +20,15 @@ class TimelineError(ValueError):
 
 
 class TimelineWriter:
-    """Appends marks to a JSON Lines file; buffered, so that a mark costs no system call."""
+    """Appends marks to a JSON Lines file; buffered, so that a mark costs no system call.
+
+    It holds what callers type and say: a new one is for its owner's eyes only.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         self.path = path
-        self._file: IO[str] | None = path.open("a", encoding="utf-8")
+        self._file: IO[str] | None = open_private(path, append=True)
         self._unflushed = 0
 
     def __call__(self, mark: Mark) -> None:
@@ -61,7 +64,9 @@ def read_timeline(path: Path) -> list[Mark]:
         data = read_bytes(path)
     except OSError as error:
         raise TimelineError(f"{path}: cannot be read as a timeline: {error}") from None
-    with suppress(ValueError):  # all at once, unless something is wrong with one of them
+    with suppress(
+        ValueError, RecursionError
+    ):  # all at once, unless something is wrong with one of them
         marks = _decoder.decode_lines(data)
         if len(marks) == data.count(b"\n") and b"\n\n" not in data:
             return marks
@@ -74,7 +79,7 @@ def _read_line_by_line(path: Path, data: bytes) -> list[Mark]:
     for number, line in enumerate(lines, start=1):
         try:
             marks.append(_decoder.decode(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines) and not line.endswith(b"\n"):
                 break
             raise TimelineError(f"{path}:{number}: not a mark (docs/marks.md): {error}") from None

@@ -46,9 +46,10 @@ from callerside.fakes.server.addresses import is_loopback, why_no_websocket
 from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
-from callerside.files import begin_in_utf8
+from callerside.files import begin_in_utf8, make_private
 from callerside.ports import port_from
 from callerside.speech.voices import VoiceError
+from callerside.terminal import guard, one_line
 
 log = logging.getLogger("callerside.fakes.cli")
 
@@ -148,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The entry point; exits with the command's exit code."""
     if argv is None:
         begin_in_utf8()
+        guard()
         end_with_parent()
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
@@ -155,6 +157,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_in_one_line)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     try:
         sys.exit(arguments.run(arguments))
@@ -163,6 +167,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # its reader, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(0)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """What a client wrote forges no line of the log."""
+    record.msg, record.args = one_line(record.getMessage()), ()
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -347,7 +357,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         return _refuse("--fault, --chaos and --seed need a script: a replay does what was recorded")
     if arguments.timelines is not None:
         try:
-            arguments.timelines.mkdir(parents=True, exist_ok=True)
+            make_private(arguments.timelines)
         except OSError as error:
             return _refuse(f"{arguments.timelines}: cannot be written: {error.strerror}")
     options = ServerOptions(
@@ -398,7 +408,7 @@ def _record(arguments: argparse.Namespace) -> int:
         return _refuse(f"--upstream {arguments.upstream}: {why}")
     folder: Path = arguments.to.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -14,16 +14,23 @@ from datetime import date
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from callerside.atomic_files import write_atomically
 from callerside.audio_files import write_flac, write_wav
-from callerside.files import is_there, read_bytes
+from callerside.files import is_there, name_of_one, read_bytes
 from callerside.marks import Mark, Source, merge, to_lines
 from callerside.reports.hearing.detector import Segment
 from callerside.timelines import read_timeline
@@ -93,14 +100,18 @@ class RecordingInfo(BaseModel):
     """Samples of the caller's and of the agent's channel that are cut off at the top."""
 
 
+FolderName = Annotated[str, AfterValidator(name_of_one)]
+"""Pages are written there: whoever has made a folder of a run does not choose another place."""
+
+
 class CallInfo(BaseModel):
     """`call.json`: what is neither in the marks nor in the recording."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1)
+    name: FolderName = Field(min_length=1)
     """Of the scenario, or of a call that was taken in production."""
-    stage: str = ""
+    stage: FolderName = ""
     """The call's own name in its run, and that of its directory; a scenario may be many calls."""
     attempt: int = Field(default=1, ge=1)
     """2 where the call was placed once more, alone; the first attempt lies in `attempt-1/`."""
@@ -375,7 +386,7 @@ def _read_departures(path: Path) -> dict[int, int]:
     try:
         lines = [json.loads(line) for line in read_bytes(path).splitlines()]
         return {int(line["until"]): int(line["at_ns"]) for line in lines}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise EvidenceError(f"{path}: cannot be read: {error!r}") from None
 
 

@@ -37,6 +37,17 @@ class ApiSessionState(Enum):
     CLOSED = auto()
 
 
+UP = frozenset(
+    {
+        ApiSessionState.CONNECTING,
+        ApiSessionState.CONNECTED,
+        ApiSessionState.UPDATING,
+        ApiSessionState.READY,
+    }
+)
+"""There is a connection, of whose server something may come."""
+
+
 class ApiSession:
     """One call's line to the model, over as many connections as it takes."""
 

@@ -20,11 +20,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from callerside.agent.call.answers import AnswerRepair
-from callerside.agent.call.api_session import ApiSession
+from callerside.agent.call.api_session import UP, ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
 from callerside.agent.call.consultation import Consultation
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import DtmfCollector
+from callerside.agent.call.event_bounds import EventBounds
 from callerside.agent.call.events import (
     Answer,
     CallInput,
@@ -131,6 +132,7 @@ class Parts:
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
 _BEFORE_TURNS = frozenset({State.MEDIA_READY, State.SENDING_GREETING, State.CONNECTING_OPENAI})
+_MOST_TOLD_CHARS = 100
 _ASIDE_MS = 200
 """After which a request that waits for the caller to finish looks again."""
 TURN_STATES = frozenset(
@@ -156,20 +158,22 @@ class Conversation:
         """The session that was lost had not answered the caller yet."""
         self._move_wanted = False
         self._silent = False
+        self._bounds = EventBounds()
         self._handlers = self._event_handlers()
         parts.session.on_session_lost = self._session_lost
+        parts.responses.on_dropped = lambda: self._counts(unusable=True)
 
     def event(self, event: RealtimeEvent) -> bool:
         """A server event. Returns whether something may be to `settle` after it."""
-        if self._parts.termination.hanging_up:
+        if self._parts.termination.hanging_up or self._parts.session.state not in UP:
             return False
         try:
             parsed = events.read(event.event, self._dialect)
         except events.EventError as error:
-            fields = {"type": str(event.event.get("type")), "reason": str(error)}
-            self._context.mark("event_dropped", fields)
+            kind = str(event.event.get("type"))[:_MOST_TOLD_CHARS]
+            self._context.mark("event_dropped", {"type": kind, "reason": str(error)})
             self._parts.opening.missed_something()
-            return False
+            return self._counts(unusable=True)
         if self._parts.consultation.takes(parsed, self._parts.format):
             return True
         if type(parsed) is events.AudioDelta:  # many a second, as is the next
@@ -179,13 +183,26 @@ class Conversation:
             return False
         if type(parsed) is events.Ignored:
             return False
+        if self._counts(unusable=type(parsed) is events.ApiError):
+            return True
         self._handlers[type(parsed)](parsed)
         return True
 
     def garbage(self, event: RealtimeGarbage) -> None:
         """A message that is no event."""
+        if self._parts.session.state not in UP:
+            return
         self._context.mark("event_dropped", {"type": "unknown", "reason": event.reason})
         self._parts.opening.missed_something()
+        self._counts(unusable=True)
+
+    def _counts(self, *, unusable: bool) -> bool:
+        """One more event; returns whether it was one too many, and the session is given up."""
+        reason = self._bounds.exceeded(self._context.now_ns, unusable=unusable)
+        if not reason or self._parts.session.state not in UP:
+            return False
+        self._parts.session.drop(reason)
+        return True
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
@@ -287,6 +304,7 @@ class Conversation:
         parts = self._parts
         if not parts.session.session_updated(event):
             return
+        self._bounds.begin_anew(self._context.now_ns)
         parts.history.start_session()
         parts.opening.session_ready()
         parts.responses.start_session(parts.format)

@@ -78,6 +78,10 @@ class Segment:
 _MANY_FRAMES = 1 << 30
 
 
+_TOLD_AT_ONCE_S = 10
+"""Of audio that is dropped: a mark tells so much, or what is left at a segment's end."""
+
+
 class Playout:
     """What the caller hears of the agent."""
 
@@ -93,6 +97,8 @@ class Playout:
         self._last_tag = 0
         self._waiting_samples = 0
         """Queued and not heard yet, but for what is being dropped."""
+        self._untold_samples = 0
+        """Dropped, and not marked yet."""
         self._over: list[Segment] = []
         self._broken_off: Segment | None = None
         """What was heard last, if the silence since then is a hole in it."""
@@ -125,8 +131,7 @@ class Playout:
         samples = len(pcm) // BYTES_PER_SAMPLE
         room = 0 if segment.cut_short else self._max_samples - self._waiting_samples
         if samples > room:
-            segment.cut_short = True
-            self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
+            self._drop_rest(segment, samples - room)
             samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
         if not samples:
             return
@@ -139,6 +144,7 @@ class Playout:
     def complete(self, segment: Segment) -> None:
         """Nothing more of this segment will come; it may have been heard to its end already."""
         segment.complete = True
+        self._tell_dropped()
         if segment.played >= segment.queued:  # or else the hole is in front of what is still queued
             segment.missing = 0
         if segment.tag in self._segments and segment.tag not in self._clearing:
@@ -193,6 +199,24 @@ class Playout:
         if not begun or (len(self._segments) > 1 and not head.complete):
             return 0
         return max(0, (head.queued - head.played - 1) // self._frame_samples)
+
+    def _drop_rest(self, segment: Segment, samples: int) -> None:
+        """There is no room for it. Very much of it is told in few marks, the first at once."""
+        self._untold_samples += samples
+        if not segment.cut_short or self._untold_samples >= _TOLD_AT_ONCE_S * self._rate_hz:
+            self._tell_dropped()
+        segment.cut_short = True
+
+    def _tell_dropped(self) -> None:
+        if self._untold_samples:
+            dropped_ms = self.ms(self._untold_samples)
+            self._context.mark("playout_overflowed", {"dropped_ms": dropped_ms})
+            self._untold_samples = 0
+
+    @property
+    def most_samples(self) -> int:
+        """As much as may wait."""
+        return self._max_samples
 
     def take_over(self) -> list[Segment]:
         """The segments that were heard to their end, or cut, since the last time."""

@@ -6,16 +6,19 @@ nothing that is sent about it can hit the one after it.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from callerside.agent.call.context import CallContext
+from callerside.agent.call.event_bounds import MOST_ITEMS
 from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
 from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import (
+    MOST_ID_CHARS,
     AudioDelta,
     AudioDone,
     ResponseCreated,
@@ -23,7 +26,7 @@ from callerside.agent.realtime.events import (
     TranscriptDone,
 )
 from callerside.agent.realtime.requests import cancel, response_create
-from callerside.audio import AudioFormat
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 from callerside.clock import ms_to_ns
 
 _MAX_TRIES = 3
@@ -66,6 +69,7 @@ class Response:
         """Of a greeting: what has arrived, to be cached."""
         self.transcripts: list[str] = []
         self.interrupted = False
+        self._kept_bytes = 0
         self.left: dict[str, bytes] = {}
         """Of an item: the first half of a sample whose second half is in the next delta."""
 
@@ -81,6 +85,13 @@ class Response:
             self.left[item_id] = audio[-1:]
             return audio[:-1]
         return audio
+
+    def keep(self, pcm: bytes, most_bytes: int) -> None:
+        """Keep it for the cache, if it does not get longer than anybody could hear."""
+        self.audio.append(pcm)
+        self._kept_bytes += len(pcm)
+        if self._kept_bytes > most_bytes:
+            self.audio.clear()  # what is empty is not cached
 
     @property
     def has_sound(self) -> bool:
@@ -118,6 +129,9 @@ class Responses:
         """When the running response last gave a sign of life."""
         self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
         self._done: deque[str] = deque(maxlen=_MAX_DONE)
+        self._most_kept_bytes = BYTES_PER_SAMPLE * playout.most_samples
+        self.on_dropped: Callable[[], object] = lambda: None
+        """Called for each event that could not be used."""
 
     @property
     def active(self) -> Response | None:
@@ -245,9 +259,12 @@ class Responses:
         segment = response.segments.get(event.item_id)
         is_first = segment is None
         if segment is None:
+            if len(response.segments) >= MOST_ITEMS or len(event.item_id) > MOST_ID_CHARS:
+                self._drop("response.output_audio.delta", f"more than {MOST_ITEMS} items")
+                return False
             segment = self._first_delta(response, event.item_id)
         if response.purpose is Purpose.GREETING:
-            response.audio.append(pcm)
+            response.keep(pcm, self._most_kept_bytes)
         self._playout.write(segment, pcm)
         return is_first
 
@@ -261,8 +278,9 @@ class Responses:
     def transcript_done(self, event: TranscriptDone) -> None:
         """`response.output_audio_transcript.done`."""
         self._history.agent_said(event.item_id, event.transcript)
-        if self._active and self._active.id == event.response_id:
-            self._active.transcripts.append(event.transcript)
+        active = self._active
+        if active and active.id == event.response_id and len(active.transcripts) < MOST_ITEMS:
+            active.transcripts.append(event.transcript)
 
     def progressed(self, response_id: str) -> None:
         """A sign of life of a response, as each of its deltas is."""
@@ -284,8 +302,7 @@ class Responses:
     def done(self, event: ResponseDone) -> Response | None:
         """`response.done`: answers the response, or None if we do not know it, or know its end."""
         if event.response_id in self._done:
-            reason = f"response {event.response_id} is done already"
-            self._context.mark("event_dropped", {"type": "response.done", "reason": reason})
+            self._drop("response.done", f"response {event.response_id} is done already")
             return None
         self._done.append(event.response_id)
         self._mark_done(event)
@@ -393,9 +410,12 @@ class Responses:
             return None
         if self._active and self._active.id == response_id:
             return self._active
-        reason = f"response {response_id} is not running"
-        self._context.mark("event_dropped", {"type": event_type, "reason": reason})
+        self._drop(event_type, f"response {response_id[:MOST_ID_CHARS]} is not running")
         return None
+
+    def _drop(self, event_type: str, reason: str) -> None:
+        self._context.mark("event_dropped", {"type": event_type, "reason": reason})
+        self.on_dropped()
 
     def _cut(self, response: Response) -> None:
         """Nothing more will come, although there was more to say."""

@@ -24,6 +24,7 @@ from callerside.agent.call.builtin_tools import (
 from callerside.agent.call.consultation import TOLD_WITHIN_MS, Consultation
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import DtmfCollector
+from callerside.agent.call.event_bounds import MOST_ITEMS
 from callerside.agent.call.events import (
     CancelTool,
     RunTool,
@@ -131,7 +132,7 @@ class ToolCalls:
             self._calling = response.id
             self._started.clear()
             self._is_broken = False
-        if call.call_id not in self._started:
+        if call.call_id not in self._started and len(self._started) < MOST_ITEMS:
             self._started.add(call.call_id)
             self._note(call)
             self._start(call)
@@ -147,7 +148,7 @@ class ToolCalls:
             self._started.clear()
             self._is_broken = False
         self._calling = None
-        new = [call for call in calls if call.call_id not in self._started]
+        new = [call for call in calls if call.call_id not in self._started][:MOST_ITEMS]
         self._started.clear()
         for call in new:
             self._note(call)

@@ -35,8 +35,14 @@ class Secrets:
     sip_password: str | None = field(default=None, repr=False)
 
 
-def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
+def load(path: Path, env: Mapping[str, str] = os.environ, *, may_be_empty: bool = True) -> Settings:
     """The settings of a file and the environment.
+
+    Args:
+        path: the file.
+        env: the environment.
+        may_be_empty: take an empty file for the defaults. While we run it is more likely one that
+            somebody is just writing.
 
     Raises:
         ConfigError: the file cannot be read, or something in it or in the environment is wrong.
@@ -46,6 +52,8 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
         kinds.see_that_it_is(source, "settings")
     except YamlError as error:
         raise ConfigError(str(error)) from None
+    if source.data is None and not may_be_empty:
+        raise ConfigError(f"{path}: expected settings, and the file is empty: nothing changes")
     if source.data is None:
         source = source.changed({}, {})
     if not isinstance(source.data, dict):

@@ -56,10 +56,18 @@ def _parts(url: str, filled: str) -> SplitResult:
 
 
 SipUri = Annotated[str, AfterValidator(_sip_uri)]
-UserPath = Annotated[
-    Path,
-    BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value),
-]
+
+
+def _user_path(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{value!r}: there is no such user here") from None
+
+
+UserPath = Annotated[Path, BeforeValidator(_user_path)]
 
 _SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
 Switch = Annotated[
@@ -108,7 +116,8 @@ class SipSettings(Strict):
     rtp_public_host: Host | None = None
     """Advertised in SDP, behind NAT; `public_host` if not given."""
     codecs: list[Literal["PCMU", "PCMA", "G722"]] = Field(["PCMU", "PCMA", "G722"], min_length=1)
-    """In order of preference."""
+    """In order of preference, where the offer is ours; of a caller's offer the first that is among
+    them is taken, as the caller prefers it (RFC 3264 §6.1)."""
     sample_rate_hz: Literal["auto", 8000, 24000] = "auto"
     """Of the audio between telephone and API. `auto`: of each call by its codec, G.711 straight
     through, as µ-law or A-law, and 24 kHz PCM for G722; 24000: always PCM, for servers that do
@@ -187,6 +196,14 @@ class RecordSettings(Strict):
     """None: no records are kept."""
 
 
+class RetentionSettings(Strict):
+    """For how long what is kept of calls stays: records, timelines, recordings."""
+
+    days: int | None = Field(None, ge=1, le=36_500)
+    """After the call; then it is deleted, within an hour. null: nothing is ever deleted.
+    `callerside-agent forget` deletes one call at once."""
+
+
 class RecordingSettings(Strict):
     """Recordings of calls. Ask your callers' consent where the law wants it."""
 
@@ -218,6 +235,7 @@ class OperatingSettings(Strict):
     http: HttpSettings = HttpSettings()
     drain: DrainSettings = DrainSettings()
     records: RecordSettings = RecordSettings()
+    retention: RetentionSettings = RetentionSettings()
     logs: LogSettings = LogSettings()
 
 
@@ -234,6 +252,10 @@ class ReconnectSettings(Strict):
     """Before the first of these tries."""
     max_delay_ms: Milliseconds = 4_000
     """The delay doubles up to this."""
+
+
+_CALLED = "{called}"
+_BRACE = re.compile(r"[{}]")
 
 
 class RealtimeSettings(Strict):
@@ -262,15 +284,17 @@ class RealtimeSettings(Strict):
     @field_validator("url")
     @classmethod
     def _is_websocket_url(cls, url: str) -> str:
-        try:
-            filled = url.format(called="0")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError(f"{url!r}: {{called}} is the only name a URL may hold") from None
-        parts = _parts(url, filled)
+        if _BRACE.search(url.replace(_CALLED, "")):
+            raise ValueError(f"{url!r}: {{called}} is the only name a URL may hold")
+        parts = _parts(url, url.replace(_CALLED, "0"))
         if parts.scheme not in ("ws", "wss") or not parts.netloc:
             raise ValueError(f"{url!r} is not a WebSocket URL (ws://... or wss://...)")
         if "@" in parts.netloc:
             raise ValueError("a URL with a password in it; the key belongs in OPENAI_API_KEY")
+        if _CALLED in urlsplit(url).netloc:
+            raise ValueError(f"{url!r}: the caller would choose the host that gets the key")
+        if "#" in url:
+            raise ValueError(f"{url!r}: a WebSocket URL has no # (RFC 6455 §3)")
         return url
 
 
@@ -367,10 +391,13 @@ class BeepSettings(Strict):
     """Its loudness: of the sine's peak, against full scale."""
 
 
+MAX_PLAYOUT_MS = 3_600_000
+
+
 class PlayoutSettings(Strict):
     """Audio that waits for the caller to hear it."""
 
-    max_ms: int = Field(120_000, ge=1_000, le=3_600_000)
+    max_ms: int = Field(120_000, ge=1_000, le=MAX_PLAYOUT_MS)
     """The API sends far faster than real time; what does not fit is dropped and marked."""
 
 
@@ -818,12 +845,17 @@ class Settings(CallSettings, OperatingSettings):
 
     def for_call(self, called: str) -> CallSettings:
         """What holds for a call to `called`: the first route that matches, else the defaults."""
-        return next(r for r in self.routes if fnmatchcase(called, r.called))
+        return next(r for r in self.routes if fnmatchcase(called, r.called.replace("[", "[[]")))
 
 
 def realtime_url(settings: RealtimeSettings, called: str) -> str:
-    """The URL for a call, with the called number filled in, safely quoted."""
-    return settings.url.format(called=quote(called, safe=""))
+    """The URL for a call, with the called number filled in, safely quoted.
+
+    A number of dots alone would lead to another place, escaped or not (RFC 3986 §6.2.2.3): it
+    becomes one of underscores.
+    """
+    quoted = quote(called, safe="") if called.strip(".") else "_" * len(called)
+    return settings.url.replace(_CALLED, quoted)
 
 
 def audio_format(rate_hz: int, codec: str | None) -> AudioFormat:

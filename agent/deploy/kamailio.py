@@ -75,9 +75,10 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
         list_file=list_file,
         allowed_peers=_allowed(proxy.allowed_peers),
         known_as=_known_as(proxy),
+        worker_transport=_worker_transport(proxy),
         retry_after_s=proxy.retry_after_s,
     )
-    return {folder.absolute() / CONFIG_NAME: config, list_file: _worker_list(proxy.workers)}
+    return {folder.absolute() / CONFIG_NAME: config, list_file: _worker_list(proxy)}
 
 
 def proxy_for(
@@ -195,8 +196,14 @@ def _known_as(proxy: Proxy) -> str:
     }}"""
 
 
-def _worker_list(workers: Sequence[str]) -> str:
-    lines = [f"1 sip:{worker};transport=udp" for worker in workers]
+def _worker_transport(proxy: Proxy) -> str:
+    """How workers are reached: those that take no UDP by TCP."""
+    return "udp" if "udp" in proxy.transports else "tcp"
+
+
+def _worker_list(proxy: Proxy) -> str:
+    transport = _worker_transport(proxy)
+    lines = [f"1 sip:{worker};transport={transport}" for worker in proxy.workers]
     return "\n".join(["# set, where the worker takes calls", *lines, ""])
 
 

@@ -1,3 +1,11 @@
 """What an operator sees of calls: logs, metrics, records, recordings, timelines."""
 
-__all__ = ["call_recording", "call_records", "logs", "mark_sinks", "metrics"]
+__all__ = [
+    "call_recording",
+    "call_records",
+    "logs",
+    "mark_sinks",
+    "metrics",
+    "retention",
+    "secrets",
+]

@@ -39,6 +39,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S
+from callerside.files import make_private
 from callerside.marks import Mark, MarkSink
 
 WRITE_EVERY_MS = 1000
@@ -78,7 +79,7 @@ class StereoWavWriter:
         self._left, self._right = bytearray(), bytearray()
         self._write_bytes = rate_hz * WRITE_EVERY_MS // 1000 * BYTES_PER_SAMPLE
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             self._part.touch(mode=0o600)
             self._file: Any = soundfile.SoundFile(
                 self._part, "w", samplerate=rate_hz, channels=2, format="WAV", subtype="PCM_16"
@@ -214,8 +215,9 @@ class RecordingLeg:
 
     def play(self, pcm: bytes, tag: int = 0) -> None:
         """See `CallLeg.play`."""
-        room = self._queue_bytes - sum(map(len, self._queues.values()))
-        self._queues.setdefault(tag, bytearray()).extend(pcm[: max(0, room)])
+        if self._writer is not None:
+            room = self._queue_bytes - sum(map(len, self._queues.values()))
+            self._queues.setdefault(tag, bytearray()).extend(pcm[: max(0, room)])
         self._leg.play(pcm, tag)
 
     def answer(self, status: int = 200) -> None:
@@ -250,6 +252,7 @@ class RecordingLeg:
             bug = None if isinstance(error, CallRecordingError) else error
             _log.error("recording_failed", error=str(error), exc_info=bug)
             self._writer = None
+            self._queues.clear()
 
     def _follow(self, event: LegInput, writer: StereoWavWriter) -> None:
         match event:

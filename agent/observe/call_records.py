@@ -5,6 +5,7 @@ something that the timeline does not; only the wall-clock time is added, as mark
 Fields: docs/operating.md.
 """
 
+import fcntl
 import json
 import os
 from collections import Counter, OrderedDict
@@ -18,6 +19,7 @@ import structlog
 
 from callerside.agent.observe.turn_latency import Turn, TurnTracker
 from callerside.clock import ns_to_ms
+from callerside.files import make_private
 from callerside.marks import Mark
 
 MAX_TRACKED_CALLS = 256
@@ -29,7 +31,6 @@ MAX_TURNS = 1000
 _log = structlog.get_logger(__name__)
 
 _COUNTED = {
-    "playout_cleared": "barge_ins",
     "playout_underrun": "underruns",
     "realtime_failed": "realtime_failures",
     "realtime_error": "realtime_errors",
@@ -65,6 +66,7 @@ class CallSummary:
     turns: list[Turn] = field(default_factory=list)
     rtp: dict[str, Any] | None = None
     codec: str | None = None
+    cleared_ns: int = -1
     end: Mark | None = None
 
     def add(self, mark: Mark) -> None:
@@ -75,6 +77,8 @@ class CallSummary:
             self._add_turn(turn)
         if mark.name in _COUNTED:
             self.counts[_COUNTED[mark.name]] += 1
+        elif mark.name == "playout_cleared":
+            self._add_cleared(mark)
         elif mark.name == "call_received":
             self.received = dict(mark.fields)
         elif mark.name == "media_ready":
@@ -108,10 +112,18 @@ class CallSummary:
             else {name: end.fields.get(name) for name in ("by", "status", "reason")},
             "codec": self.codec,
             "turns": [_turn(turn) for turn in self.turns],
-            **{name: self.counts[name] for name in ("turns_not_listed", *_COUNTED.values())},
+            **{
+                name: self.counts[name]
+                for name in ("turns_not_listed", "barge_ins", *_COUNTED.values())
+            },
             "rtp": self.rtp,
             "tokens": {name: self.tokens[name] for name in ("input", "output")},
         }
+
+    def _add_cleared(self, mark: Mark) -> None:
+        """Several items may be cut at once: that is one barge-in."""
+        self.counts["barge_ins"] += mark.at_ns != self.cleared_ns
+        self.cleared_ns = mark.at_ns
 
     def _add_turn(self, turn: Turn) -> None:
         if len(self.turns) < MAX_TURNS:
@@ -179,9 +191,10 @@ class RecordFile:
             OSError: the file cannot be written (no such directory, no space, no right to).
         """
         line = json.dumps(record, separators=(",", ":"), ensure_ascii=False) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.path.parent)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # against whoever takes lines out (`retention`)
             # half of a surrogate pair, which only a broken peer sends, is escaped as JSON does it
             os.write(descriptor, line.encode(errors="backslashreplace"))
         finally:

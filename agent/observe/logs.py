@@ -12,17 +12,18 @@ import logging
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import IO, Any, Literal
 
 import structlog
 
+from callerside.agent.observe.secrets import REDACTED, SecretFilter
 from callerside.marks import Mark
+from callerside.terminal import drawing, one_line, shown
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-REDACTED = "[redacted]"
 MAX_VALUE_CHARS = 2000
 MAX_TRACKED_CALLS = 256
 _MAX_DEPTH = 6
@@ -30,12 +31,10 @@ _MAX_DEPTH = 6
 _SECRET_NAME = re.compile(
     r"api_?key|authorization|passw|secret|credential|bearer|(?:^|_)token$", re.IGNORECASE
 )
-_SECRET_SHAPE = re.compile(
-    r"\bsk-[A-Za-z0-9_-]{8,}|\bBearer\s+[^\s'\",]+|(?<=response=)\"[0-9a-fA-F]{32,}\"",
-    re.IGNORECASE,
-)
 _WORDS_NAMES = frozenset({"transcript", "words", "text", "digit", "digits", "arguments", "output"})
 
+_TRACEBACK = "exception"
+"""The one value that has lines."""
 _RESERVED = frozenset({"event", "level", "call", "timestamp", "logger"})
 _LEVELS = {
     "call_received": logging.INFO,
@@ -59,7 +58,7 @@ class Redact:
 
     def __init__(self, secrets: Iterable[str] = (), *, words: bool = False) -> None:
         """`secrets`: exact values to take out wherever they appear, such as the API key."""
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)
+        self._secrets = SecretFilter(secrets)
         self._words = words
 
     def __call__(
@@ -87,7 +86,10 @@ class Redact:
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
         if not depth:
             return "[...]"
-        return {str(key): self._value(str(key), item, depth - 1) for key, item in value.items()}
+        return {
+            self._text(str(key)): self._value(str(key), item, depth - 1)
+            for key, item in value.items()
+        }
 
     def _list(self, name: str, value: Iterable[Any], depth: int) -> Any:
         return [self._value(name, item, depth - 1) for item in value] if depth else "[...]"
@@ -96,12 +98,28 @@ class Redact:
         return bool(_SECRET_NAME.search(name)) or (not self._words and name in _WORDS_NAMES)
 
     def _text(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
-        text = _SECRET_SHAPE.sub(REDACTED, text)
+        text = self._secrets.text(text)
         if len(text) > MAX_VALUE_CHARS:
             text = f"{text[:MAX_VALUE_CHARS]}... [{len(text)} characters]"
         return text
+
+
+def _plain(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A structlog processor for terminals: a value is one line, and no command to one."""
+    for name, value in event.items():
+        if not name.startswith("_"):
+            event[name] = _plain_value(value, shown if name == _TRACEBACK else one_line)
+    return event
+
+
+def _plain_value(value: Any, plain: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, Mapping | list):
+        return plain(str(value))
+    return value
 
 
 def configure(
@@ -124,7 +142,7 @@ def configure(
         worker: the number of this process among several, on every line.
         stream: standard error by default.
     """
-    out = sys.stderr if stream is None else stream
+    out = drawing(sys.stderr) if stream is None else stream
     as_console = log_format == "console" or (log_format == "auto" and out.isatty())
     redact = Redact(secrets, words=words)
     shared: list[structlog.typing.Processor] = [
@@ -135,6 +153,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
+        *([_plain] if as_console else []),
     ]
     render: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=out.isatty())

@@ -195,6 +195,8 @@ class TurnMetrics:
             self._hop.labels(hop).observe(hop_ms / 1000)
 
     def _on_cleared(self, mark: Mark, call: CallState) -> None:
+        if call.at_ns.get(mark.name) == mark.at_ns:
+            return  # several items may be cut at once: that is one barge-in
         self._barge_ins.inc()
         began_ns = call.at_ns.get("speech_started")
         if began_ns is not None:

@@ -187,9 +187,21 @@ def read(event: Event, dialect: Dialect) -> ServerEvent:
     return reader(event) if reader else Ignored(type=ga_name(event_type, dialect))
 
 
+MOST_ID_CHARS = 256
+"""Of what names something: the API's are of 30."""
+_MOST_TOLD_CHARS = 1_000
+"""Of a message of an error, and the like: the rest is cut off."""
+_MOST_WORDS_CHARS = 100_000
+"""An hour of speech, or what a function is called with."""
+_WORDS = frozenset({"transcript", "arguments"})
+
+
 def _field(event: Event, name: str, kind: type[_T]) -> _T:
     value = event.get(name)
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        most = _MOST_WORDS_CHARS if name in _WORDS else MOST_ID_CHARS
+        if isinstance(value, str) and len(value) > most:
+            raise EventError(f"{name} has {len(value)} characters, expected {most} at most")
         return value
     found = f"{name} is {type(value).__name__}" if name in event else f"no {name}"
     raise EventError(f"{found}, expected {kind.__name__}")
@@ -198,7 +210,9 @@ def _field(event: Event, name: str, kind: type[_T]) -> _T:
 def _optional(event: Event, name: str, kind: type[_T]) -> _T | None:
     """A field that we can do without: absent, null or of another type is None."""
     value = event.get(name)
-    return value if isinstance(value, kind) else None
+    if isinstance(value, kind):
+        return value[:_MOST_TOLD_CHARS] if isinstance(value, str) else value  # type: ignore[return-value]
+    return None
 
 
 def _session_created(event: Event) -> ServerEvent:

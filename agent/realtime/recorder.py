@@ -27,6 +27,7 @@ from callerside.agent.realtime.interface import (
 )
 from callerside.agent.realtime.requests import append
 from callerside.clock import NS_PER_S
+from callerside.files import make_private
 
 FORMAT = "realtime-recording"
 VERSION = 1
@@ -39,8 +40,17 @@ _log = structlog.get_logger(__name__)
 class StreamFile:
     """One recording that grows; a disk that fails ends it, with one line in the log."""
 
-    def __init__(self, path: Path, now_ns: Callable[[], int], *, model: str, dialect: str) -> None:
-        """Begin the recording now."""
+    def __init__(
+        self,
+        path: Path,
+        now_ns: Callable[[], int],
+        *,
+        model: str,
+        dialect: str,
+        clean: Callable[[Any], Any] = lambda event: event,
+    ) -> None:
+        """Begin the recording now; `clean` takes secrets out of events."""
+        self._clean = clean
         self._path = path
         self._now_ns = now_ns
         self._began_ns = now_ns()
@@ -55,7 +65,7 @@ class StreamFile:
             "source": SOURCE,
         }
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             # half of a surrogate pair, which only a broken peer sends, is escaped as JSON does it
             self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
@@ -69,7 +79,7 @@ class StreamFile:
             return
         at_s = round((self._now_ns() - self._began_ns) / NS_PER_S, 6)
         try:
-            self._write({"at": at_s, "from": sender, "event": _on_the_wire(event)})
+            self._write({"at": at_s, "from": sender, "event": _on_the_wire(self._clean(event))})
         except (OSError, ValueError, RecursionError) as error:  # what no file can hold, too
             self._give_up(error)
 

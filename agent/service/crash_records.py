@@ -15,6 +15,8 @@ from typing import Any
 
 import structlog
 
+from callerside.files import make_private
+
 LOST = {"by": "agent", "status": None, "reason": "the process that had the call died"}
 """How such a call ended."""
 
@@ -29,7 +31,7 @@ class InFlightCalls:
         self._path = _note_of(records, os.getpid())
         self._descriptor: int | None = None
         try:
-            records.parent.mkdir(parents=True, exist_ok=True)
+            make_private(records.parent)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import h11
 import structlog
@@ -48,6 +50,9 @@ class HttpServer:
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
+        self._is_local = False
+        """Whether it listens on this machine's own address, where a name other than its own is what
+        a web page uses that has led its name there (DNS rebinding)."""
         self._open: dict[asyncio.StreamWriter, asyncio.Future[None]] = {}
         self._server: asyncio.Server | None = None
 
@@ -58,8 +63,9 @@ class HttpServer:
             OSError: the address cannot be listened on.
         """
         self._server = await asyncio.start_server(self._serve, host, port, limit=_READ_BYTES)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        address, bound = self._server.sockets[0].getsockname()[:2]
+        self._is_local = ip_address(address).is_loopback
+        return int(bound)
 
     async def start_unix(self, path: Path) -> None:
         """Listen on a Unix socket.
@@ -111,6 +117,8 @@ class HttpServer:
     async def _page(self, request: h11.Request) -> Page:
         if request.method not in (b"GET", b"HEAD"):
             return Page(status=405, body=b"only GET and HEAD\n")
+        if self._is_local and not _is_here(dict(request.headers).get(b"host", b"")):
+            return Page(status=421, body=b"this is another host\n")
         path = request.target.split(b"?")[0].decode("ascii", "replace")
         make = self._pages.get(path)
         if make is None:
@@ -121,6 +129,16 @@ class HttpServer:
         except Exception:  # a page that fails must not take the server along
             _log.exception("page_failed", path=path)
             return Page(status=500, body=b"this page failed; the log says why\n")
+
+
+def _is_here(host: bytes) -> bool:
+    """Whether a Host header names an address, or this machine."""
+    with contextlib.suppress(ValueError):
+        name = urlsplit(f"//{host.decode()}").hostname or ""
+        if name in ("", "localhost"):
+            return True
+        return bool(ip_address(name))
+    return False
 
 
 async def fetch_unix(path: Path, target: str, *, timeout_s: float) -> Page:

@@ -1,8 +1,10 @@
 """`callerside-agent serve`: this process takes calls itself, or supervises workers that do."""
 
+import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +13,16 @@ import structlog
 from callerside.agent.config.loader import ConfigError, Secrets
 from callerside.agent.config.settings import Settings
 from callerside.agent.observe.call_records import RecordFile, record_writer
+from callerside.agent.observe.retention import expire
 from callerside.agent.prompts.prefetch import Warming
 from callerside.agent.service.crash_records import lost_calls
+from callerside.agent.service.kept_settings import KeptSettings
 from callerside.agent.service.pages import supervisor_pages
 from callerside.agent.service.signals import signals
 from callerside.agent.service.supervisor import WorkerPool
 from callerside.agent.service.worker import run_worker, serving
 from callerside.child_processes import command
+from callerside.files import make_private
 from callerside.ports import HIGHEST_PORT
 
 OnReady = Callable[[Sequence[str]], None]
@@ -26,6 +31,7 @@ OnReady = Callable[[Sequence[str]], None]
 OnTimelineClosed = Callable[[Path], None]
 """Called with the timeline of each call that has ended."""
 
+_EXPIRE_S = 3_600
 _log = structlog.get_logger(__name__)
 
 
@@ -69,7 +75,7 @@ def _check_directory(name: str, directory: Path | None) -> None:
     if directory is None:
         return
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"{name}: {directory} cannot be made: {reason}") from None
@@ -88,10 +94,13 @@ def worker_settings(settings: Settings, index: int) -> Settings:
     return settings.model_copy(update={"sip": own})
 
 
-def worker_command(config: Path, index: int, socket: Path, *, announce: bool = False) -> list[str]:
+def worker_command(
+    kept: KeptSettings, index: int, socket: Path, *, announce: bool = False
+) -> list[str]:
     """The command line of a worker of this agent; `announce`: it says which timelines it closed."""
     return [
-        *command("callerside.agent.cli", "serve", "--config", str(config)),
+        *command("callerside.agent.cli", "serve", "--config", str(kept.current)),
+        *("--at-start", str(kept.at_start)),
         *("--worker", str(index), "--socket", str(socket)),
         *(["--announce"] if announce else []),
     ]
@@ -122,13 +131,14 @@ async def run_alone(
         return fresh
 
     try:
-        return await run_worker(
-            settings,
-            secrets,
-            load_and_warm,
-            on_ready=ready,
-            on_timeline_closed=on_timeline_closed,
-        )
+        async with expiring(settings):
+            return await run_worker(
+                settings,
+                secrets,
+                load_and_warm,
+                on_ready=ready,
+                on_timeline_closed=on_timeline_closed,
+            )
     finally:
         await warming.stop()
 
@@ -154,24 +164,51 @@ async def run_supervisor(
         warming.begin(settings)
 
     def reload() -> None:
+        try:
+            fresh = kept.renew(load)
+        except ConfigError as error:
+            _log.error("reload_failed", error=str(error))
+            return
         pool.reload()
-        with contextlib.suppress(ConfigError):  # each worker says so
-            warming.begin(load())
+        warming.begin(fresh)
 
+    folder = tempfile.TemporaryDirectory(prefix="callerside-settings-")
+    kept = KeptSettings(config, Path(folder.name))
     pool = WorkerPool(
         settings.workers,
-        partial(worker_command, config, announce=on_timeline_closed is not None),
+        partial(worker_command, kept, announce=on_timeline_closed is not None),
         drain_limit_ms=settings.drain.limit_ms,
         on_ready=ready,
         on_exit=lambda pid: record_lost_calls(settings, pid),
         on_timeline_closed=on_timeline_closed,
     )
     try:
-        async with serving(supervisor_pages(pool), settings):
+        async with serving(supervisor_pages(pool), settings), expiring(settings):
             with signals(stop=pool.stop, reload=reload):
                 return await pool.run()
     finally:
         await warming.stop()
+        folder.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def expiring(settings: Settings) -> AsyncIterator[None]:
+    """Delete what is too old, now and every hour."""
+
+    async def expire_for_ever() -> None:
+        while True:
+            count = await asyncio.to_thread(expire, settings)
+            if count:
+                _log.info("expired", deleted=count, days=settings.retention.days)
+            await asyncio.sleep(_EXPIRE_S)
+
+    task = asyncio.create_task(expire_for_ever()) if settings.retention.days else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def record_lost_calls(settings: Settings, pid: int | None = None) -> None:

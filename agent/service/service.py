@@ -16,13 +16,20 @@ import structlog
 from callerside.agent.call.events import CallInput, ConnectRealtime
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.loader import Secrets
-from callerside.agent.config.settings import CallSettings, RecordingSettings, Settings, SipSettings
+from callerside.agent.config.settings import (
+    MAX_PLAYOUT_MS,
+    CallSettings,
+    RecordingSettings,
+    Settings,
+    SipSettings,
+)
 from callerside.agent.observe.call_recording import (
     CallRecordingError,
     RecordingLeg,
     StereoWavWriter,
 )
 from callerside.agent.observe.mark_sinks import SafeSink, fan_out
+from callerside.agent.observe.secrets import SecretFilter
 from callerside.agent.prompts.cache import PromptCache, default_cache_dir
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeConnection
@@ -67,6 +74,7 @@ class Service:
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
+        self._clean = SecretFilter(one for one in (secrets.api_key, secrets.sip_password) if one)
         engine = choose(settings.sip.engine)
         options = _sip_options(settings, secrets, engine.profile)
         self.max_calls = options.max_calls
@@ -159,7 +167,7 @@ class Service:
         name = f"{_safe_name(received.called)}-{call}"
         timeline = _open_timeline(settings.timeline.dir, name)
         own = [] if timeline is None else [SafeSink("timeline", timeline)]
-        mark = fan_out([*self._sinks, *own])
+        mark = self._clean.sink(fan_out([*self._sinks, *own]))
         recording = _open_recording(settings.recordings, name, leg.sample_rate_hz)
         recording_leg = None if recording is None else RecordingLeg(leg, recording, mark, call=call)
 
@@ -170,7 +178,7 @@ class Service:
                 _close_timeline(timeline)
                 self.on_timeline_closed(timeline.path)
 
-        connect = _Connector(self._secrets, settings.recordings, name)
+        connect = _Connector(self._secrets, self._clean, settings.recordings, name)
         driver = self._new_driver(
             settings, received, recording_leg or leg, connect, mark, call=call, on_end=ended
         )
@@ -216,8 +224,11 @@ class Service:
 class _Connector:
     """Makes one call's connections to the Realtime API, recorded where that was asked for."""
 
-    def __init__(self, secrets: Secrets, recordings: RecordingSettings, name: str) -> None:
+    def __init__(
+        self, secrets: Secrets, clean: SecretFilter, recordings: RecordingSettings, name: str
+    ) -> None:
         self._secrets = secrets
+        self._clean = clean
         self._recordings = recordings
         self._name = name
         self._count = 0
@@ -240,6 +251,7 @@ class _Connector:
             time.monotonic_ns,
             model=effect.model,
             dialect=effect.dialect,
+            clean=self._clean.data,
         )
         return RecordedConnection(connection, file)
 
@@ -311,8 +323,8 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         codecs=tuple(sip.codecs),
         sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
         max_calls=sip.max_calls or _places(sip, profile),
-        # The calls' own bounds are the machine's business: the leg holds the widest.
-        max_playout_ms=max(route.playout.max_ms for route in settings.routes),
+        # The calls' own bounds are the machine's business, and may change while we run.
+        max_playout_ms=MAX_PLAYOUT_MS,
         conceal_loss=sip.conceal_loss,
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,

@@ -33,6 +33,7 @@ from callerside.agent.service.drain import (
     StopProcess,
 )
 from callerside.agent.service.http import JSON, PROMETHEUS, HttpServer, Page, Pages
+from callerside.agent.service.kept_settings import NEEDS_RESTART
 from callerside.agent.service.service import Service
 from callerside.agent.service.signals import end_of_input, keep_what_is_there, signals
 from callerside.agent.tools.interface import ToolError
@@ -41,9 +42,6 @@ from callerside.loop_clock import LoopClock
 from callerside.marks import MarkSink
 
 EXIT_OK, EXIT_FAILED = 0, 1
-
-NEEDS_RESTART = ("workers", "sip", "http", "drain", "records", "logs")
-"""Sections that a running process does not take anew."""
 
 _log = structlog.get_logger(__name__)
 

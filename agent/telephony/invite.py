@@ -5,13 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from callerside.agent.telephony.sip_message import SipMessage, address_of
+from callerside.terminal import one_line
+
 _MAX_USER_CHARS = 128
+_MAX_TEXT_CHARS = 512
 _BAD_REQUEST, _NOT_ACCEPTABLE = 400, 488
 
-_REQUEST_URI = re.compile(r"^INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
-_FROM_URI = re.compile(
-    r"^(?:From|f)\s*:[^\r\n]*?(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE | re.MULTILINE
-)
+_REQUEST_URI = re.compile(r"INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
+_URI = re.compile(r"\s*(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
 
 
 def parties(invite: str) -> tuple[str, str]:
@@ -19,23 +21,27 @@ def parties(invite: str) -> tuple[str, str]:
 
     Whatever is wrong with them becomes an empty string: the call is then nobody's we know.
     """
-    return _user(_REQUEST_URI, invite), _user(_FROM_URI, invite)
+    address, _ = address_of(SipMessage(invite).header("from"))
+    return _user(_REQUEST_URI, invite), _user(_URI, address)
 
 
 def readable(text: str) -> str:
     r"""A text of the other side's, in characters that every file and page can hold.
 
     The stack's bindings turn each byte that is no UTF-8 into half of a surrogate pair (PEP 383),
-    which nothing can encode: here it becomes its escape, `\xe9`.
+    which nothing can encode: here it becomes its escape, `\xe9`. So does what would be a command to
+    a terminal; and it is cut where no honest text is so long.
     """
+    text = text[:_MAX_TEXT_CHARS]
     try:
-        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        whole = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:  # a half that stands for no byte
-        return text.encode(errors="backslashreplace").decode()
+        whole = text.encode(errors="backslashreplace").decode()
+    return one_line(whole)
 
 
 def _user(pattern: re.Pattern[str], message: str) -> str:
-    found = pattern.search(message)
+    found = pattern.match(message)
     user = unquote(found[1]) if found else ""
     return "".join(c for c in user if c.isprintable())[:_MAX_USER_CHARS]
 
@@ -59,6 +65,7 @@ _LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNOREC
 """The address of a telephone has 45 characters at most; names of 200 are not for honest callers."""
 _KEYS = "TELEPHONE-EVENT"
 _NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0(?:/\d+)?(?=[ \t]*\r?$)", re.MULTILINE)
+_IPV6 = re.compile(r"^c=IN IP6 ", re.MULTILINE)
 _SOMEWHERE = re.compile(r"^c=", re.MULTILINE)
 
 
@@ -87,6 +94,16 @@ def with_one_audio(offer: str, codecs: Sequence[str]) -> str:
         line if number == chosen else _PORT.sub("0", line, count=1)
         for number, line in enumerate(lines)
     )
+
+
+def is_over_ipv6(offer: str, codecs: Sequence[str]) -> bool:
+    """Whether the audio of the call that an offer makes would have to go to an IPv6 address."""
+    session, *lines = _LINES.split(offer)
+    chosen = _chosen(session, lines, codecs)
+    if chosen is None:
+        return False
+    place = lines[chosen] if _SOMEWHERE.search(lines[chosen]) else session
+    return _IPV6.search(place) is not None
 
 
 def _chosen(session: str, lines: Sequence[str], codecs: Sequence[str]) -> int | None:
@@ -262,6 +279,11 @@ class Described:
     def holds(self) -> bool:
         """Whether its writer puts the other side on hold (RFC 3264 §8.4, and RFC 2543's way)."""
         return self.is_nowhere or self.direction in ("sendonly", "inactive")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether audio of its writer is to be expected: of one that only receives it is not."""
+        return self.direction not in ("recvonly", "inactive")
 
     @property
     def listens(self) -> bool:

@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _RESPONSE = re.compile(r"SIP/2\.0 (\d{3})(?: ([^\r\n]*))?")
-_REQUEST = re.compile(r"([A-Z]+) ")
+_REQUEST = re.compile(r"([^\s:]+) ")
+_REQUEST_LINE = re.compile(r"(\S+) (\S+) (\S+)")
 _SHORT = {
     "i": "call-id", "m": "contact", "f": "from", "t": "to", "c": "content-type", "v": "via",
-    "l": "content-length", "r": "refer-to", "k": "supported",
+    "e": "content-encoding", "l": "content-length", "r": "refer-to", "k": "supported",
 }  # fmt: skip
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""The first alone is right; the stacks take the others for it, too."""
+_FOLD = re.compile(rf"(?:{_LINE_END.pattern})[ \t]+")
+_HEAD_END = re.compile(r"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TAG = re.compile(r";[ \t]*tag[ \t]*=[ \t]*([^;\s]+)", re.IGNORECASE)
 _REALM = re.compile(r'realm="([^"]*)"', re.IGNORECASE)
 _FRAGMENT = re.compile(r"SIP/2\.0 (\d{3})")
 
@@ -22,8 +29,14 @@ class SipMessage:
 
     @cached_property
     def _parts(self) -> tuple[str, str]:
-        head, _, body = self.text.lstrip("\r\n").partition("\r\n\r\n")
-        return head, body
+        text = self.text.lstrip("\r\n")
+        end = _HEAD_END.search(text)
+        return (text, "") if end is None else (text[: end.start()], text[end.end() :])
+
+    @property
+    def head(self) -> str:
+        """All before its body."""
+        return self._parts[0]
 
     @property
     def body(self) -> str:
@@ -32,9 +45,9 @@ class SipMessage:
 
     @cached_property
     def _headers(self) -> dict[str, list[str]]:
-        unfolded = re.sub(r"\r\n[ \t]+", " ", self._parts[0])
+        unfolded = _FOLD.sub(" ", self._parts[0])
         found: dict[str, list[str]] = {}
-        for line in unfolded.split("\r\n")[1:]:
+        for line in _LINE_END.split(unfolded)[1:]:
             name, _, value = line.partition(":")
             key = name.strip().lower()
             found.setdefault(_SHORT.get(key, key), []).append(value.strip())
@@ -68,6 +81,12 @@ class SipMessage:
         found = _REQUEST.match(self._parts[0])
         return found[1] if found else ""
 
+    @cached_property
+    def request_line(self) -> tuple[str, str, str] | None:
+        """Method, URI and version of a request; None: it begins like none."""
+        found = _REQUEST_LINE.fullmatch(_LINE_END.split(self._parts[0], maxsplit=1)[0])
+        return (found[1], found[2], found[3]) if found else None
+
     @property
     def number(self) -> int:
         """Of its CSeq: each request of one side has a higher one than those before; 0: none."""
@@ -82,7 +101,17 @@ class SipMessage:
     @property
     def in_dialog(self) -> bool:
         """Whether it is said within something that was agreed to."""
-        return "tag=" in self.header("to")
+        return bool(self.to_tag)
+
+    @property
+    def to_tag(self) -> str:
+        """What the side that it goes to, or that answers, has called what was agreed to."""
+        return _tag(self.header("to"))
+
+    @property
+    def from_tag(self) -> str:
+        """What the side that asked has called it."""
+        return _tag(self.header("from"))
 
     @property
     def begins_call(self) -> bool:
@@ -105,3 +134,27 @@ class SipMessage:
         """What a NOTIFY tells of a transfer (RFC 3515 §2.4.5)."""
         found = _FRAGMENT.match(self.body)
         return int(found[1]) if found else 0
+
+
+def _tag(value: str) -> str:
+    found = _TAG.search(address_of(value)[1])
+    return found[1] if found else ""
+
+
+def without_quoted(value: str) -> str:
+    """A header's value without the strings in quotes that are in it."""
+    return _QUOTED.sub("", value)
+
+
+def address_of(value: str) -> tuple[str, str]:
+    """The URI of a From, To or Contact, and the parameters behind it (RFC 3261 §20.10).
+
+    What a display name holds is neither: whoever calls may write into it what they like.
+    """
+    unnamed = without_quoted(value)
+    _, is_bracketed, rest = unnamed.partition("<")
+    if is_bracketed:
+        uri, _, parameters = rest.partition(">")
+        return uri, parameters
+    uri, semicolon, parameters = unnamed.partition(";")
+    return uri, semicolon + parameters

@@ -113,7 +113,7 @@ def _call(item: Mapping[str, Any]) -> dict[str, Any]:
     name, text = text_of(item, "name"), text_of(item, "arguments")
     try:
         arguments = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if isinstance(arguments, dict):
         return {"name": name, "arguments": arguments}

@@ -71,6 +71,8 @@ class SoundWriter:
         samples = to_samples(audio_format.decode(audio))
         try:
             if key not in self._files:
+                path.unlink(missing_ok=True)
+                path.touch(mode=0o600)
                 self._files[key] = soundfile.SoundFile(
                     path, "w", samplerate=audio_format.rate_hz, channels=1, subtype="PCM_16"
                 )

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self, get_args
 
 from callerside.fakes.recording.audio_files import Sender, SoundReader, SoundWriter
-from callerside.files import read_text
+from callerside.files import make_private, open_private, read_text
 
 FORMAT = "realtime-recording"
 VERSION = 1
@@ -130,10 +130,10 @@ class RecordingWriter:
             re.compile("|".join(sorted(known, key=len, reverse=True))) if known else None
         )
         self._keeps_caller = caller_audio
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         self._path = path
         self._sounds = SoundWriter(path) if audio_files else None
-        self._file: IO[str] | None = path.open("w", encoding="utf-8")
+        self._file: IO[str] | None = open_private(path)
         try:
             self._write({"format": FORMAT, "version": VERSION, **asdict(header)})
         except OSError:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import soundfile
 
+from callerside.atomic_files import PRIVATE
 from callerside.timelines import TimelineWriter
 
 _WRITE_AT_BYTES = 2**16
@@ -109,7 +110,7 @@ class SoundFile:
         while path.exists():
             path = self._folder / f"{self._stem}-{number}.wav"
             number += 1
-        partial.chmod(0o644)
+        partial.chmod(PRIVATE)
         partial.replace(path)
 
     def _write(self) -> None:

@@ -383,7 +383,7 @@ def _event(message: str | bytes) -> dict[str, Any] | None:
     """An event as it is recorded; None for what is none, which cannot be."""
     try:
         event = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         log.warning("passed on, but not recorded: a message that is no event")

@@ -237,5 +237,5 @@ def marked_arguments(arguments: str) -> Any:
     """Arguments as the mark has them: what is no JSON stays text."""
     try:
         return json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments

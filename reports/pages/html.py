@@ -1,9 +1,11 @@
 """The pages: `index.html` of a run and `call.html` of a call. One file each, no network."""
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from callerside.reports.metrics import measurement
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
 UNSERVED, SERVED = b'<body data-served="no">', b'<body data-served="yes">'
 """In `index.html`: whether somebody makes the pages of calls that have none when they are asked for
 (`reports.page_server`). A row shows a link then, and the command for its page otherwise."""
+_CHARSET = '<meta charset="utf-8">'
+_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_POLICY = (
+    "default-src 'none'; script-src %s; style-src 'unsafe-inline'; img-src data:; "
+    "media-src 'self' file: blob:; base-uri 'none'; form-action 'none'"
+)
+"""A recording lies beside its page, which most people open as a file."""
 _SPARK_WIDTH = 1000
 _UP = "../"
 _WORST = 20
@@ -103,24 +112,21 @@ def index_page(
         serve: the command that makes any of them at a click.
     """
     wrong = [call for call in calls if call.verdict != "passed"]
-    return (
-        _pages()
-        .get_template("index.html")
-        .render(
-            info=info,
-            calls=calls,
-            wrong=wrong,
-            rows=[_row(call) for call in calls],
-            summary=summarise(calls),
-            outcome=info.outcome(calls),
-            worst=_worst(calls),
-            headline=f"{_count(len(calls))}, held to no limit"
-            if calls and not wrong and not _is_held(calls)
-            else _headline(calls, ended_early=bool(info.failure)),
-            changes=changes,
-            without_page=without_page or {},
-            serve=serve,
-        )
+    return _page(
+        "index.html",
+        info=info,
+        calls=calls,
+        wrong=wrong,
+        rows=[_row(call) for call in calls],
+        summary=summarise(calls),
+        outcome=info.outcome(calls),
+        worst=_worst(calls),
+        headline=f"{_count(len(calls))}, held to no limit"
+        if calls and not wrong and not _is_held(calls)
+        else _headline(calls, ended_early=bool(info.failure)),
+        changes=changes,
+        without_page=without_page or {},
+        serve=serve,
     )
 
 
@@ -141,26 +147,35 @@ def call_page(info: RunInfo, call: CallResult, *, counts: bool = True) -> str:
     `counts`: whether this attempt is the one that does; the page of an earlier one lies deeper.
     """
     view = view_of(call)
-    return (
-        _pages()
-        .get_template("call.html")
-        .render(
-            info=info,
-            call=call,
-            home=_UP * (2 if counts else 3),
-            earlier=[one.folder for one in call.earlier],
-            problem=_problem(call),
-            view=view,
-            hints=_hints(call),
-        )
+    return _page(
+        "call.html",
+        info=info,
+        call=call,
+        home=_UP * (2 if counts else 3),
+        earlier=[one.folder for one in call.earlier],
+        problem=_problem(call),
+        view=view,
+        hints=_hints(call),
     )
 
 
 def knee_page(knee: CapacityResult) -> str:
     """The page of a knee."""
-    return (
-        _pages().get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
+    return _page("knee.html", knee=knee, charts=charts(knee), parties=PARTIES)
+
+
+def _page(template: str, **shown: object) -> str:
+    """A page that may do nothing but what its own scripts do: no other is run, nothing is loaded.
+
+    All that it shows is escaped; this holds where that should ever be forgotten.
+    """
+    page = _pages().get_template(template).render(**shown)
+    scripts = (sha256(script.encode()).digest() for script in _SCRIPT.findall(page))
+    allowed = " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in scripts) or "'none'"
+    policy = (
+        f'{_CHARSET}\n<meta http-equiv="Content-Security-Policy" content="{_POLICY % allowed}">'
     )
+    return page.replace(_CHARSET, policy, 1)
 
 
 def _problem(call: CallResult) -> str:

@@ -3,12 +3,12 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, FiniteFloat, ValidationError
 
 from callerside.atomic_files import write_atomically
-from callerside.files import read_bytes
+from callerside.files import inside, read_bytes
 from callerside.reports.verdict.results import RESULTS, VERSION
 
 BASELINES = Path("baselines")
@@ -24,9 +24,12 @@ class _Metric(BaseModel):
     value: FiniteFloat
 
 
+_WithinRun = Annotated[str, AfterValidator(inside)]
+
+
 class _Artifacts(BaseModel):
-    timeline: str
-    recording: str | None
+    timeline: _WithinRun
+    recording: _WithinRun | None
 
 
 class _Scenario(BaseModel):
@@ -79,7 +82,7 @@ def load_results(path: Path) -> dict[str, Any]:
         raise StoredError(
             f"{file}: no such file; expected a run's directory or its {RESULTS}"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoredError(f"{file}: cannot be read: {error}") from None
     if not isinstance(data, dict) or "scenarios" not in data or "run" not in data:
         raise StoredError(f"{file}: not the {RESULTS} of a run")

@@ -35,7 +35,7 @@ def load(path: Path) -> Calibration | None:
         return from_data(json.loads(read_bytes(path)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CalibrationError(f"{path}: {error}: calibrate again, or remove it") from None
 
 

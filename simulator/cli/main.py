@@ -32,6 +32,7 @@ from callerside.simulator.cli.common import Parser
 from callerside.simulator.doctor.machine import missing
 from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
 from callerside.simulator.scenario.loader import ScenarioError
+from callerside.terminal import guard
 
 _NOWHERE_TO_WRITE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; returns the exit code."""
     if arguments is None:
         begin_in_utf8()
+        guard()
     given = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.command
     try:

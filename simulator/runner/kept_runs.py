@@ -50,7 +50,7 @@ def _is_a_run(path: Path) -> bool:
     goes_on = path / GOES_ON
     if goes_on.is_file():
         return not host.is_held(goes_on)
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         results = json.loads(read_text(path / _RESULTS))
         return isinstance(results, dict) and results.keys() >= _KEYS
     return False

@@ -683,6 +683,21 @@ def test_each_request_within_a_call_gets_the_right_answer(line: Line) -> None:
     line.end()
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "INFO", "INVITE", "BYE"])
+def test_who_names_another_call_of_the_same_id_gets_nothing_of_this_one(
+    line: Line, method: str
+) -> None:
+    """RFC 3261 §12.2.2."""
+    line.up()
+    ours, line.raw._to_tag = line.raw._to_tag, "another"
+    body = line.raw.sdp() if method == "INVITE" else ""
+    answer = line.raw.ask(method, body)
+    assert answer.status == 481
+    line.raw._to_tag = ours
+    line.is_heard()
+    line.end()
+
+
 def test_an_info_that_is_sent_again_is_one_key(line: Line) -> None:
     """Its answer was lost (RFC 3261 §17.1.2.2)."""
     line.up()
@@ -816,6 +831,52 @@ def test_a_peer_who_sends_nothing_any_more_is_given_up_unless_it_holds(
         ended = phone.wait_for(line.call, HungUp)
         assert (ended.by, ended.status) == ("network", 408)
         assert "no RTP" in ended.reason
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+def test_a_caller_who_only_listens_is_spoken_to_and_stays(engine: EngineName) -> None:
+    """RFC 3264 §5.1: it must not send anything; what the call costs is limited elsewhere."""
+    options = SipOptions(sample_rate_hz=RATE_HZ, rtp_timeout_ms=RTP_TIMEOUT_MS)
+    with open_phone("agent", options, answer_at_once, engine=engine) as phone:
+        with RawPhone(phone.port) as raw:
+            answer = raw.call(raw.sdp(attributes="a=recvonly"))
+            assert "a=sendonly" in answer.message
+            phone.wait_for(0, MediaReady)
+            assert raw.packets(2 * RTP_TIMEOUT_MS / 1000), "it is spoken to"
+            assert not [one for one in phone.signals(0) if isinstance(one, HungUp)]
+            assert raw.request("BYE") == 200
+        phone.wait_for(0, HungUp)
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+@pytest.mark.parametrize(("odd", "count"), [(0, 4), (0, 5), (1, 5)])
+def test_media_stay_within_their_block_of_ports(engine: EngineName, odd: int, count: int) -> None:
+    """The next ports may be another worker's."""
+    first = free_block(8) + odd
+    options = SipOptions(rtp_port=first, rtp_port_count=count, max_calls=1)
+    taken = set()
+    with open_phone("agent", options, answer_at_once, engine=engine) as phone:
+        for call in range(4):
+            with RawPhone(phone.port) as raw:
+                answer = raw.call(raw.sdp())
+                assert answer.status == 200
+                taken.add(answer.audio_port)
+                assert raw.request("BYE") == 200
+            phone.wait_for(call, HungUp)
+            wait_until(lambda: phone.facts().active_calls == 0, "the place to be free")
+            time.sleep(2 * PAUSE_S)
+    assert taken <= set(range(first + odd, first + count - 1, 2))
+
+
+def free_block(count: int) -> int:
+    """An even port with so many free ones behind it, now."""
+    for first in random.sample(range(10_000, 32_000, 2), 200):
+        with ExitStack() as bound, suppress(OSError):
+            for port in range(first, first + count):
+                one = bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                one.bind(("127.0.0.1", port))
+            return first
+    raise AssertionError("no block of ports is free")
 
 
 @pytest.mark.parametrize("ptime", [10, 20, 30, 40, 60])

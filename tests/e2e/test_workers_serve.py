@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -201,6 +203,58 @@ def test_a_reload_of_broken_settings_changes_nothing_and_says_so(
     until(lambda: agent.logged("reload_failed"), "the complaint")
     assert "beep" in agent.logged("reload_failed")[0]["error"]
     hang_up(phone, call(phone, agent.addresses[0]))
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone", "workers"])
+def test_an_empty_file_at_a_reload_changes_nothing_and_is_told(
+    serve: Serve, workers: tuple[str, ...]
+) -> None:
+    """Somebody is just writing it."""
+    agent = serve(*workers)
+    agent.config.write_text("")
+    agent.signal(signal.SIGHUP)
+    until(lambda: agent.logged("reload_failed"), "the complaint")
+    assert "the file is empty" in agent.logged("reload_failed")[0]["error"]
+    assert not agent.logged("reloaded")
+
+
+def test_a_worker_that_dies_comes_back_with_the_settings_of_the_others(
+    phone: Phone, serve: Serve
+) -> None:
+    agent = serve("--workers", "2", beep={"enabled": False})
+    address = agent.workers()[0]["address"]
+    agent.write({**agent.settings, "beeep": {}, "beep": {"enabled": True}})
+    agent.signal(signal.SIGHUP)
+    until(lambda: agent.logged("reload_failed"), "the complaint")
+    os.kill(agent.worker_pids()[0], signal.SIGKILL)
+    until(lambda: agent.workers()[0]["state"] == "waiting", "its death is noticed")
+    until(lambda: agent.workers()[0]["state"] == "ready", "it is back")
+    del address  # of any free port: it is another one
+    hang_up(phone, call(phone, agent.workers()[0]["address"], "after"))
+    until(agent.records, "the record")
+    assert "beep_started" not in agent.marks("after")
+
+
+@pytest.mark.parametrize("delay_s", [0.2, 0.5])
+def test_a_reload_that_is_asked_for_during_the_start_waits_for_its_end(
+    tmp_path: Path, delay_s: float
+) -> None:
+    config = tmp_path / "agent.yaml"
+    config.write_text(yaml.safe_dump({"sip": {"port": 0}, "realtime": {"url": "ws://h/"}}))
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "callerside.agent", "serve", "--config", str(config)]
+    with (tmp_path / "log").open("wb") as log:
+        starting = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+        )
+    with starting:
+        assert starting.stdout is not None
+        time.sleep(delay_s)
+        starting.send_signal(signal.SIGHUP)
+        assert starting.stdout.readline().startswith(b"ready ")
+        until(lambda: "reloaded" in (tmp_path / "log").read_text(), "the reload")
+        starting.terminate()
+        assert starting.wait(30) == 0
 
 
 def test_what_needs_a_restart_is_said(serve: Serve) -> None:

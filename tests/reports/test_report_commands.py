@@ -171,6 +171,42 @@ def test_a_call_whose_evidence_is_gone_is_not_left_out(
     assert (run / "results.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("key", ["stage", "name"])
+@pytest.mark.parametrize("name", ["../../elsewhere", "/srv/elsewhere", "..", "a\0b"])
+def test_a_folder_of_a_run_does_not_choose_where_pages_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, name: str
+) -> None:
+    """Somebody has sent it."""
+    run = make_run(tmp_path / "run", calls=1)
+    file = run / "calls" / "talk" / "call.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: name}))
+    (run / "results.json").unlink()
+    before = sorted(tmp_path.rglob("*"))
+    assert callerside("report", run) == 2
+    assert "no name of a folder" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "../../other/timeline.jsonl"])
+@pytest.mark.parametrize("key", ["timeline", "recording"])
+def test_results_name_nothing_beyond_their_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, place: str
+) -> None:
+    run = make_run(tmp_path / "run", calls=1)
+    data = json.loads((run / "results.json").read_text())
+    data["scenarios"][0]["artifacts"][key] = place
+    (run / "results.json").write_text(json.dumps(data))
+    assert callerside("compare", run, run) == 2
+    assert "does not stay within its folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["results.json", "calls/talk/call.json"])
+def test_what_is_nested_without_end_is_bad_input(tmp_path: Path, file: str) -> None:
+    run = make_run(tmp_path / "run", calls=1)
+    (run / file).write_text("[" * 100_000)
+    assert callerside(*(("compare", run, run) if file == "results.json" else ("report", run))) == 2
+
+
 def test_a_report_keeps_its_lane_and_its_calibration(tmp_path: Path) -> None:
     calibration = Calibration(
         measured_at="2026-08-01",

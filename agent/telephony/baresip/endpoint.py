@@ -19,10 +19,15 @@ from callerside.agent.telephony.engine import (
     check_options,
 )
 from callerside.agent.telephony.errors import Refusals, SipError
-from callerside.agent.telephony.in_dialog import ALLOW, answer_to
+from callerside.agent.telephony.in_dialog import Answer, answer_to
 from callerside.agent.telephony.interface import CallLeg, LegInput, Party
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
+from callerside.agent.telephony.screening import (
+    answer_outside_calls,
+    fault_of,
+    unmet_extension,
+)
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
@@ -37,18 +42,9 @@ _MOST_INVITES = 100
 
 Refusal = tuple[int, str, str]
 
-_NOT_ALLOWED: Refusal = (405, "Method Not Allowed", "{}: {}\r\n".format(*ALLOW))
+_SWALLOWED: Refusal = (0, "", "")
+_NO_SUCH_CALL: Refusal = (481, "Call/Transaction Does Not Exist", "")
 _REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
-
-_OF_CALLS = ("ACK", "BYE", "CANCEL", "PRACK")
-_STRANGE: Mapping[str, Refusal] = {
-    "SUBSCRIBE": (489, "Bad Event", ""),
-    "NOTIFY": (481, "Call/Transaction Does Not Exist", ""),
-    "MESSAGE": _NOT_ALLOWED,
-    "PUBLISH": _NOT_ALLOWED,
-    "REFER": _NOT_ALLOWED,
-}
-"""What nothing here does, outside of calls."""
 
 
 class BaresipStation:
@@ -128,13 +124,20 @@ class BaresipStation:
         """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
         if message.status or message.call_id not in self.legs:
             return None
+        if self._means_another(message):
+            return _NO_SUCH_CALL
         if message.method in ("INVITE", "UPDATE"):
             return self.refusal_of_offer(message)
         answer = answer_to(message)
         if answer is not None:
-            headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
-            return (answer.status, answer.reason, headers)
+            return _as_refusal(answer)
         return (200, "OK", "") if message.method == "NOTIFY" else None
+
+    def _means_another(self, request: SipMessage) -> bool:
+        """Whether a request of a call's Call-ID names another tag than ours (RFC 3261 §12.2.2)."""
+        leg = self.legs.get(request.call_id)
+        own = leg.own_tag if leg is not None else ""
+        return bool(own and request.to_tag and request.to_tag != own)
 
     def refusal_of_offer(self, message: SipMessage) -> Refusal | None:
         """Of what baresip would answer in some way of its own."""
@@ -276,9 +279,14 @@ class BaresipEndpoint(BaresipStation):
         """See `Screen`."""
         if message.status:
             return None
+        if (fault := fault_of(message)) is not None:  # and an ACK is answered by nobody
+            return _SWALLOWED if message.method == "ACK" else _as_refusal(fault)
+        if message.method != "ACK" and self._means_another(message):
+            return _NO_SUCH_CALL
+        is_ours = message.call_id in self._admitted or message.call_id in self.legs
         if message.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
             self._admitted.discard(message.call_id)
-        if message.call_id in self._admitted:
+        if is_ours:
             if message.method == "REFER":
                 return (603, "Decline", "")
             return super().refusal_of(message, source)
@@ -295,18 +303,17 @@ class BaresipEndpoint(BaresipStation):
 
     def _stranger(self, request: SipMessage, source: str) -> Refusal | None:
         """A request of no call, but for INVITE."""
-        if request.method in _OF_CALLS:
-            return None
-        if request.in_dialog:
-            return (481, "Call/Transaction Does Not Exist", "")
-        if not self._peers.allows(source):
-            return (403, "Forbidden", "")
-        return _STRANGE.get(request.method)
+        if request.method == "INVITE":
+            return _NO_SUCH_CALL
+        answer = answer_outside_calls(request, source, self._peers.allows)
+        return None if answer is None else _as_refusal(answer)
 
     def _judge(self, invite: SipMessage, source: str) -> tuple[Refusal | None, str]:
         again = f"Retry-After: {self.options.retry_after_s}\r\n"
         if not self._peers.allows(source):
             return (403, "Forbidden", ""), "not_allowed"
+        if (unmet := unmet_extension(invite)) is not None:
+            return _as_refusal(unmet), "replaces"
         if invite.header("replaces"):
             return (420, "Bad Extension", "Unsupported: replaces\r\n"), "replaces"
         if not self._is_open:
@@ -356,3 +363,8 @@ class BaresipEndpoint(BaresipStation):
         leg = BaresipCallLeg(self, call, invite, called=called, caller=caller, rate_hz=rate_hz)
         self.add(leg)
         self._on_call(leg)
+
+
+def _as_refusal(answer: Answer) -> Refusal:
+    headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+    return (answer.status, answer.reason, headers)

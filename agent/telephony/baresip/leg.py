@@ -103,6 +103,10 @@ class BaresipLeg(Leg):
         """By the other side, and not answered yet."""
         self._theirs: Described | None = None
         self._our_direction = "sendrecv"
+        self.own_tag = ""
+        """As the other side has to name us, once we have said it (RFC 3261 §12.1.1)."""
+        self._we_offered = False
+        """Whose the last offer was."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- the door: called by the call's driver
@@ -141,8 +145,9 @@ class BaresipLeg(Leg):
     # ---- the endpoint
 
     def check(self, now_ns: int) -> None:
-        """End the call if its other side has sent no RTP for too long."""
-        if self._is_over or not self._media.is_live:
+        """End the call if its other side has sent no RTP for too long, and was to send some."""
+        is_quiet = self._theirs is not None and not self._theirs.speaks
+        if self._is_over or is_quiet or not self._media.is_live:
             return
         limit_ms = self._stack.options.rtp_timeout_ms
         quiet_ms = (now_ns - self._media.heard_ns) // NS_PER_MS
@@ -163,6 +168,7 @@ class BaresipLeg(Leg):
             return
         self._read_description(sent, message)
         if sent:
+            self.own_tag = self.own_tag or (message.to_tag if message.status else message.from_tag)
             self._on_sent(message)
         elif message.status:
             self._on_response(message)
@@ -232,6 +238,7 @@ class BaresipLeg(Leg):
         found = described(text, self._stack.options.codecs)
         if sent:
             self._our_direction = found.direction if found else self._our_direction
+            self._we_offered = not message.status and message.method != "ACK"
             if message.status and self._offered is not None:
                 self._theirs, self._offered = self._offered, None
                 self._agree()
@@ -246,7 +253,8 @@ class BaresipLeg(Leg):
         theirs = self._theirs
         if not self._is_up or theirs is None or self._is_over or not self._media.port:
             return
-        if theirs.holds or self._our_direction in ("sendonly", "inactive"):
+        we_hold = self._we_offered and self._our_direction in ("sendonly", "inactive")
+        if theirs.holds or we_hold:  # answered so, we speak to one that only receives
             if self._media.hold(theirs) and theirs.holds:
                 self._inputs.post(MediaHeld())
             return
@@ -269,14 +277,22 @@ class BaresipLeg(Leg):
             self._ending = self._ending or Ending(
                 by=self.them, status=_TERMINATED, reason="Request Terminated"
             )
-        elif message.method == "NOTIFY" and message.fragment_status >= _OK:
-            self._inputs.post(TransferProgressed(status=message.fragment_status))
+        elif message.method == "NOTIFY":
+            self._on_notified(message)
         elif message.method == "INFO":
             answer = answer_to(message)
             if answer is not None:
                 self.on_answered(message, answer)
         elif message.method == "REFER":
             self._inputs.post(TransferRequested(uri=readable(message.header("refer-to"))))
+
+    def _on_notified(self, message: SipMessage) -> None:
+        """Of a transfer; one that tells no more, and never told the end, has come to nothing."""
+        status = message.fragment_status
+        if 0 < status < _OK and message.header("subscription-state").startswith("terminated"):
+            status = _TIMEOUT
+        if status >= _OK:
+            self._inputs.post(TransferProgressed(status=status))
 
     def _on_response(self, message: SipMessage) -> None:
         if message.method == "REFER" and message.status >= _REFUSAL:

@@ -61,6 +61,8 @@ _REPLACES = re.compile(rb"(?im)^(supported[ \t]*:[ \t]*)(replaces,?)")
 _DOORBELL = 0
 """A number that no command of the bindings has."""
 _RING_AGAIN_S = 0.001
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
+_NO_TOKEN = re.compile(rb"[^A-Za-z0-9.!%*_+`'~-]")
 _SDP = b"application/sdp"
 _MOST_NOTED = 1_000
 """Calls of which something is remembered: many more than there can be."""
@@ -304,11 +306,11 @@ class Stack:
         return await UserAgent.create(self.runtime, account)
 
     def _config(self, host: str) -> Config:
-        first = self.options.rtp_port or _free_block(host, self._rtp_ports)
+        first, last = self._rtp_block(host)
         lines = [
             f"sip_listen {host}:{self.port}",
             f"sip_transports {','.join(self.options.transports)}",
-            f"rtp_ports {first}-{first + self._rtp_ports - 1}",
+            f"rtp_ports {first}-{last}",
             "audio_jitter_buffer_type off",
             "call_local_timeout 0",
         ]
@@ -318,12 +320,16 @@ class Stack:
             extra_config_text="".join(line + "\n" for line in lines),
         )
 
-    @property
-    def _rtp_ports(self) -> int:
-        """Twice as many as calls take: one that is over gives its own up a little later."""
-        if self.options.rtp_port:
-            return self.options.rtp_port_count
-        return max(self.options.rtp_port_count, 4 * self.options.max_calls)
+    def _rtp_block(self, host: str) -> tuple[int, int]:
+        """The first and the last port of audio: pairs, of which each begins with an even one."""
+        given, count = self.options.rtp_port, self.options.rtp_port_count
+        if given:
+            first = given + given % 2
+            return first, given + count - 1
+        # Twice as many as calls take: one that is over gives its own up a little later.
+        count = max(count, 4 * self.options.max_calls)
+        first = _free_block(host, count)
+        return first, first + count - 1
 
     # ---- on the stack's thread
 
@@ -356,6 +362,8 @@ class Stack:
             if not sent:
                 host, port = self.library.address(source)
                 self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
+                if self._verdict is not None and not self._verdict[0]:
+                    self._blank(at, data)
                 if self._verdict is None:
                     self._narrow(at, data, message)
                     self._hide_challenge(at, data, message)
@@ -366,6 +374,17 @@ class Stack:
                 self.tell(self._on_message, sent, message)
         except Exception:  # what is raised here would be lost in the stack's thread
             _log.exception("sip_message_failed")
+
+    def _blank(self, at: int, data: bytes) -> None:
+        """Of what is swallowed: the stack has read it, and answers some of it before it asks.
+
+        It repeats headers as they came: they are made such as an answer may have, in their place.
+        """
+        head, end, body = data.partition(_HEAD_END)
+        first, *lines = _CONTROL.sub(b"?", head).split(b"\r\n")
+        blanked = b"\r\n".join([first, *map(_as_header, lines)]) + end + body
+        if blanked != data:
+            ctypes.memmove(at, blanked, len(data))
 
     def _note_dialled(self, message: SipMessage) -> None:
         """Of a call that we place: what comes before its socket is ours would be lost.
@@ -461,6 +480,16 @@ class _Bound(threading.Event):
         except Exception as error:  # what is raised here would be lost in the stack's thread
             self.error = error
         super().set()
+
+
+def _as_header(line: bytes) -> bytes:
+    """A line that is a header, and as long."""
+    if line[:1] in (b" ", b"\t"):
+        return line
+    name, _, value = line.partition(b":")
+    if len(name) == len(line):
+        return b"-" * (len(line) - 1) + b":" if line else line
+    return _NO_TOKEN.sub(b"-", name.rstrip()).ljust(len(name)) + b":" + value
 
 
 def _note(notes: dict[str, int], call_id: str, number: int) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 from callerside.agent.telephony.invite import (
     MAX_LINES,
     audio_lines,
+    is_over_ipv6,
     media_lines,
     with_one_audio,
 )
@@ -54,6 +55,8 @@ REPLACES = Refusal(420, "replaces")
 Taken as a call like any other it would be one more, beside the one that it was to replace."""
 FULL = Refusal(486, "full")
 TOO_MANY_LINES = Refusal(488, "lines")
+UNREACHABLE = Refusal(488, "lines")
+"""An offer of audio at IPv6 addresses, which this engine does not have (`Capability.IPV6`)."""
 CLOSING = Refusal(503, "closing")
 FAILED = Refusal(500, "failed")
 
@@ -156,6 +159,8 @@ class Admission:
             return Refusal(self.drain_status, "draining")
         if not invite.has_place or sum(1 for _ in self._calls()) >= self._max_calls:
             return FULL
+        if is_over_ipv6(invite.message, self._codecs):
+            return UNREACHABLE
         shown = with_one_audio(invite.message, self._codecs)
         return TOO_MANY_LINES if _has_too_many_lines(shown) else None
 

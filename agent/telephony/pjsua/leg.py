@@ -116,6 +116,8 @@ class SipLeg(Leg):
         self._call: Call | None = None
         self._rtp = RtpCounter()
         self._stream: Stream | None = None
+        self._is_spoken_to = True
+        """By the other side's own word: one that only receives sends no RTP (RFC 3264 §5.1)."""
 
     # ---- the door: called by the call's driver
 
@@ -175,8 +177,8 @@ class SipLeg(Leg):
         self.deliver()
 
     def check(self, now_ns: int) -> None:
-        """End the call if its other side has sent no RTP for too long."""
-        if self._call is None or not self._media.is_live:
+        """End the call if its other side has sent no RTP for too long, and was to send some."""
+        if self._call is None or not (self._media.is_live and self._is_spoken_to):
             return
         limit_ms = self._host.options.rtp_timeout_ms
         quiet_ms = (now_ns - self._media.heard_ns) // NS_PER_MS
@@ -250,6 +252,8 @@ class SipLeg(Leg):
 
     def on_transfer_status(self, status: int, final: bool) -> None:
         """What became of our REFER: refused at once, or reported by NOTIFY (RFC 3515 §2.4.4)."""
+        if final and status < _FINAL:  # it tells no more, and never told the end
+            status = _REQUEST_TIMEOUT
         if final or status >= _REFUSAL:
             self._inputs.post(TransferProgressed(status=status))
 
@@ -265,6 +269,7 @@ class SipLeg(Leg):
 
     def _on_audio(self, media: Any) -> None:
         assert self._call is not None  # noqa: S101 - only a call has media
+        self._is_spoken_to = bool(media.dir & pjsua2.PJMEDIA_DIR_DECODING)
         if media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE and self._stream is not None:
             self._connect(self._call, media.index, self._stream)
         else:

@@ -214,8 +214,8 @@ class Stack:
         config.callConfig.timerUse = pjsua2.PJSUA_SIP_TIMER_OPTIONAL
         media = config.mediaConfig.transportConfig
         media.boundAddress = self.options.listen_host
-        media.port = self._rtp_port
-        media.portRange = self.options.rtp_port_count
+        media.port = self._rtp_port + self._rtp_port % 2
+        media.portRange = _beyond_the_first(self.options.rtp_port, self.options.rtp_port_count)
         media.publicAddress = self.options.rtp_public_host or self.options.public_host or ""
         if place:
             config.idUri = f"sip:{place.user}@{place.registrar.partition(':')[0]}"
@@ -396,6 +396,15 @@ def _quiet_stdout() -> Iterator[None]:
         ctypes.CDLL(None).fflush(None)  # what goes to a pipe waits in C's own buffer, for the exit
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _beyond_the_first(first: int, count: int) -> int:
+    """How far behind its first port a block's last pair of ports begins, as PJSUA counts.
+
+    It takes a pair that begins just there, too, and 0 for no limit at all.
+    """
+    pairs = (count - first % 2) // 2
+    return max(1, 2 * pairs - 2)
 
 
 def _check_host(host: str) -> None:

@@ -94,6 +94,13 @@ ALIASES = "x0: &x0 [1]\n" + "".join(
         ),
         ("realtime: {url: 'http://x'}", ":1:17: url: 'http://x' is not a WebSocket URL"),
         ("realtime: {url: 'ws://x/{caller}'}", ":1:17: url: 'ws://x/{caller}': {called} is"),
+        ("realtime: {url: 'ws://x/{called.x}'}", ":1:17: url: 'ws://x/{called.x}': {called} is"),
+        ("realtime: {url: 'ws://x/{called!r:>9}'}", ":1:17: url: 'ws://x/{called!r:>9}': {called}"),
+        ("realtime: {url: 'ws://x/{called'}", ":1:17: url: 'ws://x/{called': {called} is the"),
+        ("realtime: {url: 'wss://{called}/'}", ":1:17: url: 'wss://{called}/': the caller would"),
+        ("realtime: {url: 'wss://h:8{called}/'}", ":1:17: url: 'wss://h:8{called}/': the caller"),
+        ("realtime: {url: 'wss://x/#y'}", ":1:17: url: 'wss://x/#y': a WebSocket URL has no #"),
+        ("records: {file: '~nosuchuser/x'}", ":1:17: file: '~nosuchuser/x': there is no such"),
         ("realtime: {url: 'wss://key@x'}", ":1:17: url: a URL with a password in it"),
         ("realtime: {api_key: sk-1}", ':1:12: unknown key "api_key"'),
         ("- 1", ":1:1: expected settings"),
@@ -204,6 +211,12 @@ routes:
     assert settings.for_call("1").turns.policy == "client"
 
 
+def test_a_route_knows_two_signs_and_no_more() -> None:
+    settings = Settings.model_validate({"routes": [{"called": "[19]?!*", "voice": "ash"}]})
+    assert settings.for_call("[19]4!").voice == "ash"
+    assert settings.for_call("14!").voice != "ash"
+
+
 def test_settings_are_frozen() -> None:
     settings = Settings.model_validate({})
     with pytest.raises(ValueError, match="frozen"):
@@ -229,6 +242,12 @@ def test_a_key_is_asked_for_where_a_server_needs_one() -> None:
 def test_the_url_template() -> None:
     settings = Settings.model_validate({"realtime": {"url": "ws://h/{called}/v1"}})
     assert realtime_url(settings.realtime, "+49 30/1") == "ws://h/%2B49%2030%2F1/v1"
+
+
+@pytest.mark.parametrize("called", [".", "..", "..."])
+def test_a_number_of_dots_leads_nowhere_else(called: str) -> None:
+    settings = Settings.model_validate({"realtime": {"url": "ws://h/v1/{called}/rt"}})
+    assert realtime_url(settings.realtime, called) == f"ws://h/v1/{'_' * len(called)}/rt"
 
 
 def test_the_format_fits_the_leg() -> None:

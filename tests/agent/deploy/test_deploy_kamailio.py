@@ -26,6 +26,12 @@ def test_the_list_has_every_worker(tmp_path: Path) -> None:
     assert f'"list_file", "{tmp_path / "dispatcher.list"}"' in config
 
 
+def test_workers_that_take_tcp_alone_are_reached_by_it(tmp_path: Path) -> None:
+    config, worker_list = files(tmp_path, transports=["tcp"])
+    assert worker_list.count(";transport=tcp") == len(WORKERS)
+    assert "transport=udp" not in worker_list + config
+
+
 def test_the_addresses_are_the_workers_own() -> None:
     assert worker_addresses("127.0.0.1", 5061, 3) == WORKERS
     assert worker_addresses("::1", 5061, 1) == ["[::1]:5061"]

@@ -87,6 +87,7 @@ def test_a_turn_and_its_hops(metrics: AgentMetrics, call: Call) -> None:
 def test_barge_in(metrics: AgentMetrics, call: Call) -> None:
     call("speech_started", 1000, item="u", audio_start_ms=0)
     call("playout_cleared", 1030, item="a", played_ms=100, dropped_ms=200)
+    call("playout_cleared", 1030, item="b", played_ms=0, dropped_ms=200)
     assert value(metrics, "barge_ins_total") == 1
     assert value(metrics, "barge_in_stop_seconds_sum") == pytest.approx(0.03)
 

@@ -285,6 +285,9 @@ def test_a_disk_that_fails_costs_the_recording_and_not_the_call(
         rig.tick(1)
     assert len(rig.heard) == 200
     assert rig.leg._writer is None
+    for _ in range(10):
+        rig.leg.play(b"\0\0" * 100)
+    assert not rig.leg._queues, "it would only grow"
 
 
 def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_a_call_becomes_one_record() -> None:
         mark("greeting_started", 520, origin="cache"),
         *turn(3000),
         mark("playout_cleared", 4000, item="a", played_ms=1, dropped_ms=2),
+        mark("playout_cleared", 4000, item="b", played_ms=0, dropped_ms=2),
         mark("playout_underrun", 4100, item="a", missing_ms=20),
         mark("realtime_error", 4200, code="x", message="y"),
         *turn(5000),

@@ -11,11 +11,11 @@ import structlog
 from callerside.agent.observe.logs import (
     MAX_TRACKED_CALLS,
     MAX_VALUE_CHARS,
-    REDACTED,
     LogLevel,
     MarkLog,
     configure,
 )
+from callerside.agent.observe.secrets import REDACTED
 from callerside.marks import Mark
 
 KEY = "sk-proj-abcdefgh12345678"

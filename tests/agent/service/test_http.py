@@ -58,8 +58,8 @@ async def ask(port: int, request: bytes) -> bytes:
     return answer
 
 
-def get(path: str, method: str = "GET") -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+def get(path: str, method: str = "GET", host: str = "127.0.0.1:9") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
 
 
 async def test_a_page_is_served_whole(port: int) -> None:
@@ -68,6 +68,18 @@ async def test_a_page_is_served_whole(port: int) -> None:
     assert b"application/json" in head
     assert b"Content-Length: 13" in head
     assert body == b'{"hello": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:9", 200), ("[::1]:9", 200), ("evil.example", 421), ("[x", 421), ("a b", 421)],
+)
+async def test_a_web_page_that_leads_its_name_here_reads_nothing(
+    port: int, host: str, status: int
+) -> None:
+    """DNS rebinding: the browser says the name that it knows."""
+    answer = await ask(port, get("/healthz", host=host))
+    assert answer.startswith(f"HTTP/1.1 {status}".encode())
 
 
 async def test_a_status_of_its_own(port: int) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from callerside.agent.config.loader import ConfigError
 from callerside.agent.config.settings import Settings
+from callerside.agent.service.kept_settings import KeptSettings
 from callerside.agent.service.run import check_places, check_ports, worker_command, worker_settings
 
 
@@ -78,11 +79,14 @@ def test_places_that_cannot_be_written(setting: dict[str, Any], said: str, tmp_p
         check_places(Settings.model_validate(given))
 
 
-def test_a_worker_is_this_very_agent() -> None:
-    command = worker_command(Path("a.yaml"), 2, Path("/run/2.sock"))
+def test_a_worker_is_this_very_agent(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch()
+    kept = KeptSettings(tmp_path / "a.yaml", tmp_path)
+    command = worker_command(kept, 2, Path("/run/2.sock"))
     assert command[1:] == [
-        *("-P", "-m", "callerside.agent.cli", "serve", "--config", "a.yaml"),
+        *("-P", "-m", "callerside.agent.cli", "serve", "--config", str(kept.current)),
+        *("--at-start", str(kept.at_start)),
         *("--worker", "2", "--socket", "/run/2.sock"),
     ]
-    announcing = worker_command(Path("a.yaml"), 2, Path("/run/2.sock"), announce=True)
+    announcing = worker_command(kept, 2, Path("/run/2.sock"), announce=True)
     assert announcing == [*command, "--announce"]

@@ -24,6 +24,12 @@ def invite(uri: str, sender: str, header: str = "From") -> str:
         ("sip:100;phone-context=x@h", "<sip:alice:secret@h>", ("100", "alice")),
         ("sip:%00%0Aevil@h", "<sip:a%0D%0Ab@h>", ("evil", "ab")),
         ("http://100@h", "<mailto:a@b>", ("", "")),
+        ("sip:1@h", '"sip:+4930110@police" <sip:mallory@h>', ("1", "mallory")),
+        ("sip:1@h", r'"a\" <sip:+4930110@h>" <sip:mallory@h>', ("1", "mallory")),
+        ("sip:1@h", "sip:+4930110 <sip:mallory@h>", ("1", "mallory")),
+        ("sip:1@h", "\r\n <sip:folded@h>", ("1", "folded")),
+        ("sip:1@h", "<sip:a@h;x=sip:b@h>", ("1", "a")),
+        ("sip:1@h", "sip:a@h;x=<sip:b@h>", ("1", "b")),
         ("sip:" + "9" * 500 + "@h", "<sip:a@h>", ("9" * 128, "a")),
     ],
 )

@@ -12,6 +12,7 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.pjsua.call import reported
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +64,7 @@ _HEADER_BYTES = 512
 
 POOL: Signature = ("pjsua_pool_create", Pointer, (Text, ctypes.c_size_t, ctypes.c_size_t))
 """What `StackModule.new_pool` needs."""
+RELEASE: Signature = ("pj_pool_release", None, (Pointer,))
 HEADER: Signature = ("pjsip_generic_string_hdr_create", Pointer, (Pointer, Pointer, Pointer))
 """What `StackModule.headers` needs, besides `POOL`."""
 
@@ -147,6 +149,16 @@ class StackModule:
             self.endpoint, message, status, None, listed, None
         )
 
+    def answer(self, message: int, answer: Answer) -> None:
+        """The same, with headers of its own; for those that need `POOL`, `HEADER` and `RELEASE`."""
+        if not answer.headers:
+            self.respond(message, answer.status)
+            return
+        pool = self.new_pool(_HEADER_BYTES)
+        made = (self._header(name.encode(), value.encode(), pool) for name, value in answer.headers)
+        self.respond(message, answer.status, ring_of(*made))
+        self.library.pj_pool_release(pool)
+
     def new_pool(self, size_bytes: int) -> int:
         """Memory of PJSIP's, for as long as the stack lives; for those that need `POOL`."""
         pool: int = self.library.pjsua_pool_create(b"callerside", size_bytes, size_bytes)
@@ -154,11 +166,14 @@ class StackModule:
 
     def headers(self, named: Iterable[tuple[str, str]]) -> ListNode:
         """A list of headers, by name and value, for `respond`; for as long as the stack lives."""
-        return ring_of(*(self._header(name.encode(), value.encode()) for name, value in named))
+        pool = self.new_pool(_HEADER_BYTES)
+        return ring_of(
+            *(self._header(name.encode(), value.encode(), pool) for name, value in named)
+        )
 
-    def _header(self, name: bytes, value: bytes) -> int:
+    def _header(self, name: bytes, value: bytes, pool: int) -> int:
         made: int = self.library.pjsip_generic_string_hdr_create(
-            self.new_pool(_HEADER_BYTES),
+            pool,
             ctypes.byref(Str(name, len(name))),
             ctypes.byref(Str(value, len(value))),
         )

@@ -4,6 +4,7 @@ PJSUA answers them with 500, at which some peers hang up. Of keys by INFO it kno
 ends the process over one that breaks off.
 """
 
+import ctypes
 from collections.abc import Callable
 
 from callerside.agent.telephony.in_dialog import ANSWERS, Answer, answer_to
@@ -12,7 +13,9 @@ from callerside.agent.telephony.pjsua.native.binding import (
     POOL,
     READ,
     ListNode,
+    Pointer,
     StackModule,
+    Str,
     is_method,
 )
 from callerside.agent.telephony.sip_message import SipMessage
@@ -29,7 +32,12 @@ class InDialogRequests(StackModule):
     name = b"callerside-in-dialog"
     priority = 14
     """Ours that keeps broken messages out has 15, transactions 16, dialogs 32."""
-    needs = (READ, POOL, HEADER)
+    needs = (
+        READ,
+        POOL,
+        HEADER,
+        ("pjsip_ua_find_dialog", Pointer, (Pointer, Pointer, Pointer, ctypes.c_int)),
+    )
 
     def __init__(self, on_answered: OnAnswered) -> None:
         self._on_answered = on_answered
@@ -47,7 +55,17 @@ class InDialogRequests(StackModule):
             return False
         request = SipMessage(self.read(message).wholeMsg)
         answer = answer_to(request) if request.in_dialog else None
-        if answer is None or not self._on_answered(request, answer):
+        if answer is None or not self._is_of_a_call(request):
+            return False
+        if not self._on_answered(request, answer):
             return False
         self.respond(message, answer.status, self._headers.get(answer.headers))
         return True
+
+    def _is_of_a_call(self, request: SipMessage) -> bool:
+        """Whether the stack knows the dialog; who names another tag gets its 481."""
+        names = (request.call_id, request.to_tag, request.from_tag)
+        parts = [name.encode(errors="surrogateescape") for name in names]
+        texts = [Str(part, len(part)) for part in parts]
+        found = self.library.pjsip_ua_find_dialog(*map(ctypes.byref, texts), False)
+        return bool(found)

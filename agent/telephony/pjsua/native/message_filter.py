@@ -1,17 +1,29 @@
-"""Keeps from PJSUA what would end the process: two kinds of messages that its assertions abort on.
+"""Keeps from PJSUA what is no request (`telephony.screening`), and what would end the process.
 
 PJSUA 2.15 reads the first line of an `application/dtmf-relay` and goes on two bytes behind it: with
 `Signal` in it and fewer than two bytes behind it, that is beyond the end. And it takes any name for
-the address of a session description, but none of 254 characters or more. (A key press within a
-call does not come this far: `native.in_dialog_requests`.)
+the address of a session description, but none of 254 characters or more: its assertions abort. (A
+key press within a call does not come this far: `native.in_dialog_requests`.)
 """
 
 import re
+import time
 
 import structlog
 
+from callerside.agent.telephony.errors import LogLimit
+from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.invite import has_long_address
-from callerside.agent.telephony.pjsua.native.binding import READ, StackModule, is_method
+from callerside.agent.telephony.pjsua.native.binding import (
+    HEADER,
+    POOL,
+    READ,
+    RELEASE,
+    StackModule,
+    is_method,
+)
+from callerside.agent.telephony.screening import fault_of
+from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
 
@@ -24,21 +36,36 @@ class MalformedMessageFilter(StackModule):
     name = b"callerside-message-filter"
     priority = 15
     """Transactions have 16."""
-    needs = (READ,)
+    needs = (READ, POOL, HEADER, RELEASE)
     sees_responses = True
+
+    def __init__(self) -> None:
+        self._log_limit = LogLimit(per_s=1)
 
     def deal_with(self, message: int) -> bool:
         """Any message at all."""
         read = self.read(message)
         text = read.wholeMsg
-        if not (breaks_off(text) or has_long_address(text)):
-            return False
         what = self.describe(message)
-        if what.startswith(b"Request") and not is_method(what, b"ACK"):  # which nobody answers
-            self.respond(message, _BAD_REQUEST)
-        _log.warning(
-            "sip_message_refused", source=read.srcAddress, message=what.decode(errors="replace")
-        )
+        is_request = what.startswith(b"Request")
+        fault = fault_of(SipMessage(text)) if is_request else None
+        if breaks_off(text) or has_long_address(text):
+            fault = Answer(_BAD_REQUEST, "Bad Request")
+        if fault is None:
+            return False
+        is_answered = fault.status and is_request and not is_method(what, b"ACK")
+        if is_answered:
+            self.answer(message, fault)
+        unlogged = self._log_limit.passes(time.monotonic_ns())
+        if unlogged is not None:
+            _log.warning(
+                "sip_message_refused",
+                source=read.srcAddress,
+                status=fault.status,
+                why=fault.reason,
+                message=what.decode(errors="replace"),
+                unlogged=unlogged,
+            )
         return True
 
 

@@ -12,7 +12,7 @@ process.
 import ctypes
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from callerside.agent.telephony.pjsua.admission import (
     FAILED,
@@ -29,33 +29,27 @@ from callerside.agent.telephony.pjsua.native.binding import (
     HEADER,
     POOL,
     READ,
+    RELEASE,
     Pointer,
     StackModule,
     Str,
     is_method,
-    ring_of,
 )
+from callerside.agent.telephony.screening import answer_outside_calls
+from callerside.agent.telephony.sip_message import SipMessage
 
 OnRefused = Callable[[int, Reason, str], None]
 """Called with the status of a refused call, why, and where it came from."""
 
-_POOL_BYTES = 4_096
 _ALLOW, _SUPPORTED = 4, 36
 """`PJSIP_H_ALLOW` and `PJSIP_H_SUPPORTED`, of what the stack says that it can do."""
 _LONGEST_HEADER = 1_024
 
 _OVERLOADED = frozenset({486, 500, 503})
 """What is told when to come again (RFC 3261 §20.33)."""
-_FORBIDDEN, _METHOD_NOT_ALLOWED, _NO_SUCH_CALL, _BAD_EVENT = 403, 405, 481, 489
 
-_NOT_OURS = {
-    b"SUBSCRIBE": _BAD_EVENT,  # RFC 6665 §4.2.1.1
-    b"NOTIFY": _NO_SUCH_CALL,  # RFC 6665 §4.1.3: of no subscription
-    b"MESSAGE": _METHOD_NOT_ALLOWED,
-    b"PUBLISH": _METHOD_NOT_ALLOWED,
-    b"REFER": _METHOD_NOT_ALLOWED,
-}
-"""What PJSUA would answer by itself, outside a call."""
+_NOT_DONE = frozenset({"SUBSCRIBE", "MESSAGE", "PUBLISH"})
+"""What PJSUA says that it does."""
 
 _IDENTITY = re.compile(r"^(?:via|v|call-id|i|cseq)[ \t]*:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
 
@@ -70,6 +64,7 @@ class InviteRefuser(StackModule):
     needs = (
         READ,
         POOL,
+        RELEASE,
         ("pjsua_call_get_count", ctypes.c_uint, ()),
         HEADER,
         ("pjsip_replaces_verify_request", ctypes.c_int, (Pointer, Pointer, ctypes.c_int, Pointer)),
@@ -81,7 +76,6 @@ class InviteRefuser(StackModule):
             (Pointer, Pointer, ctypes.c_int, Pointer, ctypes.c_uint, Pointer),
         ),
         ("pjsip_hdr_print_on", ctypes.c_int, (Pointer, Pointer, ctypes.c_size_t)),
-        ("pjsip_hdr_clone", Pointer, (Pointer, Pointer)),
         ("pj_list_erase", None, (Pointer,)),
     )
 
@@ -94,15 +88,9 @@ class InviteRefuser(StackModule):
     def prepare(self) -> None:
         """The headers of refusals; and what is refused is not offered either."""
         self._disown(_SUPPORTED, {"replaces"})
-        self._disown(_ALLOW, {method.decode() for method in _NOT_OURS} - {"REFER", "NOTIFY"})
+        self._disown(_ALLOW, _NOT_DONE)
         self._retry_after = self.headers([("Retry-After", str(self._retry_after_s))])
         self._unsupported = self.headers([("Unsupported", "replaces")])
-        allow = self.library.pjsip_endpt_get_capability(self.endpoint, _ALLOW, None)
-        self._allow = (
-            ring_of(self.library.pjsip_hdr_clone(self.new_pool(_POOL_BYTES), allow))
-            if allow
-            else None
-        )
 
     def deal_with(self, message: int) -> bool:
         """A request of no call and no transaction."""
@@ -111,13 +99,13 @@ class InviteRefuser(StackModule):
             return True
         if is_method(what, b"INVITE"):
             return self._is_refused(message)
-        status = next((s for method, s in _NOT_OURS.items() if is_method(what, method)), 0)
-        if status:
-            source = self.read(message).srcAddress
-            status = status if self._admission.allows(source) else _FORBIDDEN
-            headers = self._allow if status == _METHOD_NOT_ALLOWED else None
-            self.respond(message, status, headers)
-        return bool(status)
+        read = self.read(message)
+        answer = answer_outside_calls(
+            SipMessage(read.wholeMsg), read.srcAddress, self._admission.allows
+        )
+        if answer is not None:
+            self.answer(message, answer)
+        return answer is not None
 
     def _is_refused(self, message: int) -> bool:
         refusal: Refusal | None = FAILED  # what we cannot judge is not for PJSUA either
@@ -166,7 +154,7 @@ class InviteRefuser(StackModule):
             self.library.pjsip_tx_data_dec_ref(answer)
         return bool(status or dialog)
 
-    def _disown(self, kind: int, tokens: set[str]) -> None:
+    def _disown(self, kind: int, tokens: Set[str]) -> None:
         """Take tokens out of what the stack says that it can do: put the others into its place."""
         library, endpoint = self.library, self.endpoint
         header = library.pjsip_endpt_get_capability(endpoint, kind, None)

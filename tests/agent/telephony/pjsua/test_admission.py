@@ -16,6 +16,7 @@ from callerside.agent.telephony.pjsua.admission import (
     PLACES,
     REPLACES,
     TOO_MANY_LINES,
+    UNREACHABLE,
     Admission,
     Invite,
     Refused,
@@ -93,6 +94,13 @@ def test_while_draining_and_when_full_nobody_is_let_in() -> None:
 def test_an_offer_of_too_many_lines_is_refused(desk: Desk, body: str, *, is_let_in: bool) -> None:
     assert desk.invite(body) == (None if is_let_in else TOO_MANY_LINES)
     assert desk.admission.lets_offer_in(body, NOW_NS) is is_let_in
+
+
+def test_an_offer_that_leads_to_ipv6_is_refused(desk: Desk) -> None:
+    v6 = "c=IN IP6 2001:db8::1\r\n"
+    assert desk.invite(v6 + AUDIO) == UNREACHABLE
+    assert desk.invite(AUDIO + v6) == UNREACHABLE
+    assert desk.invite("c=IN IP4 192.0.2.1\r\n" + AUDIO + VIDEO + v6) is None
 
 
 def test_a_flood_is_let_in_as_fast_as_its_sockets_are_closed(desk: Desk) -> None:

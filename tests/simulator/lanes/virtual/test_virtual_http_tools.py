@@ -65,7 +65,7 @@ def test_a_request_is_made_and_its_key_is_nowhere(
     assert KEY not in "".join(capfd.readouterr())
 
 
-def test_a_key_that_is_missing_ends_the_run_with_its_name(
+def test_a_key_that_is_missing_is_an_error_of_the_call_that_needs_it(
     shop: Shop,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -74,6 +74,6 @@ def test_a_key_that_is_missing_ends_the_run_with_its_name(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SHOP_KEY", raising=False)
     assert play(shop, "true") == 2
-    assert "tools.http.ask: SHOP_KEY is not set in the environment" in capsys.readouterr().err
+    assert "tools.http.ask: SHOP_KEY is not set in the environment" in capsys.readouterr().out
     assert play(shop, "false") == 1  # nothing is asked, and no key needed
     assert not shop.asked

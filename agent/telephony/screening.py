@@ -1,0 +1,209 @@
+"""What a request is answered before a SIP stack sees it, as it is the same whatever the engine.
+
+The stacks are lenient in ways that make two readers of one message read two things, and silent
+where the RFC has an answer; so what is no request, or none of ours, is answered here (RFC 3261
+§8.2, and the tests of RFC 4475). No I/O.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+
+from callerside.agent.telephony.in_dialog import ALLOW, SDP, Answer
+from callerside.agent.telephony.sip_message import SipMessage, without_quoted
+
+_VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
+UNSPEAKABLE = Answer(0, "cannot be answered")
+"""An answer repeats headers of its request: with these it would be none (RFC 3261 §25.1)."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
+_BEFORE_HOST = re.compile(r"sips?:(?:[^@]*@)?", re.IGNORECASE)
+_HOST = re.compile(r"[;?/]")
+_SINGLE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
+_NEEDED = ("via", "from", "to", "call-id", "cseq")
+_CSEQ = re.compile(r"(\d+)[ \t]+(\S+)")
+_NUMBER = re.compile(r"\d+")
+_HIGHEST_CSEQ = 2**31 - 1
+_MOST_HOPS = 255
+_OPTIONS_KNOWN = frozenset({"timer", "100rel", "norefersub", "path", "outbound", "replaces"})
+"""Those that the stacks answer for themselves, or that ask nothing of us."""
+_OPTIONAL = "handling=optional"
+_METHOD = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
+
+_NOT_IMPLEMENTED = Answer(501, "Not Implemented", (ALLOW,))
+_NOT_ALLOWED = Answer(405, "Method Not Allowed", (ALLOW,))
+_NO_SUCH_CALL = Answer(481, "Call/Transaction Does Not Exist")
+_BAD_EVENT = Answer(489, "Bad Event")
+_FORBIDDEN = Answer(403, "Forbidden")
+_BAD_VERSION = Answer(505, "Version Not Supported")
+_BAD_SCHEME = Answer(416, "Unsupported URI Scheme")
+_NOT_ACCEPTABLE = Answer(406, "Not Acceptable", (("Accept", SDP),))
+_UNKNOWN_BODY = Answer(415, "Unsupported Media Type", (("Accept", SDP),))
+_UNKNOWN_CODING = Answer(415, "Unsupported Media Type", (("Accept-Encoding", "identity"),))
+_HERE = Answer(200, "OK", (ALLOW, ("Accept", SDP), ("Supported", "timer, norefersub")))
+
+_OUTSIDE_CALLS: Mapping[str, Answer | None] = {
+    "INVITE": None,
+    "ACK": None,
+    "CANCEL": None,  # of a transaction, which the stack knows
+    "OPTIONS": _HERE,
+    "BYE": _NO_SUCH_CALL,
+    "INFO": _NO_SUCH_CALL,
+    "UPDATE": _NO_SUCH_CALL,
+    "PRACK": _NO_SUCH_CALL,
+    "NOTIFY": _NO_SUCH_CALL,  # RFC 6665 §4.1.3: of no subscription
+    "SUBSCRIBE": _BAD_EVENT,  # RFC 6665 §4.2.1.1
+    "REGISTER": _NOT_ALLOWED,
+    "MESSAGE": _NOT_ALLOWED,
+    "PUBLISH": _NOT_ALLOWED,
+    "REFER": _NOT_ALLOWED,
+}
+"""What is done outside of calls about each method that there is; None: it is looked at further."""
+
+
+def fault_of(request: SipMessage) -> Answer | None:
+    """What a request is answered that is none, or cannot be served by anybody; None: it can.
+
+    `UNSPEAKABLE` is answered by nothing at all.
+    """
+    if _CONTROL.search(request.head):
+        return UNSPEAKABLE
+    line = request.request_line
+    if line is None:
+        return _bad("Request-Line")
+    method, uri, version = line
+    if version.upper() != _VERSION:
+        return _BAD_VERSION if version.upper().startswith("SIP/") else UNSPEAKABLE
+    return next(
+        (fault for look in _LOOKS if (fault := look(request, method, uri)) is not None), None
+    )
+
+
+def answer_outside_calls(
+    request: SipMessage, source: str, allows: Callable[[str], bool]
+) -> Answer | None:
+    """What a request of no call is answered; None: it is an INVITE, or of a transaction.
+
+    Args:
+        request: without a fault.
+        source: where it came from, "host:port".
+        allows: whether anything is done for those there.
+    """
+    if request.method in ("ACK", "CANCEL"):
+        return None
+    if request.method == "INVITE":
+        return None
+    if not allows(source):
+        return _FORBIDDEN
+    if request.in_dialog and request.method in _OUTSIDE_CALLS:
+        return _NO_SUCH_CALL
+    answer = _OUTSIDE_CALLS.get(request.method, _NOT_IMPLEMENTED)
+    return unmet_extension(request) or answer
+
+
+def unmet_extension(request: SipMessage) -> Answer | None:
+    """The answer to whoever requires what we do not have (RFC 3261 §8.2.2.3)."""
+    wanted = [
+        tag.strip().lower() for value in request.headers("require") for tag in value.split(",")
+    ]
+    unknown = [tag for tag in wanted if tag not in _OPTIONS_KNOWN]
+    if not unknown:
+        return None
+    told = ", ".join(tag for tag in unknown if _METHOD.fullmatch(tag))[:_MOST_TOLD_CHARS]
+    return Answer(420, "Bad Extension", (("Unsupported", told),))
+
+
+_MOST_TOLD_CHARS = 200
+
+
+def _bad(what: str) -> Answer:
+    return Answer(400, f"Bad Request ({what})")
+
+
+def _looks_at_headers(request: SipMessage, _method: str, _uri: str) -> Answer | None:
+    if not all(request.header(name) for name in _NEEDED):
+        return UNSPEAKABLE  # an answer has all of them (§8.2.6.2)
+    for name in _SINGLE:
+        if len(request.headers(name)) > 1:
+            return _bad(f"more than one {name}")
+    return None
+
+
+def _looks_at_numbers(request: SipMessage, method: str, _uri: str) -> Answer | None:
+    cseq = _CSEQ.fullmatch(request.header("cseq"))
+    if cseq is None or int(cseq[1][:20]) > _HIGHEST_CSEQ or cseq[2] != method:
+        return _bad("CSeq")
+    hops = request.header("max-forwards")
+    if hops and (not _NUMBER.fullmatch(hops) or int(hops[:20]) > _MOST_HOPS):
+        return _bad("Max-Forwards")
+    return None
+
+
+def _looks_at_length(request: SipMessage, _method: str, _uri: str) -> Answer | None:
+    """More than there is, is a message cut short: its beginning may say something else (§18.3)."""
+    length = request.header("content-length")
+    if not length:
+        return None
+    size = len(request.body.encode(errors="surrogateescape"))
+    if not _NUMBER.fullmatch(length) or int(length[:20]) > size:
+        return _bad("Content-Length")
+    return None
+
+
+def _looks_at_addresses(request: SipMessage, method: str, uri: str) -> Answer | None:
+    scheme = _SCHEME.match(uri)
+    if scheme is None:
+        return _bad("Request-URI")
+    if scheme[0].lower() not in _SCHEMES:
+        return _BAD_SCHEME
+    if scheme[0].lower() != "tel" and _is_no_host(uri):
+        return _bad("Request-URI")
+    for name in ("from", "to", "contact"):
+        if any('"' in without_quoted(value) for value in request.headers(name)):
+            return _bad(f"quotes in {name}")
+    if method == "INVITE" and not request.header("contact"):
+        return _bad("no Contact")
+    return None
+
+
+def _is_no_host(uri: str) -> bool:
+    """Whether an IPv6 address of a URI is none, or has no brackets (RFC 3261 §25.1)."""
+    host = _HOST.split(_BEFORE_HOST.sub("", uri, count=1), maxsplit=1)[0]
+    if not host.startswith("["):
+        return host.count(":") > 1
+    try:
+        ip_address(host[1:].partition("]")[0])
+    except ValueError:
+        return True
+    return False
+
+
+def _looks_at_wishes(request: SipMessage, method: str, _uri: str) -> Answer | None:
+    """Whoever takes no description of a session can have no call (§8.2.1, §13.3.1.1)."""
+    wanted = request.headers("accept")
+    if method != "INVITE" or not wanted:
+        return None
+    kinds = {one.partition(";")[0].strip().lower() for value in wanted for one in value.split(",")}
+    return None if kinds & {SDP, "*/*", "application/*"} else _NOT_ACCEPTABLE
+
+
+def _looks_at_body(request: SipMessage, method: str, _uri: str) -> Answer | None:
+    if method not in ("INVITE", "UPDATE") or not request.body.strip():
+        return None
+    if request.header("content-encoding").lower() not in ("", "identity"):
+        return _UNKNOWN_CODING
+    kind = request.header("content-type").partition(";")[0].strip().lower()
+    is_optional = _OPTIONAL in request.header("content-disposition").replace(" ", "").lower()
+    if kind in (SDP, "") or kind.startswith("multipart/") or is_optional:
+        return None
+    return _UNKNOWN_BODY
+
+
+_LOOKS = (
+    _looks_at_headers,
+    _looks_at_numbers,
+    _looks_at_length,
+    _looks_at_addresses,
+    _looks_at_wishes,
+    _looks_at_body,
+)
