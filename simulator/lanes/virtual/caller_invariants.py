@@ -28,6 +28,9 @@ from callerside.simulator.lanes.virtual.invariants import (
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
 from callerside.simulator.lanes.virtual.trace import Step
 
+_AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
+"""As both dialects call it."""
+
 _SPEECH_STOPPED = "input_audio_buffer.speech_stopped"
 _TURN = "turn"
 _BY_THE_CALLER = frozenset({"turn_detected", "client_cancelled"})
@@ -54,7 +57,7 @@ def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
             continue
         event = server_event(step)
         kind = event.get("type")
-        if kind == "response.output_audio.delta":
+        if kind in _AUDIO_DELTAS:
             heard.add(str(event["response_id"]))
         elif kind == "response.created" and _purpose(event["response"]) in (None, _TURN):
             owed = max(0, owed - 1)
@@ -167,7 +170,7 @@ def _audio_by_response(traced: TracedCall) -> dict[str, bytearray]:
     received: dict[str, bytearray] = {}
     for step in traced.trace:
         event = server_event(step)
-        if event.get("type") == "response.output_audio.delta":
+        if event.get("type") in _AUDIO_DELTAS:
             pcm = traced.api_format.decode(event["delta"])
             received.setdefault(event["response_id"], bytearray()).extend(pcm)
     return received
