@@ -31,7 +31,7 @@ def main(tree: str, first: int, seeds: int, every: int, shrunk: str) -> dict[str
             small = play.shrink_outcome(outcome, max_plays=_MAX_PLAYS)
             text = runner.as_scenario_file(small, seed)
             Path(shrunk).write_text(text, encoding="utf-8")
-            found["steps"] = len(small.data["steps"])
+            found["steps"] = len(small.data.get("steps") or small.data["requests"])
             found["invariant"] = small.breaches[0].invariant
         return found
     return {}

@@ -1,14 +1,17 @@
 """The shapes of answers: each as the API's types have it, and in the order of the API."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from in_memory import Client
 from official import RECORDED_EXTRAS, check, models_by_type, strictly
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import ValidationError
 
+from callerside.audio_files import write_wav
 from callerside.fakes.script.reply import Reply
 from callerside.fakes.server.codec import encode
 
@@ -213,6 +216,27 @@ def test_silence_may_come_first_and_inside() -> None:
     assert audio[: 48 * 800] == bytes(48 * 800)
     assert audio[48 * 1000 : 48 * 1300] == bytes(48 * 300)
     assert audio[48 * 800 : 48 * 1000] + audio[48 * 1300 :] == without
+
+
+@pytest.mark.parametrize("encoding", ["pcm", "pcmu"])
+@pytest.mark.parametrize(
+    ("amplitude", "after_ms", "inaudible"),
+    [(0, 0, True), (60, 0, True), (6000, 0, False), (6000, 800, False)],
+)
+def test_audio_that_nobody_can_hear_is_told(
+    tmp_path: Path, encoding: str, amplitude: int, after_ms: int, *, inaudible: bool
+) -> None:
+    tone = np.sin(np.arange(24_000) * 0.1) * amplitude
+    sound = np.concatenate([np.zeros(24 * after_ms), tone]).astype("<i2")
+    write_wav(tmp_path / "said.wav", sound, 24_000)
+    reply = {"wav": str(tmp_path / "said.wav"), "transcript": "At nine."}
+    audio = {"output": {"format": {"type": f"audio/{encoding}"}}}
+    client = played(reply, audio=audio)
+    (done,) = client.marked("response_done")
+    assert done.fields.get("inaudible", False) is inaudible
+    # What is cut off before it begins to sound was not heard either.
+    (cut,) = played({**reply, "incomplete": {"after_ms": 500}}, audio=audio).marked("response_done")
+    assert cut.fields.get("inaudible", False) is (inaudible or after_ms > 500)
 
 
 def test_a_transcript_may_run_behind_its_sound() -> None:
