@@ -84,6 +84,18 @@ def hold(path: Path) -> int:
     return number
 
 
+def lock(number: int) -> None:
+    """Wait until an open file is ours alone, which it is until it is closed; without locks, don't.
+
+    Raises:
+        OSError: it cannot be locked where it lies.
+    """
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(number, fcntl.LOCK_EX)
+
+
 def is_held(path: Path) -> bool:
     """Whether some process holds a file that is there; yes, too, where that cannot be known."""
     try:

@@ -5,7 +5,6 @@ something that the timeline does not; only the wall-clock time is added, as mark
 Fields: docs/operating.md.
 """
 
-import fcntl
 import json
 import os
 from collections import Counter, OrderedDict
@@ -17,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from callerside import host
 from callerside.agent.observe.turn_latency import Turn, TurnTracker
 from callerside.clock import ns_to_ms
 from callerside.files import make_private
@@ -194,7 +194,7 @@ class RecordFile:
         make_private(self.path.parent)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # against whoever takes lines out (`retention`)
+            host.lock(descriptor)  # against whoever takes lines out (`retention`)
             # half of a surrogate pair, which only a broken peer sends, is escaped as JSON does it
             os.write(descriptor, line.encode(errors="backslashreplace"))
         finally:

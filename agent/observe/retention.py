@@ -4,7 +4,6 @@ Of a call there are files that bear its id (timeline, recordings) and a line in 
 Nothing else of ours holds anything of a caller's; the log is whoever's who collects it.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from callerside import host
 from callerside.agent.config.settings import CallSettings, Settings
 
 CALL_ID = re.compile(r"[0-9a-f]{12}")
@@ -94,7 +94,7 @@ def _drop_records(settings: Settings, unwanted: Callable[[dict[str, object]], bo
         return []
     descriptor = os.open(path, os.O_RDWR)
     with os.fdopen(descriptor, "r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        host.lock(file.fileno())
         lines = file.readlines()
         kept = [line for line in lines if not _is(line, unwanted)]
         if len(kept) == len(lines):
