@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from callerside.audio_files import write_wav
 from callerside.fakes.script.reply import Reply
 from callerside.fakes.server.codec import encode
+from callerside.fakes.session.response_scheduler import MOST_UNASKED
 
 CALLS = [{"name": "opening_hours", "arguments": {"day": day}} for day in ("Saturday", "Sunday")]
 TIMING = {"think_ms": 300}
@@ -202,6 +203,19 @@ def test_a_caller_who_speaks_gets_no_second_response() -> None:
     client.say("And on Sunday?", then_silence_ms=600)
     client.wait(6000)
     assert len(client.all("response.done")) == 2
+
+
+def test_replies_that_follow_one_another_by_themselves_have_an_end() -> None:
+    script = {"greeting": {"text": "Hi."}, "default_reply": {"text": "And.", "next_after_ms": 0}}
+    client = Client({**script, "timing": {"think_ms": 1}})
+    client.say(then_silence_ms=600)
+    client.wait(60_000)
+    assert len(client.all("response.done")) == 1 + MOST_UNASKED
+    (bounded,) = client.marked("unasked_bounded")
+    assert bounded.fields == {"most": MOST_UNASKED}
+    client.say(then_silence_ms=600)
+    client.wait(60_000)
+    assert len(client.all("response.done")) == 2 * (1 + MOST_UNASKED)
 
 
 def test_silence_may_come_first_and_inside() -> None:
