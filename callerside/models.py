@@ -79,16 +79,21 @@ def _classes_of(module: str) -> Mapping[str, ast.ClassDef]:
 
 def _classes_in(tree: ast.AST, within: str) -> Iterator[tuple[str, ast.ClassDef]]:
     for node in ast.iter_child_nodes(tree):
-        match node:
-            case ast.ClassDef(name=name):
-                yield f"{within}{name}", node
-                yield from _classes_in(node, f"{within}{name}.")
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield from _classes_in(node, f"{within}{name}.<locals>.")
-            case ast.stmt():
-                yield from _classes_in(node, within)
-            case _:  # an expression, which defines none
-                pass
+        if not isinstance(node, ast.stmt):
+            continue  # an expression, which defines none
+        if isinstance(node, ast.ClassDef):
+            yield f"{within}{node.name}", node
+        opened = _OPENED.get(type(node))
+        name = within if opened is None else f"{within}{getattr(node, 'name')}{opened}"  # noqa: B009
+        yield from _classes_in(node, name)
+
+
+_OPENED: dict[type[ast.AST], str] = {
+    ast.ClassDef: ".",
+    ast.FunctionDef: ".<locals>.",
+    ast.AsyncFunctionDef: ".<locals>.",
+}
+"""What a qualified name has between a statement's own name and those of what stands in it."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)  # an annotation is hashed

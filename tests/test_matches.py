@@ -20,8 +20,11 @@ FILES = sorted(
 
 
 WITNESSES = {
-    f"simulator/lanes/virtual/{name}.py"
-    for name in ("audio_invariants", "invariants", "playout_model")
+    "simulator/fuzz/clients.py",
+    *(
+        f"simulator/lanes/virtual/{name}.py"
+        for name in ("audio_invariants", "caller_invariants", "invariants", "playout_model")
+    ),
 }
 """They pick what they look for from a tape of everything, and judge what has come of all of it."""
 

@@ -28,7 +28,7 @@ _MOST_HOPS = 255
 _OPTIONS_KNOWN = frozenset({"timer", "100rel", "norefersub", "path", "outbound", "replaces"})
 """Those that the stacks answer for themselves, or that ask nothing of us."""
 _OPTIONAL = "handling=optional"
-_METHOD = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
+_TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
 _NOT_IMPLEMENTED = Answer(501, "Not Implemented", (ALLOW,))
 _NOT_ALLOWED = Answer(405, "Method Not Allowed", (ALLOW,))
@@ -109,7 +109,7 @@ def unmet_extension(request: SipMessage) -> Answer | None:
     unknown = [tag for tag in wanted if tag not in _OPTIONS_KNOWN]
     if not unknown:
         return None
-    told = ", ".join(tag for tag in unknown if _METHOD.fullmatch(tag))[:_MOST_TOLD_CHARS]
+    told = ", ".join(tag for tag in unknown if _TOKEN.fullmatch(tag))[:_MOST_TOLD_CHARS]
     return Answer(420, "Bad Extension", (("Unsupported", told),))
 
 
@@ -123,6 +123,8 @@ def _bad(what: str) -> Answer:
 def _looks_at_headers(request: SipMessage, _method: str, _uri: str) -> Answer | None:
     if not all(request.header(name) for name in _NEEDED):
         return UNSPEAKABLE  # an answer has all of them (§8.2.6.2)
+    if not all(map(_TOKEN.fullmatch, request.header_names)):
+        return UNSPEAKABLE  # baresip's stack knows headers by a hash, and repeats what is none
     for name in _SINGLE:
         if len(request.headers(name)) > 1:
             return _bad(f"more than one {name}")

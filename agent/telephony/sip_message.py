@@ -1,6 +1,7 @@
 """SIP messages as text, read as far as a call's two ends can be told from them. No I/O."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,6 +53,11 @@ class SipMessage:
             key = name.strip().lower()
             found.setdefault(_SHORT.get(key, key), []).append(value.strip())
         return found
+
+    @property
+    def header_names(self) -> Iterable[str]:
+        """The long names of its headers in small letters, each once."""
+        return self._headers.keys()
 
     def header(self, name: str) -> str:
         """The first value of a header, by its long name in small letters."""

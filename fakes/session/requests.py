@@ -227,23 +227,21 @@ def _meant(event: Event, param: str, kind: str) -> Event | None:
     by_model = isinstance(item, Mapping) and item.get("role") == "assistant"
     text = "output_text" if by_model else "input_text"
     meant: Any = None
-    match re.sub(r"\[\d+\]", "", param):
-        case "session.type":
-            meant = kind
-        case "item.type":
-            meant = "message"
-        case "item.role":
-            meant = "user"
-        case "item.content.type":
-            meant = text
-        case "item.content" if given is None or isinstance(given, str):
-            meant = [] if given is None else [{"type": text, "text": given}]
-        case "item.output" | "item.arguments" if given is not None and not isinstance(given, str):
-            meant = json.dumps(given, default=str)
-        case "audio_end_ms" | "content_index" if isinstance(given, int | float):
-            meant = max(0, int(given))
-        case _:
-            pass
+    place = re.sub(r"\[\d+\]", "", param)
+    words = {
+        "session.type": kind,
+        "item.type": "message",
+        "item.role": "user",
+        "item.content.type": text,
+    }
+    if place in words:
+        meant = words[place]
+    elif place == "item.content" and (given is None or isinstance(given, str)):
+        meant = [] if given is None else [{"type": text, "text": given}]
+    elif place in ("item.output", "item.arguments") and not isinstance(given, str | None):
+        meant = json.dumps(given, default=str)
+    elif place in ("audio_end_ms", "content_index") and isinstance(given, int | float):
+        meant = max(0, int(given))
     return None if meant is None or given == meant else _changed(event, param, meant)
 
 
@@ -316,8 +314,7 @@ def _refusal(error: ValidationError, event: Event) -> RequestError:
         case "literal_error":
             return _unlisted(param, given, _listed(facts["expected"]))
         case _:
-            pass
-    return _of_wrong_type(kind, param, given, is_part=first["loc"][-1] == _PART)
+            return _of_wrong_type(kind, param, given, is_part=first["loc"][-1] == _PART)
 
 
 def _of_wrong_type(kind: str, param: str, given: object, *, is_part: bool) -> RequestError:

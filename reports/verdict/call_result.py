@@ -250,7 +250,8 @@ def limits_of(info: CallInfo) -> Limits:
 
 def _kinds_of(name: str, limit: Any) -> set[str]:
     """The kinds of a metric that a limit speaks of, where it speaks of nothing else; else none."""
-    kinds = set(METRICS[name].variants)
+    metric = METRICS.get(name)  # a timeline of an earlier version may name one that is gone
+    kinds = set(metric.variants) if metric else set()
     return set(limit) if isinstance(limit, Mapping) and set(limit) <= kinds else set()
 
 

@@ -108,29 +108,26 @@ class _Answers:
         """The next mark of the server's."""
         running, fields = self._running, mark.fields
         response = str(fields.get("response"))
-        match mark.name:
-            case "committed":
-                self._turn += 1
-                self._owed = ""  # the caller asks something else
-            case "speech_started":
-                for one in running.values():
-                    one.spoken_over = True
-            case "function_called":
-                self._call(str(fields.get("name")))
-            case "response_planned":
-                due_ns = mark.at_ns + ms_to_ns(float(fields.get("think_ms", 0)))
-                aside = fields.get("reply") == "out_of_band"
-                follows = "" if aside else self._owed
-                running[response] = _Begun(self._turn, due_ns, aside=aside, follows=follows)
-                self._called = None if not aside else self._called
-            case "delta_sent":
-                begun = running.setdefault(response, _Begun(self._turn, mark.at_ns))
-                begun.sounding = True
-                self._owed = "" if begun.follows else self._owed
-            case "response_done":
-                self._end(response, mark)
-            case _:
-                pass
+        if mark.name == "committed":
+            self._turn += 1
+            self._owed = ""  # the caller asks something else
+        elif mark.name == "speech_started":
+            for one in running.values():
+                one.spoken_over = True
+        elif mark.name == "function_called":
+            self._call(str(fields.get("name")))
+        elif mark.name == "response_planned":
+            due_ns = mark.at_ns + ms_to_ns(float(fields.get("think_ms", 0)))
+            aside = fields.get("reply") == "out_of_band"
+            follows = "" if aside else self._owed
+            running[response] = _Begun(self._turn, due_ns, aside=aside, follows=follows)
+            self._called = None if not aside else self._called
+        elif mark.name == "delta_sent":
+            begun = running.setdefault(response, _Begun(self._turn, mark.at_ns))
+            begun.sounding = True
+            self._owed = "" if begun.follows else self._owed
+        elif mark.name == "response_done":
+            self._end(response, mark)
 
     def _call(self, name: str) -> None:
         waits = name not in BUILT_IN  # they end, or move, the call
