@@ -69,6 +69,8 @@ def fault_of(request: SipMessage) -> Answer | None:
     if _CONTROL.search(request.head):
         return UNSPEAKABLE
     line = request.request_line
+    if not all(map(_TOKEN.fullmatch, request.header_names)):
+        return UNSPEAKABLE  # stacks know headers by a hash, and repeat what is none
     if line is None:
         return _bad("Request-Line")
     method, uri, version = line
@@ -123,8 +125,6 @@ def _bad(what: str) -> Answer:
 def _looks_at_headers(request: SipMessage, _method: str, _uri: str) -> Answer | None:
     if not all(request.header(name) for name in _NEEDED):
         return UNSPEAKABLE  # an answer has all of them (§8.2.6.2)
-    if not all(map(_TOKEN.fullmatch, request.header_names)):
-        return UNSPEAKABLE  # baresip's stack knows headers by a hash, and repeats what is none
     for name in _SINGLE:
         if len(request.headers(name)) > 1:
             return _bad(f"more than one {name}")

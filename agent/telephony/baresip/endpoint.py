@@ -279,8 +279,12 @@ class BaresipEndpoint(BaresipStation):
         """See `Screen`."""
         if message.status:
             return None
-        if (fault := fault_of(message)) is not None:  # and an ACK is answered by nobody
-            return _SWALLOWED if message.method == "ACK" else _as_refusal(fault)
+        if (fault := fault_of(message)) is not None:
+            # An ACK is answered by nobody; and what is no request line the stack reads as a header,
+            # "INVITE sip" as To by its hash, and would repeat.
+            if message.method == "ACK" or message.request_line is None:
+                return _SWALLOWED
+            return _as_refusal(fault)
         if message.method != "ACK" and self._means_another(message):
             return _NO_SUCH_CALL
         is_ours = message.call_id in self._admitted or message.call_id in self.legs
