@@ -110,6 +110,8 @@ class BaresipLeg(Leg):
         self._offered: Described | None = None
         """By the other side, and not answered yet."""
         self._theirs: Described | None = None
+        self._is_unmet = False
+        """The other side has answered our offer with nothing of it."""
         self._our_direction = "sendrecv"
         self.own_tag = ""
         """As the other side has to name us, once we have said it (RFC 3261 §12.1.1)."""
@@ -252,8 +254,7 @@ class BaresipLeg(Leg):
                 self._agree()
         elif message.status or message.method == "ACK":
             self._theirs = found or self._theirs
-            if self._theirs is None and message.method == "ACK":
-                self._end(_NOTHING_AGREED)
+            self._is_unmet = self._theirs is None
             self._agree()
         else:
             self._offered = found
@@ -261,6 +262,8 @@ class BaresipLeg(Leg):
     def _agree(self) -> None:
         """What both sides have said is how it is now."""
         theirs = self._theirs
+        if self._is_up and self._is_unmet:
+            self._end(_NOTHING_AGREED)
         if not self._is_up or theirs is None or self._is_over or not self._media.port:
             return
         we_hold = self._we_offered and self._our_direction in ("sendonly", "inactive")
