@@ -18,6 +18,8 @@ Encoding = Literal["pcm", "pcmu", "pcma"]
 _UNSIGNED = np.dtype("<u2")
 
 BYTES_PER_SAMPLE = 2
+QUIETEST_HEARD_DBFS = -50.0
+"""Of 10 ms: telephone speech is 20 to 30 dB above, G.711's own noise 20 dB below."""
 
 
 @dataclass(frozen=True, slots=True)

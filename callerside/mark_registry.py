@@ -461,9 +461,15 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             status=TEXT,
             reason=_optional(TEXT),
             by_script=_optional(FLAG, "it was cancelled, and nobody had asked for that"),
+            inaudible=_optional(FLAG, "it had audio, and nothing in that can be heard"),
         ),
         _mark("truncated", "an item was cut by the client", item=ITEM, audio_end_ms=REPLAYED_MS),
         _mark("function_called", "by the script", name=TEXT, arguments=JSON),
+        _mark(
+            "unasked_bounded",
+            "no further reply follows by itself (`next_after_ms`): so many have, unasked",
+            most=WHOLE,
+        ),
         _mark(
             "call_undeclared",
             "the script calls a function that the session has not declared, or may not call",

@@ -48,6 +48,9 @@ _SECRET_TEXT = re.compile(
     r"|\bBearer\s+(?=[\w.~+/=-]{16}|[^\W\d_]*[\d._~+/=-]\w)[\w.~+/=-]+"
 )
 _REMOVED = "[removed]"
+_USER_OF_URL = re.compile(r"(?<=://)[^\s/?#@]+@")
+_SECRET_URLS = {"server_url"}
+"""Whose query may be a key, too."""
 _SHORTEST_SECRET = 8
 """Characters of what is removed because a client has sent it as its key: a client of a server that
 needs none may call its key `none`, which is a word of the protocol."""
@@ -330,14 +333,23 @@ def _without_secrets(value: Any, known: re.Pattern[str] | None) -> Any:
         return {
             key: _REMOVED
             if str(key).lower() in _SECRET_KEYS and part
-            else _without_secrets(part, known)
+            else _without_secrets(_without_query(key, part), known)
             for key, part in value.items()
         }
     if isinstance(value, list):
         return [_without_secrets(part, known) for part in value]
     if not isinstance(value, str):
         return value
+    value = _USER_OF_URL.sub(f"{_REMOVED}@", value)
     return _SECRET_TEXT.sub(_REMOVED, value if known is None else known.sub(_REMOVED, value))
+
+
+def _without_query(key: object, value: Any) -> Any:
+    """The URL of a server without its query; anything else as it is."""
+    if key not in _SECRET_URLS or not isinstance(value, str):
+        return value
+    address, mark, _ = value.partition("?")
+    return f"{address}?{_REMOVED}" if mark else value
 
 
 def _without_caller(value: Any) -> Any:

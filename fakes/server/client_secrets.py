@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from callerside.fakes.server.kept import Kept
-from callerside.fakes.session.config import SessionConfig
+from callerside.fakes.session.config import SessionConfig, doubt_of_model
 from callerside.fakes.session.context import Ids
 from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.requests import read_part
@@ -49,6 +49,9 @@ class ClientSecrets:
         seconds = 600 if fields.expires_after is None else fields.expires_after.seconds
         only_transcribes = isinstance(fields.session, TranscriptionFields)
         model = getattr(fields.session, "model", None) or DEFAULT_MODEL
+        doubt = None if only_transcribes else doubt_of_model(model, "session.model")
+        if doubt is not None:
+            raise doubt
         config = SessionConfig(
             self._ids.new("sess"), model, 0, "transcription" if only_transcribes else "realtime"
         )

@@ -87,7 +87,9 @@ def decode(message: str | bytes) -> Decoded:
     """What a client sent."""
     try:
         event = _DECODER.decode(message if isinstance(message, str) else message.decode())
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return _garbage("nested_too_deep", most=_DEEPEST)
+    except ValueError:
         return _garbage("no_json")
     if not isinstance(event, dict):
         return _garbage("no_object")

@@ -40,8 +40,9 @@ from callerside.fakes.server.codec import audio_as_bytes
 
 _MAX_MESSAGE_BYTES = 2**26
 _CONNECT_LIMIT_S = 20
-_PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-Safety-Identifier")
-_WHOSE = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
+_KEY_HEADERS = ("Authorization", "api-key")
+_WHOSE = (*_KEY_HEADERS, "OpenAI-Organization", "OpenAI-Project")
+_PASSED_ON = (*_WHOSE, "OpenAI-Safety-Identifier")
 _WHOSE_PROTOCOLS = ("openai-insecure-api-key", "openai-organization", "openai-project")
 _BETA = "OpenAI-Beta"
 _KEY = "OPENAI_API_KEY"
@@ -204,7 +205,8 @@ class RecordingProxy:
             for value in given.get_all(name):
                 headers[name] = value
         key = os.environ.get(_KEY)
-        if key and "Authorization" not in headers and not _offered(given):
+        has_key = any(name in headers for name in _KEY_HEADERS) or _offered(given)
+        if key and not has_key:
             if self._lends_key:
                 headers["Authorization"] = f"Bearer {key}"
             else:
@@ -239,7 +241,7 @@ class RecordingProxy:
             header,
             audio_files=self._audio_files,
             caller_audio=self._caller_audio,
-            secrets=_secrets_of(upstream),
+            secrets=_secrets_of(Headers() if request is None else request.headers, upstream),
         )
         try:
             await asyncio.gather(
@@ -338,9 +340,10 @@ def _offered(given: Headers) -> list[Subprotocol] | None:
     return [Subprotocol(part.strip()) for value in values for part in value.split(",")] or None
 
 
-def _secrets_of(upstream: ClientConnection) -> list[str]:
+def _secrets_of(client: Headers, upstream: ClientConnection) -> list[str]:
     """By what the client has shown who it is, and what the server calls it by."""
-    headers = [one.headers for one in (upstream.request, upstream.response) if one is not None]
+    there = (upstream.request, upstream.response)
+    headers = [client, *(one.headers for one in there if one is not None)]
     said = [value for given in headers for name in _WHOSE for value in given.get_all(name)]
     # A browser's: `openai-insecure-api-key.KEY`, `openai-project.ID`.
     said += [

@@ -14,6 +14,8 @@ from callerside.fakes.session.schema import (
     ResponseFields,
     SessionFields,
     TranscriptionFields,
+    is_realtime_model,
+    is_transcription_model,
 )
 
 _PCM = {"type": "audio/pcm", "rate": 24000}
@@ -37,6 +39,15 @@ Kind = Literal["realtime", "transcription"]
 DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
 _HEARD_ALONE = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
 """What turn detection says in a session that answers nobody."""
+
+
+def doubt_of_model(model: str, param: str) -> RequestError | None:
+    """Why no session can have this model; None if one can."""
+    if is_transcription_model(model):
+        return RequestError("transcription_model_speaks_not", param, model=model)
+    return (
+        None if is_realtime_model(model) else RequestError("unsupported_model", param, model=model)
+    )
 
 
 class SessionConfig:
@@ -158,7 +169,7 @@ class SessionConfig:
         given = fields.model_dump(exclude_unset=True)
         audio = given.get("audio") or {}
         voice = (audio.get("output") or {}).get("voice")
-        if voice_is_fixed and voice is not None and voice != self._output["voice"]:
+        if voice_is_fixed and voice is not None and voice != self.voice:
             yield RequestError("voice_is_fixed")
         if given.get("model", self._model) != self._model:
             yield RequestError("model_is_fixed", "session.model")
@@ -197,6 +208,11 @@ class SessionConfig:
     def _output(self) -> dict[str, Any]:
         output: dict[str, Any] = self.values["audio"].get("output", {"format": _PCM})
         return output
+
+    @property
+    def voice(self) -> Any:
+        """Its name, or an object with the id of a custom one."""
+        return self._output["voice"]
 
     @property
     def _model(self) -> str:

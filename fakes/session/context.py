@@ -20,7 +20,7 @@ from callerside.fakes.session.delivery import Delivery
 from callerside.fakes.session.dialects import Translator
 from callerside.fakes.session.interface import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
 from callerside.fakes.session.refusals import RequestError
-from callerside.fakes.session.schema import ChosenMcp, Generation, SessionFields
+from callerside.fakes.session.schema import Generation, SessionFields
 from callerside.marks import Mark
 
 _ID_LENGTH = 21
@@ -177,18 +177,24 @@ class SessionState:
         Raises:
             RequestError: see `refuse`.
         """
-        if given is None or given.tool_choice in (None, "auto", "none"):
+        if given is None or (given.tool_choice is None and given.tools is None):
+            return
+        chosen: Any = given.tool_choice
+        if chosen is None:  # tools are taken away, perhaps the one that is chosen
+            chosen = self.config.values.get("tool_choice", "auto")
+        if chosen in ("auto", "none"):
             return
         where = "session" if isinstance(given, SessionFields) else "response"
-        param, chosen = f"{where}.tool_choice", given.tool_choice
+        param = f"{where}.tool_choice"
         own = None if given.tools is None else dumped(given.tools)
         tools = self.config.values.get("tools", ()) if own is None else own
         if isinstance(chosen, str):
             if not tools:
                 self.refuse(RequestError("no_tool_to_choose", param))
             return
-        key = "server_label" if isinstance(chosen, ChosenMcp) else "name"
-        name = getattr(chosen, key)
+        chosen = chosen if isinstance(chosen, Mapping) else chosen.model_dump()
+        key = "server_label" if chosen["type"] == "mcp" else "name"
+        name = chosen[key]
         if name not in [tool.get(key) for tool in tools]:
             self.refuse(RequestError("chosen_tool_is_none", param, value=name))
 

@@ -39,16 +39,28 @@ def read_input(given: Sequence[schema.InputItem], state: SessionState) -> list[I
     Raises:
         RequestError: see `make`; or `invalid_value`, a reference to an item that is not there.
     """
-    items = []
+    items: list[Item] = []
     for number, one in enumerate(given):
         where = f"response.input[{number}]"
         if not isinstance(one, schema.ItemReference):
-            items.append(make(one, state, where))
+            item = make(one, state, where)
+            if item.data["type"] == "function_call_output":
+                _check_called(item.data["call_id"], items, f"{where}.call_id", state)
+            items.append(item)
         elif one.id in state.conversation:
             items.append(state.conversation.get(one.id, "referenced_item_unknown"))
         else:
             state.refuse(RequestError("referenced_item_unknown", f"{where}.id", value=one.id))
     return items
+
+
+def _check_called(call_id: str, before: Sequence[Item], param: str, state: SessionState) -> None:
+    """An output is of a call: of the conversation, or of what stands before it."""
+    given = any(
+        item.data["type"] == "function_call" and item.data["call_id"] == call_id for item in before
+    )
+    if not given and not state.conversation.has_call(call_id):
+        state.refuse(RequestError("tool_call_unknown", param, value=call_id))
 
 
 def _take_audio(content: Sequence[dict[str, Any]], where: str, state: SessionState) -> bytes:

@@ -214,6 +214,22 @@ REFUSALS: dict[str, Refusal] = {
         sure="that it is refused",
         leniently="as it is",
     ),
+    "mcp_in_two_places": Refusal(
+        what="An MCP tool has one server: its URL, a connector, or a tunnel.",
+        code="invalid_value",
+        words="Only one of 'server_url', 'connector_id', or 'tunnel_id' can be provided.",
+        evidence="TYPE",
+        source="RealtimeToolsConfigUnion.Mcp: one of them must be provided",
+        leniently="as it is",
+    ),
+    "two_servers_of_one_label": Refusal(
+        what="The `server_label` of an MCP tool is its own: calls name the server by it.",
+        code="invalid_value",
+        words="Invalid '{param}': each MCP tool must have a server_label of its own.",
+        evidence="INF",
+        source="RealtimeToolsConfigUnion.Mcp: it identifies the server in calls",
+        leniently="as it is",
+    ),
     "no_image": Refusal(
         what="An image is a data URI (TYPE), or at least one of `https`.",
         code="invalid_value",
@@ -369,7 +385,7 @@ REFUSALS: dict[str, Refusal] = {
         leniently="as it is",
     ),
     "voice_is_fixed": Refusal(
-        what="The voice stays once the assistant has spoken.",
+        what="The voice stays once the assistant has spoken, in a single response as well (TYPE).",
         code="cannot_update_voice",
         words="Cannot update a conversation's voice if assistant audio is present.",
         evidence="REP",
@@ -378,7 +394,7 @@ REFUSALS: dict[str, Refusal] = {
         leniently="as it is",
     ),
     "chosen_tool_is_none": Refusal(
-        what="`tool_choice` names a tool that there is.",
+        what="`tool_choice` names a tool that there is, and is still there after an update.",
         code="invalid_value",
         words="Tool choice '{value}' not found in 'tools' parameter.",
         evidence="INF",
@@ -387,7 +403,7 @@ REFUSALS: dict[str, Refusal] = {
         leniently="as it is",
     ),
     "no_tool_to_choose": Refusal(
-        what="With `tool_choice: required` there are tools.",
+        what="With `tool_choice: required` there are tools, and remain after an update.",
         code="invalid_value",
         words="Tool choice 'required' must be specified with 'tools' parameter.",
         evidence="INF",
@@ -438,7 +454,7 @@ REFUSALS: dict[str, Refusal] = {
         leniently="refused",
     ),
     "tool_call_unknown": Refusal(
-        what="A function's output belongs to a call of the conversation.",
+        what="A function's output belongs to a call of the conversation, or of the same `input`.",
         code="invalid_tool_call_id",
         words="Tool call ID '{value}' not found in conversation.",
         evidence="REP",
@@ -585,6 +601,14 @@ class RequestError(Exception):
 
 
 TAKEN = (
+    (
+        "A connection without a key (`Authorization`), and any key but a client secret.",
+        "Surely refused; here no key is needed, so that a test needs none.",
+    ),
+    (
+        "A URL that names no model, or an empty one.",
+        "Nothing is known; the session has the newest one.",
+    ),
     ("Two tools of one name.", "Nothing is known: what other APIs say of it is not OpenAI's."),
     (
         "An append of PCM with an odd number of bytes.",

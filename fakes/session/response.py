@@ -78,6 +78,7 @@ class Response:
         self.trigger = trigger
         self._on_voice = on_voice
         self._has_voice = False
+        self._can_be_heard = False
         self._state = state
         self._out = state.out
         self._conversation = state.conversation
@@ -277,6 +278,7 @@ class Response:
     def _send_audio(self, audio: Audio) -> None:
         self._send("response.output_audio.delta", delta=audio.wire)
         self.sent_ms += audio.length_ms
+        self._can_be_heard = self._can_be_heard or audio.can_be_heard
         self._state.sent_samples += audio.samples
         self._current.audio_ms += audio.length_ms
         self._out.mark_sent(
@@ -402,6 +404,8 @@ class Response:
         reason = (
             {} if details is None else {"reason": details.get("reason") or details["error"]["code"]}
         )
+        if self.sent_ms and not self._can_be_heard:
+            of_mark["inaudible"] = True
         self._out.mark("response_done", response=self.id, status=status, **reason, **of_mark)
         self._mcp.responded(item.id for item in self._items)
 

@@ -11,7 +11,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from typing import Literal, assert_never
 
@@ -96,6 +96,13 @@ class Audio:
     wire: bytes
     samples: int
     length_ms: float
+    silent_ms: float = 0.0
+    """Of its length, before anything in it can be heard."""
+
+    @property
+    def can_be_heard(self) -> bool:
+        """Whether there is sound in it, or in what came before it of its item."""
+        return self.silent_ms < self.length_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +279,8 @@ def _cut_off(plan: Plan, end: End, after_ms: float | None) -> Iterator[tuple[flo
 def _shortened(audio: Audio, length_ms: float) -> Audio:
     samples = max(1, int(audio.samples * length_ms / audio.length_ms))
     size = len(audio.wire) // audio.samples
-    return Audio(audio.wire[: samples * size], samples, audio.length_ms * samples / audio.samples)
+    length_ms = audio.length_ms * samples / audio.samples
+    return replace(audio, wire=audio.wire[: samples * size], samples=samples, length_ms=length_ms)
 
 
 def _within(plan: Plan, max_tokens: int) -> Iterator[tuple[float, Step]]:
@@ -405,7 +413,9 @@ def _cut(
         samples = round(max(_SHORTEST_DELTA_MS, length_ms) * audio_format.rate_hz / 1000)
         piece = wire[start : start + samples * bytes_a_sample]
         samples = len(piece) // bytes_a_sample
-        deltas.append(Audio(piece, samples, samples * 1000 / audio_format.rate_hz))
+        start_ms = start // bytes_a_sample * 1000 / audio_format.rate_hz
+        silent_ms = max(0.0, prepared.heard_from_ms - start_ms)
+        deltas.append(Audio(piece, samples, samples * 1000 / audio_format.rate_hz, silent_ms))
         start += len(piece)
     return deltas
 

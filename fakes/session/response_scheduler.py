@@ -18,6 +18,9 @@ from callerside.fakes.session.response_plan import Trigger, make_plan, specify
 from callerside.fakes.session.schema import ResponseFields
 
 _RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
+MOST_UNASKED = 100
+"""Replies one after another (`next_after_ms`) that nobody has asked for: a default reply with one
+behind it would never end."""
 _MAX_RESPONSES = 16
 _LIMITS = (("requests", 5000), ("tokens", 800_000))
 
@@ -40,6 +43,8 @@ class ResponseScheduler:
         self._answered_turns = 0
         self._next_replies: deque[PreparedReply] = deque()
         """What the next turns are answered by, in place of the script's."""
+        self._unasked = 0
+        """Replies that have followed one another by themselves."""
         self._turn_waits = False
         self._window = ContextWindow(state)
         self.mcp = McpServers(state)
@@ -86,8 +91,17 @@ class ResponseScheduler:
         if len(self._responses) >= _MAX_RESPONSES:
             raise RequestError("too_many_responses")
         self._state.check_tool_choice(fields)
+        self._check_voice(fields)
         self._state.prompted(fields)
         self._respond(fields, "client")
+
+    def _check_voice(self, fields: ResponseFields | None) -> None:
+        """It is the same in the whole session, once the assistant has spoken."""
+        given = {} if fields is None else fields.model_dump(exclude_unset=True)
+        voice = ((given.get("audio") or {}).get("output") or {}).get("voice")
+        has_spoken = self._state.conversation.has_assistant_audio
+        if has_spoken and voice not in (None, self._state.config.voice):
+            self._state.refuse(RequestError("voice_is_fixed"))
 
     def answer(self, trigger: Trigger) -> None:
         """A turn has ended: answer it, or do so once the response that it did not stop is done."""
@@ -141,6 +155,7 @@ class ResponseScheduler:
 
     def _respond(self, fields: ResponseFields | None, trigger: Trigger) -> None:
         state = self._state
+        self._unasked = self._unasked + 1 if trigger == "unasked" else 0
         config = ResponseConfig(state.config, fields)
         reads, is_too_long = self._read(fields)
         own = None if fields is None or fields.tools is None else dumped(fields.tools)
@@ -237,5 +252,9 @@ class ResponseScheduler:
             self._respond(None, "vad")
             return
         next_after_ms = response.spec.prepared.reply.next_after_ms
-        if next_after_ms is not None and response.status != "cancelled":
-            self._state.out.set_timer("next_response", self._state.in_ms(next_after_ms))
+        if next_after_ms is None or response.status == "cancelled":
+            return
+        if self._unasked >= MOST_UNASKED:
+            self._state.out.mark("unasked_bounded", most=MOST_UNASKED)
+            return
+        self._state.out.set_timer("next_response", self._state.in_ms(next_after_ms))

@@ -271,13 +271,25 @@ _Approval = Annotated[
 ]
 
 
+Connector = Literal[
+    "connector_dropbox",
+    "connector_gmail",
+    "connector_googlecalendar",
+    "connector_googledrive",
+    "connector_microsoftteams",
+    "connector_outlookcalendar",
+    "connector_outlookemail",
+    "connector_sharepoint",
+]
+
+
 class McpTool(Part):
     """A server of tools that the API itself would call."""
 
     type: Literal["mcp"]
     server_label: Annotated[str, NOT_EMPTY]
     server_url: str | None = None
-    connector_id: str | None = None
+    connector_id: Connector | None = None
     tunnel_id: str | None = None
     authorization: str | None = None
     headers: dict[str, str] | None = None
@@ -289,16 +301,26 @@ class McpTool(Part):
 
     @model_validator(mode="after")
     def _says_where(self, info: ValidationInfo) -> Self:
-        is_somewhere = self.server_url or self.connector_id or self.tunnel_id
-        if not is_somewhere and "mcp_without_server" not in (info.context or {}).get(RELAXED, ()):
+        places = ("server_url", "connector_id", "tunnel_id")
+        named = [name for name in places if getattr(self, name)]
+        relaxed = (info.context or {}).get(RELAXED, ())
+        if not named and "mcp_without_server" not in relaxed:
             raise PydanticCustomError("mcp_without_server", "refused", {"key": "server_url"})
+        if len(named) > 1 and "mcp_in_two_places" not in relaxed:
+            raise PydanticCustomError("mcp_in_two_places", "refused", {"key": named[1]})
         return self
+
+
+def _has_a_label_twice(tools: list[FunctionTool | McpTool]) -> bool:
+    labels = [tool.server_label for tool in tools if isinstance(tool, McpTool)]
+    return len(set(labels)) < len(labels)
 
 
 MOST_TOOLS = 128
 Tools = Annotated[
     list[Annotated[FunctionTool | McpTool, Field(discriminator="type")]],
     _refused_if("array_too_long", lambda tools: len(tools) > MOST_TOOLS, limit=MOST_TOOLS),
+    _refused_if("two_servers_of_one_label", _has_a_label_twice),
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Literal, assert_never
 
 from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.session.chaos import Chaos
-from callerside.fakes.session.config import SessionConfig
+from callerside.fakes.session.config import SessionConfig, doubt_of_model
 from callerside.fakes.session.context import Ids, Observation, SessionOutput, SessionState
 from callerside.fakes.session.conversation import Conversation
 from callerside.fakes.session.dialects import Beta, Ga
@@ -59,8 +59,6 @@ from callerside.fakes.session.response_scheduler import ResponseScheduler
 from callerside.fakes.session.schema import (
     SessionFields,
     TranscriptionFields,
-    is_realtime_model,
-    is_transcription_model,
 )
 from callerside.fakes.session.user_turns import UserTurns
 
@@ -274,10 +272,8 @@ class RealtimeSession:
             if self._request.model is not None:
                 self._state.refuse(RequestError("model_of_transcription", "model"))
             return
-        if is_transcription_model(model):
-            self._state.refuse(RequestError("transcription_model_speaks_not", "model", model=model))
-        elif not is_realtime_model(model):
-            self._state.refuse(RequestError("unsupported_model", "model", model=model))
+        if (doubt := doubt_of_model(model, "model")) is not None:
+            self._state.refuse(doubt)
 
     def _refuse_session(self, error: RequestError) -> None:
         self._refuse(error, None)
@@ -294,7 +290,7 @@ class RealtimeSession:
         self._out.end()
 
     def _expire(self) -> None:
-        minutes = self._state.timing.expires_after_s / 60
+        minutes = max(1, round(self._state.timing.expires_after_s / 60))
         self._refuse(RequestError("session_is_over", minutes=minutes), None)
         self._close(1001, "session_expired")
 

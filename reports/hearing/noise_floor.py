@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from callerside.audio import QUIETEST_HEARD_DBFS
 from callerside.reports.hearing.frame import HOP_MS
 
 _FULL_SCALE = 32768.0
-_QUIETEST_DBFS = -50.0  # telephone speech is 20 to 30 dB above, G.711's own noise 20 dB below
 _LOUDEST_FLOOR_DBFS = -32.0  # a "floor" above this is not noise any more, it is talk without pauses
 _ABOVE_FLOOR_DB = 9.0
 _FLOOR_BLOCK_HOPS = 40
@@ -27,7 +27,7 @@ class NoiseFloor:
     """The noise floor, and the threshold (energy of a hop) that follows from it."""
 
     def __init__(self, hop: int, floor_dbfs: float | None) -> None:
-        self.lowest_threshold = _energy(_QUIETEST_DBFS, hop)
+        self.lowest_threshold = _energy(QUIETEST_HEARD_DBFS, hop)
         self._factor = 10 ** (_ABOVE_FLOOR_DB / 10)
         self._highest_floor = _energy(_LOUDEST_FLOOR_DBFS, hop)
         known = 0.0 if floor_dbfs is None else _energy(floor_dbfs, hop)

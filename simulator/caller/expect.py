@@ -266,9 +266,11 @@ class _Nearest:
             return ""
         last = said[-1]
         until = f" to {self._observed.since_answer(last.quiet_ns)}" if last.quiet_ns else ""
+        least = format_duration(self._observed.caller.end_silence)
         return (
             f"what was said last, from {self._observed.since_answer(last.start_ns)}{until}, has "
-            "been waited out by a step before"
+            "been waited out by a step before (what follows after a pause of less than "
+            f"{least} is of the same reply: expect one, or let a function between take longer)"
         )
 
     def _longest_silence(self) -> str:

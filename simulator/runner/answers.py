@@ -4,7 +4,7 @@ The server's marks tell how each response ended, and which never did. One that i
 failed, brought nothing to hear or never came is what agents are silent after, so a call with one
 fails, whatever its steps say; a warning is left of it where the agent was heard before the caller
 had to speak again, and the caller heard an answer in the end. A scenario that means it says so:
-`expect: {response: failed}`.
+`expect: {response: failed}`, which excuses the answer of one turn.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +64,8 @@ class _Begun:
     """It calls a function that the agent is to run."""
     spoken_over: bool = False
     """The caller has spoken since it was asked for."""
+    follows: str = ""
+    """The function whose result it tells, if one is still owed to the caller."""
 
 
 def unusable_answers(marks: Sequence[Mark]) -> list[UnusableAnswer]:
@@ -75,6 +77,21 @@ def unusable_answers(marks: Sequence[Mark]) -> list[UnusableAnswer]:
     return answers.unusable(_left_ns(marks))
 
 
+def left_before_results(marks: Sequence[Mark]) -> list[str]:
+    """That the caller left while it had heard no more than that a function runs: a warning.
+
+    What was said before the call of a function is no answer, and nobody has waited for one.
+    """
+    if not any(_is(mark, "caller", "hang_up_sent") for mark in marks):
+        return []
+    left_ns = _left_ns(marks)
+    answers = _Answers()
+    for mark in marks:
+        if mark.source == "realtime" and mark.at_ns <= left_ns:
+            answers.take(mark)
+    return answers.owed()
+
+
 class _Answers:
     """The responses of a call, as its marks tell them one after another."""
 
@@ -84,6 +101,8 @@ class _Answers:
         self._unusable: list[UnusableAnswer] = []
         self._called: UnusableAnswer | None = None
         """A response that said nothing and called a function, until the next one is asked for."""
+        self._owed = ""
+        """The function whose result the caller has not been told, as far as it has heard."""
 
     def take(self, mark: Mark) -> None:
         """The next mark of the server's."""
@@ -92,27 +111,36 @@ class _Answers:
         match mark.name:
             case "committed":
                 self._turn += 1
+                self._owed = ""  # the caller asks something else
             case "speech_started":
                 for one in running.values():
                     one.spoken_over = True
             case "function_called":
-                waits = fields.get("name") not in BUILT_IN  # they end, or move, the call
-                for one in running.values():
-                    one.calls, one.waits = True, one.waits or waits
+                self._call(str(fields.get("name")))
             case "response_planned":
                 due_ns = mark.at_ns + ms_to_ns(float(fields.get("think_ms", 0)))
                 aside = fields.get("reply") == "out_of_band"
-                running[response] = _Begun(self._turn, due_ns, aside=aside)
+                follows = "" if aside else self._owed
+                running[response] = _Begun(self._turn, due_ns, aside=aside, follows=follows)
                 self._called = None if not aside else self._called
             case "delta_sent":
-                running.setdefault(response, _Begun(self._turn, mark.at_ns)).sounding = True
+                begun = running.setdefault(response, _Begun(self._turn, mark.at_ns))
+                begun.sounding = True
+                self._owed = "" if begun.follows else self._owed
             case "response_done":
                 self._end(response, mark)
             case _:
                 pass
 
+    def _call(self, name: str) -> None:
+        waits = name not in BUILT_IN  # they end, or move, the call
+        for one in self._running.values():
+            one.calls, one.waits = True, one.waits or waits
+        self._owed = name if waits else self._owed
+
     def _end(self, response: str, mark: Mark) -> None:
         begun = self._running.pop(response, None) or _Begun(self._turn, mark.at_ns)
+        begun.sounding = begun.sounding and not mark.fields.get("inaudible")
         how = "" if begun.aside else _how(mark.fields, begun)
         if begun.waits and not begun.sounding:
             self._called = UnusableAnswer(response, begun.turn, _NEVER_CAME, "", mark.at_ns)
@@ -121,6 +149,13 @@ class _Answers:
             self._unusable.append(
                 UnusableAnswer(response, begun.turn, how, reason, mark.at_ns, begun.sounding)
             )
+
+    def owed(self) -> list[str]:
+        """What the caller has not been told until now."""
+        if not self._owed:
+            return []
+        left = f"the caller left before the answer after the function {self._owed!r} came"
+        return [f"turn {self._turn}: {left}; expect: reply waits for it"]
 
     def unusable(self, left_ns: int) -> list[UnusableAnswer]:
         """What the caller, who was there until then, could not use."""
@@ -145,8 +180,7 @@ def _how(fields: Mapping[str, object], begun: _Begun) -> str:
     if status in ("incomplete", "failed"):
         return status
     if status == "cancelled":
-        unheard = fields.get("by_script") and not begun.sounding and not begun.spoken_over
-        return status if unheard else ""
+        return status if fields.get("by_script") and not begun.spoken_over else ""
     return "silent" if status == "completed" and not begun.sounding and not begun.calls else ""
 
 
@@ -161,36 +195,73 @@ def judge_answers(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str],
         Sentences that fail the call, and warnings.
     """
     failures, warnings = [], []
-    for answer in unusable_answers(marks):
-        if _is_wanted(answer, scenario, marks):
+    answers = unusable_answers(marks)
+    wanted = _wanted_turns(answers, scenario, marks)
+    for answer in answers:
+        if answer.turn in wanted.get(answer.how, ()) or _is_swallowed(answer, scenario, marks):
             continue
         if _is_made_up_for(answer, marks):
             warnings.append(f"{answer}; the agent made up for it")
         else:
             heard = "no whole answer" if answer.in_part else "no answer instead of it"
             failures.append(f"{answer}, and the caller heard {heard}{_wish(answer, marks)}")
+    if not any(one.is_told_by(mark) for one in scenario.looked_up for mark in _called_off(marks)):
+        warnings += [] if failures else left_before_results(marks)
     # An answer that was asked for again, and never came either, is told once.
     return list(dict.fromkeys(failures)), list(dict.fromkeys(warnings))
 
 
-def _is_wanted(answer: UnusableAnswer, scenario: Scenario, marks: Sequence[Mark]) -> bool:
-    ends = _ends(answer, marks)
-    return any(one.is_told_by(mark) for one in scenario.looked_up for mark in ends)
+def _wanted_turns(
+    answers: Sequence[UnusableAnswer], scenario: Scenario, marks: Sequence[Mark]
+) -> dict[str, set[int]]:
+    """In which turns an answer that ended so is meant: an expectation is met by one turn's alone.
+
+    Who asks for an answer again gets it in the same turn, and ends as often as not in the same way.
+    """
+    meets: list[list[tuple[str, int]]] = []
+    for expected in scenario.looked_up:
+        met = [
+            (answer.how, answer.turn)
+            for answer in answers
+            if any(expected.is_told_by(mark) for mark in _ends(answer, marks))
+        ]
+        meets.append(list(dict.fromkeys(met)))
+    wanted: dict[str, set[int]] = {}
+    for met in sorted(meets, key=len):  # what fits little first: the rest is for what fits all
+        free = (one for one in met if one[1] not in wanted.get(one[0], ()))
+        for how, turn in list(free)[:1]:
+            wanted.setdefault(how, set()).add(turn)
+    return wanted
+
+
+def _is_swallowed(answer: UnusableAnswer, scenario: Scenario, marks: Sequence[Mark]) -> bool:
+    """Whether it never came, and what may be why is expected: a fault swallows all that follows."""
+    if answer.how != _NEVER_CAME:
+        return False
+    why = [mark for mark in marks if mark.name in (_FAULT, _CALLED_OFF)]
+    return any(one.is_told_by(mark) for one in scenario.looked_up for mark in why)
+
+
+def _called_off(marks: Sequence[Mark]) -> list[Mark]:
+    return [mark for mark in marks if mark.name == _CALLED_OFF]
 
 
 def _ends(answer: UnusableAnswer, marks: Sequence[Mark]) -> list[Mark]:
-    """What tells how it ended; of one that never came, the faults that may be why."""
+    """What tells how it ended."""
     return [
         mark
         for mark in marks
-        if (mark.name in _OF_ITS_END and mark.fields.get("response") == answer.response)
-        or (answer.how == _NEVER_CAME and mark.name in (_FAULT, _CALLED_OFF))
+        if mark.name in _OF_ITS_END and mark.fields.get("response") == answer.response
     ]
 
 
 def _wish(answer: UnusableAnswer, marks: Sequence[Mark]) -> str:
     """How a scenario says that it is meant; empty if nothing in it has brought it about."""
-    told = {mark.name: mark for mark in _ends(answer, marks)}
+    told = {
+        mark.name: mark
+        for mark in marks
+        if mark.name in (_FAULT, _CALLED_OFF) or mark.fields.get("response") == answer.response
+    }
     if answer.how != _NEVER_CAME or "response_withheld" in told:
         wish = "{response: %s}" % answer.how  # noqa: UP031 - braces
     elif _CALLED_OFF in told:
@@ -230,6 +301,7 @@ def _answers_heard(marks: Sequence[Mark]) -> Iterator[bool]:
             begun.setdefault(response, mark.at_ns)
         elif _is(mark, "realtime", "response_done") and response in begun:
             whole = mark.fields.get("status") in ("completed", "cancelled")
+            whole = whole and not (mark.fields.get("by_script") or mark.fields.get("inaudible"))
             yield whole and any(at_ns > begun[response] for at_ns in heard)
 
 

@@ -83,11 +83,13 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         complaints = check(played.planned.scenario, evidence.marks, told=told)
         unusable, warnings = judge_answers(played.planned.scenario, evidence.marks)
         uncallable, doubts = judge_functions(played.planned.scenario, evidence.marks)
-        complaints += unusable + uncallable
         warnings += doubts
         result = judge_call(evidence, kept() if lane == "sip" else None)
-        if complaints and played.verdict == "passed":
-            played = replace(played, verdict="failed", detail="; ".join(complaints))
+        if played.verdict == "passed":
+            if complaints := [*complaints, *unusable, *uncallable]:
+                played = replace(played, verdict="failed", detail="; ".join(complaints))
+        elif played.verdict == "failed" and unusable:  # which may well be why a step is not met
+            played = replace(played, detail="; ".join([played.detail, *unusable]))
         info = call_info(played, lane).model_copy(update={"warnings": warnings})
         if info != evidence.info:
             _write_info(played.directory, info)

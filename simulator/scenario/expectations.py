@@ -254,7 +254,7 @@ class Transcript(LookedUp):
 class ResponseEnded(LookedUp):
     """A response ended so, and is meant to: no call fails by it.
 
-    Without this a call with an answer that is incomplete, failed or silent, or never came, fails,
+    Of one turn. Without this a call with an answer that ended so, was silent or never came fails,
     unless the agent made up for it. `withheld`: the script sends nothing of it (`sends_only`).
     """
 
@@ -270,13 +270,16 @@ class ResponseEnded(LookedUp):
     @property
     def sources(self) -> Set[Source]:
         """See `LookedUp.sources`."""
-        return {"agent"} if self.response == "silent" else {"realtime"}
+        return {"agent", "realtime"} if self.response == "silent" else {"realtime"}
 
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
-        if self.response in ("silent", "withheld"):
-            (source,) = self.sources
-            return (mark.source, mark.name) == (source, f"response_{self.response}")
+        if self.response == "withheld":
+            return (mark.source, mark.name) == ("realtime", "response_withheld")
+        if self.response == "silent":  # nothing was sent, or what was is no sound
+            is_done = (mark.source, mark.name) == ("realtime", "response_done")
+            is_silent = (mark.source, mark.name) == ("agent", "response_silent")
+            return is_silent or (is_done and bool(mark.fields.get("inaudible")))
         wanted = {"status": self.response} | ({"reason": self.reason} if self.reason else {})
         return self.likeness(mark) is not None and fits(wanted, mark.fields)
 

@@ -78,6 +78,20 @@ def test_secrets_are_removed(tmp_path: Path) -> None:
     assert entry.event["session"]["tools"][0]["authorization"] == "[removed]"
 
 
+def test_a_server_is_named_without_who_asks_it(tmp_path: Path) -> None:
+    url = "https://u:PASSWORD@host.example:8/mcp?token=SECRET"
+    tool = {"type": "mcp", "server_label": "shop", "server_url": url}
+    said = {"type": "error", "error": {"message": "no answer of wss://me:PASSWORD@h/x, u@h"}}
+    path = tmp_path / "call.realtime"
+    events = ({"type": "session.updated", "session": {"tools": [tool]}}, said)
+    write_recording(path, Recording(Header(), tuple(Entry(0.0, "server", e) for e in events)))
+    assert not any(word in path.read_text() for word in ("PASSWORD", "SECRET", "u:"))
+    first, second = read_recording(path).entries
+    named = first.event["session"]["tools"][0]["server_url"]
+    assert named == "https://[removed]@host.example:8/mcp?[removed]"
+    assert second.event["error"]["message"] == "no answer of wss://[removed]@h/x, u@h"
+
+
 def test_keys_are_removed_from_texts(tmp_path: Path) -> None:
     error = {"message": "Incorrect API key provided: sk-proj-1234567890. Ask again."}
     texts = ["Bearer abc.def", "an ek_1234567890abcdef in words", "a risk-free task_force"]

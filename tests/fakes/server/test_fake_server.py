@@ -312,7 +312,7 @@ async def test_two_sessions_of_a_path_do_not_share_their_ids() -> None:
     ("message", "part"),
     [
         ("{", "not valid JSON"),
-        ("[" * 100_000, "not valid JSON"),
+        ("[" * 100_000, "nested deeper"),
         ("3", "Expected a JSON object"),
         ("{}", "Missing required parameter: 'type'."),
         (b"\x00\xff\xfe", "not valid JSON"),

@@ -210,6 +210,21 @@ async def test_what_no_secret_is_made_of(
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [("gpt-9", 400), ("gpt-4o-transcribe", 400), ("gpt-realtime", 200), ("gpt-realtime-2.1", 200)],
+)
+async def test_a_secret_is_for_a_model_that_a_session_can_have(
+    server: FakeRealtime, model: str, code: int
+) -> None:
+    asked = json.dumps({"session": {"type": "realtime", "model": model}}).encode()
+    answer = await post(server, "/v1/realtime/client_secrets", asked)
+    assert answer.status == code
+    if code == 400:
+        assert answer.json["error"]["code"] == "invalid_model"
+        assert answer.json["error"]["param"] == "session.model"
+
+
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 100_000])
 async def test_what_is_no_json_is_refused(server: FakeRealtime, body: bytes) -> None:
     answer = await post(server, "/v1/realtime/client_secrets", body)

@@ -22,6 +22,7 @@ from callerside.fakes.session.faults import parse_fault
 
 QUICK = {"think_ms": 20, "pace": 1000}
 SCRIPT = Script.model_validate({"replies": [{"say": "We open at nine."}], "timing": QUICK})
+KEY_OF_AZURE = "0123456789abcdef0123456789abcdef"
 
 
 def written(folder: Path) -> str:
@@ -120,6 +121,26 @@ async def test_a_browser_can_be_recorded(tmp_path: Path) -> None:
         assert socket.subprotocol == "realtime"
         await socket.recv()
     assert "sk-" not in written(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "api-key"])
+async def test_a_key_is_removed_wherever_it_stands(tmp_path: Path, name: str) -> None:
+    seen: list[str | None] = []
+
+    async def upstream(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        seen.append(socket.request.headers.get(name))
+        await socket.send(f'{{"type": "error", "error": {{"message": "not {KEY_OF_AZURE}"}}}}')
+
+    async with serve(upstream, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with (
+            RecordingProxy(f"ws://127.0.0.1:{port}", tmp_path / "call.realtime") as proxy,
+            connect(proxy.url, additional_headers={name: KEY_OF_AZURE}) as socket,
+        ):
+            await socket.recv()
+    assert seen == [KEY_OF_AZURE]
+    assert "not [removed]" in written(tmp_path)
 
 
 async def test_keys_are_passed_on_and_never_written(

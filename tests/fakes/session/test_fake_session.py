@@ -478,6 +478,7 @@ def test_every_mark_of_the_registry_is_written_but_that_of_a_replay() -> None:
         "mcp_listed",  # tests/fakes/session/test_mcp_tools.py
         "mcp_called",
         "context_truncated",  # tests/fakes/session/test_context_window.py
+        "unasked_bounded",  # tests/fakes/session/test_shapes.py
     }
 
 

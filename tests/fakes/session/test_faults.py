@@ -197,6 +197,13 @@ def test_fault_never_done() -> None:
     assert client.only("error")["error"]["code"] == "conversation_already_has_active_response"
 
 
+@pytest.mark.parametrize(("after_s", "told"), [(1, "1 minutes"), (5400, "90 minutes")])
+def test_a_session_that_expires_tells_whole_minutes(after_s: int, told: str) -> None:
+    client = Client({"timing": {"expires_after_s": after_s}})
+    client.wait(after_s * 1000)
+    assert client.only("error")["error"]["message"].endswith(f"maximum duration of {told}.")
+
+
 @pytest.mark.parametrize("code", [1001, 1011, 4000])
 def test_fault_close(code: int) -> None:
     client = client_with(f"close code={code} reason=why at=connect + 2s")

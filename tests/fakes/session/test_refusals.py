@@ -12,6 +12,7 @@ from callerside.fakes.session.interface import ClientGarbage, ConnectionRequeste
 from callerside.fakes.session.refusals import REFUSALS, RequestError
 
 TOOL = {"type": "function", "name": "hours"}
+SHOP = {"type": "mcp", "server_label": "shop", "server_url": "https://shop.example/mcp"}
 OUTPUT = {"type": "function_call_output", "call_id": "call_none", "output": "{}"}
 MESSAGE = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi."}]}
 LIBRARY = re.compile(r"Input should|Field required|Extra inputs|a valid|(greater|less) than or|tag")
@@ -194,6 +195,30 @@ REFUSED: list[tuple[Mapping[str, Any], str, str, str]] = [
         "missing_required_parameter",
         "session.tools[0].server_url",
         "One of 'server_url', 'connector_id', or 'tunnel_id' must be provided.",
+    ),
+    (
+        session(tools=[{**SHOP, "connector_id": "connector_gmail"}]),
+        "invalid_value",
+        "session.tools[0].connector_id",
+        "Only one of 'server_url', 'connector_id', or 'tunnel_id' can be provided.",
+    ),
+    (
+        session(tools=[{"type": "mcp", "server_label": "shop", "connector_id": "connector_shop"}]),
+        "invalid_value",
+        "session.tools[0].connector_id",
+        "Invalid value: 'connector_shop'. Supported values are: 'connector_dropbox', ",
+    ),
+    (
+        session(tools=[SHOP, SHOP]),
+        "invalid_value",
+        "session.tools",
+        "each MCP tool must have a server_label of its own.",
+    ),
+    (
+        {"type": "response.create", "response": {"conversation": "none", "input": [OUTPUT]}},
+        "invalid_tool_call_id",
+        "response.input[0].call_id",
+        "Tool call ID 'call_none' not found in conversation.",
     ),
     (
         {"type": "response.create", "response": {"metadata": {str(n): "" for n in range(17)}}},
@@ -452,6 +477,57 @@ def test_what_the_api_takes_is_served(event: Mapping[str, Any]) -> None:
 )
 def test_models_of_any_day_are_known(model: str) -> None:
     assert Client(request=ConnectionRequested(model=model)).types == ["session.created"]
+
+
+CHOSEN = {"type": "function", "name": "hours"}
+
+
+@pytest.mark.parametrize("response", [False, True])
+@pytest.mark.parametrize(
+    ("choice", "tools", "refused"),
+    [
+        ("required", [], True),
+        ("required", [{**TOOL, "name": "other"}], False),
+        ("auto", [], False),
+        (CHOSEN, [], True),
+        (CHOSEN, [{**TOOL, "name": "other"}], True),
+        (CHOSEN, [TOOL, {**TOOL, "name": "other"}], False),
+    ],
+)
+def test_what_is_chosen_is_not_taken_away(
+    choice: Any, tools: list[Any], *, refused: bool, response: bool
+) -> None:
+    client = Client({"greeting": {"say": "Hello."}})
+    client.update(tools=[TOOL], tool_choice=choice)
+    if response:
+        client.send("response.create", response={"tools": tools})
+    else:
+        client.update(tools=tools)
+    errors = [event["error"]["param"] for event in client.all("error")]
+    where = "response" if response else "session"
+    assert errors == ([f"{where}.tool_choice"] if refused else [])
+
+
+def test_an_output_may_be_of_a_call_of_the_same_input() -> None:
+    client = Client({"default_reply": {"say": "Yes."}})
+    call = {"type": "function_call", "name": "hours", "call_id": "call_none", "arguments": "{}"}
+    client.send("response.create", response={"conversation": "none", "input": [call, OUTPUT]})
+    assert not client.all("error")
+
+
+@pytest.mark.parametrize("conversation", ["auto", "none"])
+@pytest.mark.parametrize(("voice", "refused"), [("ash", True), (None, False)])
+def test_a_response_has_the_voice_of_the_session(
+    voice: str | None, conversation: str, *, refused: bool
+) -> None:
+    client = Client({"greeting": {"say": "Hello."}, "default_reply": {"say": "Yes."}})
+    first = client.only("session.created")["session"]["audio"]["output"]["voice"]
+    client.send("response.create")
+    client.wait(2000)
+    audio = {"output": {"voice": voice or first}}
+    client.send("response.create", response={"conversation": conversation, "audio": audio})
+    codes = [event["error"]["code"] for event in client.all("error")]
+    assert codes == (["cannot_update_voice"] if refused else [])
 
 
 def lenient() -> Client:

@@ -1,16 +1,20 @@
 """The shapes of answers: each as the API's types have it, and in the order of the API."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from in_memory import Client
 from official import RECORDED_EXTRAS, check, models_by_type, strictly
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import ValidationError
 
+from callerside.audio_files import write_wav
 from callerside.fakes.script.reply import Reply
 from callerside.fakes.server.codec import encode
+from callerside.fakes.session.response_scheduler import MOST_UNASKED
 
 CALLS = [{"name": "opening_hours", "arguments": {"day": day}} for day in ("Saturday", "Sunday")]
 TIMING = {"think_ms": 300}
@@ -201,6 +205,19 @@ def test_a_caller_who_speaks_gets_no_second_response() -> None:
     assert len(client.all("response.done")) == 2
 
 
+def test_replies_that_follow_one_another_by_themselves_have_an_end() -> None:
+    script = {"greeting": {"text": "Hi."}, "default_reply": {"text": "And.", "next_after_ms": 0}}
+    client = Client({**script, "timing": {"think_ms": 1}})
+    client.say(then_silence_ms=600)
+    client.wait(60_000)
+    assert len(client.all("response.done")) == 1 + MOST_UNASKED
+    (bounded,) = client.marked("unasked_bounded")
+    assert bounded.fields == {"most": MOST_UNASKED}
+    client.say(then_silence_ms=600)
+    client.wait(60_000)
+    assert len(client.all("response.done")) == 2 * (1 + MOST_UNASKED)
+
+
 def test_silence_may_come_first_and_inside() -> None:
     plain = played({"say": "At nine."})
     paused = {
@@ -213,6 +230,27 @@ def test_silence_may_come_first_and_inside() -> None:
     assert audio[: 48 * 800] == bytes(48 * 800)
     assert audio[48 * 1000 : 48 * 1300] == bytes(48 * 300)
     assert audio[48 * 800 : 48 * 1000] + audio[48 * 1300 :] == without
+
+
+@pytest.mark.parametrize("encoding", ["pcm", "pcmu"])
+@pytest.mark.parametrize(
+    ("amplitude", "after_ms", "inaudible"),
+    [(0, 0, True), (60, 0, True), (6000, 0, False), (6000, 800, False)],
+)
+def test_audio_that_nobody_can_hear_is_told(
+    tmp_path: Path, encoding: str, amplitude: int, after_ms: int, *, inaudible: bool
+) -> None:
+    tone = np.sin(np.arange(24_000) * 0.1) * amplitude
+    sound = np.concatenate([np.zeros(24 * after_ms), tone]).astype("<i2")
+    write_wav(tmp_path / "said.wav", sound, 24_000)
+    reply = {"wav": str(tmp_path / "said.wav"), "transcript": "At nine."}
+    audio = {"output": {"format": {"type": f"audio/{encoding}"}}}
+    client = played(reply, audio=audio)
+    (done,) = client.marked("response_done")
+    assert done.fields.get("inaudible", False) is inaudible
+    # What is cut off before it begins to sound was not heard either.
+    (cut,) = played({**reply, "incomplete": {"after_ms": 500}}, audio=audio).marked("response_done")
+    assert cut.fields.get("inaudible", False) is (inaudible or after_ms > 500)
 
 
 def test_a_transcript_may_run_behind_its_sound() -> None:

@@ -84,3 +84,12 @@ def test_a_call_keeps_the_text_that_was_played(tmp_path: Path, changed_to: str |
         evaluated = evaluate(call, "virtual")
         assert evaluated.verdict == "passed", evaluated.sentence
         assert load_evidence(call.directory).info.scenario == text
+
+
+def test_a_caller_that_failed_is_told_of_the_answer_that_did(tmp_path: Path) -> None:
+    failed = "{failed: {code: server_error}}"
+    text = f"realtime: {{default_reply: {failed}}}\nsteps: [{{say: Hello}}, {{pause: 9s}}, hang_up]"
+    (planned,) = plan([scenario(tmp_path, text)], repeat=None, seed=3)
+    call = VirtualLane([planned], tmp_path / "out").play(planned)
+    told = evaluate(replace(call, verdict="failed", detail="step 3: no"), "virtual").sentence
+    assert told.startswith("step 3: no; turn 1: the answer ended failed (server_error)")

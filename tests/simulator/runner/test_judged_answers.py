@@ -160,10 +160,12 @@ def test_an_answer_that_never_comes_may_be_made_up_for(tmp_path: Path) -> None:
         ([], True, ["turn 1: the answer ended cancelled (turn_detected)"]),
         ([], False, []),
         ([mark(1200, "realtime", "speech_started")], True, []),
-        ([sound(1200, "r1")], True, []),
+        # Half of an answer is none either.
+        ([sound(1200, "r1")], True, ["turn 1: the answer ended cancelled (turn_detected)"]),
+        ([sound(1200, "r1"), mark(1300, "realtime", "speech_started")], True, []),
     ],
 )
-def test_an_answer_that_is_cancelled_unheard_by_nobody(
+def test_an_answer_that_is_cancelled_by_nobody(
     before: list[Mark], by_script: bool, told: list[str]
 ) -> None:
     fields = {"by_script": True} if by_script else {}
@@ -215,6 +217,85 @@ def test_an_answer_that_nobody_heard_makes_up_for_nothing(tmp_path: Path) -> Non
 def test_what_is_expected_is_no_failure(tmp_path: Path, steps: str, wanted: bool) -> None:
     failures, _ = judge_answers(scenario(tmp_path, steps), CUT)
     assert bool(failures) is not wanted
+
+
+@pytest.mark.parametrize(
+    ("steps", "turns"),
+    [
+        ("[{expect: {response: incomplete}}]", [2]),
+        ("[{expect: {response: incomplete, reason: content_filter}}]", [1]),
+        ("[{expect: {response: incomplete}}, {expect: {response: incomplete}}]", []),
+        (
+            "[{expect: {response: incomplete}}, {expect: {response: incomplete, reason: max*}}]",
+            [],
+        ),
+    ],
+)
+def test_an_expectation_excuses_the_answer_of_one_turn(
+    tmp_path: Path, steps: str, turns: list[int]
+) -> None:
+    second = mark(5000, "realtime", "committed", item="v", by="vad")
+    filtered = ended(6000, "r2", "incomplete", reason="content_filter")
+    marks = [*CUT, second, sound(5500, "r2"), filtered]
+    failures, _ = judge_answers(scenario(tmp_path, steps), marks)
+    assert [int(one.split()[1].rstrip(":")) for one in failures] == turns
+
+
+def test_an_expectation_excuses_what_was_asked_for_again_in_its_turn(tmp_path: Path) -> None:
+    again = ended(3000, "r2", "incomplete", reason="max_output_tokens")
+    steps = "[{expect: {response: incomplete}}]"
+    assert judge_answers(scenario(tmp_path, steps), [*CUT, sound(2500, "r2"), again]) == ([], [])
+
+
+INAUDIBLE = [TURN, sound(1400, "r1"), ended(1500, "r1", "completed", inaudible=True)]
+
+
+def test_audio_in_which_nothing_can_be_heard_is_silence(tmp_path: Path) -> None:
+    (told,), _ = judge_answers(scenario(tmp_path), [*INAUDIBLE, HEARD])
+    assert told.startswith("turn 1: the answer was silent, and the caller heard no answer")
+    meant = scenario(tmp_path, "[{expect: {response: silent}}]")
+    assert judge_answers(meant, INAUDIBLE) == ([], [])
+    # Nor does it make up for another.
+    late = [sound(2000, "r2"), ended(2100, "r2", "completed", inaudible=True), HEARD]
+    assert (
+        "turn 1: the answer ended incomplete"
+        in judge_answers(scenario(tmp_path), [*CUT, *late])[0][0]
+    )
+
+
+def test_half_an_answer_makes_up_for_none(tmp_path: Path) -> None:
+    half = ended(2100, "r2", "cancelled", reason="turn_detected", by_script=True)
+    failures, _ = judge_answers(scenario(tmp_path), [*CUT, sound(2000, "r2"), half, HEARD])
+    assert len(failures) == 2
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        ([], True),
+        ([mark(2500, "realtime", "response_planned", response="r2", think_ms=4000)], True),
+        (
+            [
+                mark(2500, "realtime", "response_planned", response="r2", think_ms=50),
+                sound(2600, "r2"),
+            ],
+            False,
+        ),
+        ([mark(2500, "realtime", "committed", item="v", by="vad")], False),
+    ],
+)
+@pytest.mark.parametrize("preamble", [True, False])
+def test_who_leaves_before_a_function_is_done_is_told(
+    tmp_path: Path, after: list[Mark], *, told: bool, preamble: bool
+) -> None:
+    called = mark(1450, "realtime", "function_called", name="look_up", arguments={})
+    said = [sound(1400, "r1")] if preamble else []
+    left = mark(3000, "caller", "hang_up_sent", how="bye")
+    marks = [TURN, PLANNED, *said, called, ended(1500, "r1", "completed"), *after, left]
+    failures, warnings = judge_answers(scenario(tmp_path), marks)
+    assert not failures
+    why = "the caller left before the answer after the function 'look_up' came"
+    assert warnings == ([f"turn 1: {why}; expect: reply waits for it"] if told else [])
 
 
 def test_a_silent_answer_may_be_expected(tmp_path: Path) -> None:

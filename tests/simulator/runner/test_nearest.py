@@ -20,7 +20,7 @@ KINDS = {
     "reply": (
         "",
         f"{{expect: greeting}}, {ASKS}, {{expect: reply}}, {{expect: reply}}",
-        "has been waited out by a step before; heard since the answer: a beep",
+        "700 ms is of the same reply: expect one, or let a function between take longer); heard",
     ),
     "reply start": (
         "",
