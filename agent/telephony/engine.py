@@ -36,6 +36,7 @@ class Capability(StrEnum):
     LATE_OFFER = "late_offer"
     UPDATE = "update"
     SESSION_TIMERS = "session_timers"
+    RELIABLE_RINGING = "reliable_ringing"
     REFUSES_WITH_STATUS = "refuses_with_status"
     VANISHES = "vanishes"
     IS_TRANSFERRED = "is_transferred"
@@ -56,6 +57,7 @@ MEANING: Mapping[Capability, str] = {
     Capability.LATE_OFFER: "calls whose INVITE brings no offer",
     Capability.UPDATE: "new offers by UPDATE (RFC 3311)",
     Capability.SESSION_TIMERS: "session timers (RFC 4028)",
+    Capability.RELIABLE_RINGING: "callers who require `100rel` (RFC 3262)",
     Capability.REFUSES_WITH_STATUS: "refusing a call with any status",
     Capability.VANISHES: "leaving a call without a word",
     Capability.IS_TRANSFERRED: "accepting a transfer without a second call",
@@ -111,6 +113,7 @@ PROFILES: Mapping[EngineName, Profile] = {
             Capability.NAT_CONTACT,
             Capability.RTCP_REPORTS,
             Capability.SESSION_TIMERS,
+            Capability.RELIABLE_RINGING,
         },
     ),
 }
@@ -173,6 +176,15 @@ def check_options(engine: EngineName, options: SipOptions) -> None:
             f"sip.max_calls: a process of {engine} holds {profile.calls_a_process} calls, not "
             f"{options.max_calls}: start more workers"
         )
+
+
+_TAGS = {Capability.SESSION_TIMERS: "timer", Capability.RELIABLE_RINGING: "100rel"}
+
+
+def extensions(engine: EngineName) -> frozenset[str]:
+    """The option tags (RFC 3261 §19.2) that an engine has."""
+    has = PROFILES[engine].capabilities
+    return frozenset(tag for capability, tag in _TAGS.items() if capability in has)
 
 
 OnLeft = Callable[[bytes, int], None]

@@ -299,7 +299,7 @@ def described(description: str, codecs: Sequence[str]) -> Described | None:
         return None
     line = lines[chosen]
     audio, port = _AUDIO.match(line), _PORT.search(line)
-    address = _ADDRESS.search(line) or _ADDRESS.search(session)
+    address = _ADDRESS.search(line if _SOMEWHERE.search(line) else session)
     if audio is None or port is None or address is None:
         return None
     codec = next(_known(line, codecs))

@@ -6,10 +6,12 @@ where the RFC has an answer; so what is no request, or none of ours, is answered
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from ipaddress import ip_address
+from typing import Literal
 
 from callerside.agent.telephony.in_dialog import ALLOW, SDP, Answer
+from callerside.agent.telephony.invite import unmet
 from callerside.agent.telephony.sip_message import SipMessage, without_quoted
 
 _VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
@@ -25,8 +27,10 @@ _CSEQ = re.compile(r"(\d+)[ \t]+(\S+)")
 _NUMBER = re.compile(r"\d+")
 _HIGHEST_CSEQ = 2**31 - 1
 _MOST_HOPS = 255
-_OPTIONS_KNOWN = frozenset({"timer", "100rel", "norefersub", "path", "outbound", "replaces"})
-"""Those that the stacks answer for themselves, or that ask nothing of us."""
+_EXTENSIONS_KNOWN = frozenset({"norefersub", "path", "outbound", "replaces"})
+"""Those that ask nothing of us, or are answered elsewhere."""
+_SHORTEST_SESSION_S = 90
+"""RFC 4028 §5."""
 _OPTIONAL = "handling=optional"
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
@@ -40,13 +44,16 @@ _BAD_SCHEME = Answer(416, "Unsupported URI Scheme")
 _NOT_ACCEPTABLE = Answer(406, "Not Acceptable", (("Accept", SDP),))
 _UNKNOWN_BODY = Answer(415, "Unsupported Media Type", (("Accept", SDP),))
 _UNKNOWN_CODING = Answer(415, "Unsupported Media Type", (("Accept-Encoding", "identity"),))
-_HERE = Answer(200, "OK", (ALLOW, ("Accept", SDP), ("Supported", "timer, norefersub")))
+_TOO_SHORT = Answer(422, "Session Interval Too Small", (("Min-SE", str(_SHORTEST_SESSION_S)),))
+_BAD_REQUEST = 400
+_NO_DESCRIPTION = Answer(_BAD_REQUEST, "Bad Session Description")
+_NO_MEDIA = Answer(488, "Not Acceptable Here")
 
 _OUTSIDE_CALLS: Mapping[str, Answer | None] = {
     "INVITE": None,
     "ACK": None,
     "CANCEL": None,  # of a transaction, which the stack knows
-    "OPTIONS": _HERE,
+    "OPTIONS": None,  # says what the engine has
     "BYE": _NO_SUCH_CALL,
     "INFO": _NO_SUCH_CALL,
     "UPDATE": _NO_SUCH_CALL,
@@ -82,7 +89,10 @@ def fault_of(request: SipMessage) -> Answer | None:
 
 
 def answer_outside_calls(
-    request: SipMessage, source: str, allows: Callable[[str], bool]
+    request: SipMessage,
+    source: str,
+    allows: Callable[[str], bool],
+    extensions: Collection[str],
 ) -> Answer | None:
     """What a request of no call is answered; None: it is an INVITE, or of a transaction.
 
@@ -90,6 +100,7 @@ def answer_outside_calls(
         request: without a fault.
         source: where it came from, "host:port".
         allows: whether anything is done for those there.
+        extensions: option tags that the engine has.
     """
     if request.method in ("ACK", "CANCEL"):
         return None
@@ -99,16 +110,56 @@ def answer_outside_calls(
         return _FORBIDDEN
     if request.in_dialog and request.method in _OUTSIDE_CALLS:
         return _NO_SUCH_CALL
-    answer = _OUTSIDE_CALLS.get(request.method, _NOT_IMPLEMENTED)
-    return unmet_extension(request) or answer
+    answer = _OUTSIDE_CALLS.get(request.method, _NOT_IMPLEMENTED) or _here(extensions)
+    return _unmet_extension(request, extensions) or answer
 
 
-def unmet_extension(request: SipMessage) -> Answer | None:
+def _here(extensions: Collection[str]) -> Answer:
+    """RFC 3261 §11.2."""
+    supported = ", ".join((*sorted(extensions), "norefersub"))
+    return Answer(200, "OK", (ALLOW, ("Accept", SDP), ("Supported", supported)))
+
+
+Unmet = Literal["extension", "interval", "media", "malformed"]
+"""Why nobody here can have the call that an INVITE asks for: it requires an extension that the
+engine does not have; its session timer is too short; its offer names no audio that we have; its
+description is none."""
+
+
+def unmet_invite(
+    invite: SipMessage, codecs: Sequence[str], extensions: Collection[str]
+) -> tuple[Answer, Unmet] | None:
+    """What an INVITE of no call is answered that cannot become one, and why; None: it can.
+
+    Args:
+        invite: without a fault.
+        codecs: ours.
+        extensions: option tags that the engine has.
+    """
+    answer = _unmet_extension(invite, extensions)
+    if answer is not None:
+        return answer, "extension"
+    if "timer" in extensions and _is_short(invite):
+        return _TOO_SHORT, "interval"
+    status = unmet(invite.description, codecs) if invite.description else 0
+    if not status:
+        return None
+    return (_NO_DESCRIPTION, "malformed") if status == _BAD_REQUEST else (_NO_MEDIA, "media")
+
+
+def _is_short(invite: SipMessage) -> bool:
+    """RFC 4028 §9: of whoever could ask again for more."""
+    wanted = invite.header("session-expires").partition(";")[0].strip()
+    supported = ",".join(invite.headers("supported")).lower()
+    return "timer" in supported and wanted.isdecimal() and int(wanted[:20]) < _SHORTEST_SESSION_S
+
+
+def _unmet_extension(request: SipMessage, extensions: Collection[str]) -> Answer | None:
     """The answer to whoever requires what we do not have (RFC 3261 §8.2.2.3)."""
     wanted = [
         tag.strip().lower() for value in request.headers("require") for tag in value.split(",")
     ]
-    unknown = [tag for tag in wanted if tag not in _OPTIONS_KNOWN]
+    unknown = [tag for tag in wanted if tag not in _EXTENSIONS_KNOWN and tag not in extensions]
     if not unknown:
         return None
     told = ", ".join(tag for tag in unknown if _TOKEN.fullmatch(tag))[:_MOST_TOLD_CHARS]

@@ -11,6 +11,7 @@ _REQUEST_LINE = re.compile(r"(\S+) (\S+) (\S+)")
 _SHORT = {
     "i": "call-id", "m": "contact", "f": "from", "t": "to", "c": "content-type", "v": "via",
     "e": "content-encoding", "l": "content-length", "r": "refer-to", "k": "supported",
+    "x": "session-expires",
 }  # fmt: skip
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """The first alone is right; the stacks take the others for it, too."""

@@ -24,7 +24,13 @@ import pytest
 from raw_sip import Flood, RawPhone, Response
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
-from callerside.agent.telephony.engine import PROFILES, Capability, CapabilityError, EngineName
+from callerside.agent.telephony.engine import (
+    PROFILES,
+    Capability,
+    CapabilityError,
+    EngineName,
+    extensions,
+)
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import (
     AudioReceived,
@@ -223,6 +229,63 @@ def test_a_codec_that_nobody_has_is_refused(agent: Phone, caller: RawPhone, code
     """Opus none of them has: no capability `opus`."""
     assert not any(Capability.OPUS in one.capabilities for one in PROFILES.values())
     assert caller.call(caller.sdp(codecs="96", attributes=f"a=rtpmap:96 {codec}")).status == 488
+
+
+def test_what_is_said_to_be_supported_is_what_is_there(
+    agent: Phone, caller: RawPhone, request: pytest.FixtureRequest
+) -> None:
+    """Outside of a call, in a refusal, and within a call (RFC 3261 §20.37)."""
+    engine: EngineName = request.node.callspec.params["agent"]
+    asked = caller.ask("OPTIONS").header("Supported")
+    assert set(asked.split(", ")) == extensions(engine) | {"norefersub"}
+    with RawPhone(agent.port) as other:
+        said = [other.call(other.sdp()).header("Supported")]
+        said += [other.ask(method).header("Supported") for method in ("OPTIONS", "UPDATE", "BYE")]
+        known = extensions(engine) | {"norefersub", ""}
+        assert {one.strip() for each in said for one in each.split(",")} <= known
+
+
+@pytest.mark.parametrize(
+    ("sdp", "headers", "answer"),
+    [
+        ({"codecs": "97", "attributes": "a=rtpmap:97 iLBC/8000"}, {}, (488, "media")),
+        ({"codecs": "96", "attributes": "a=rtpmap:96 opus/48000/2"}, {}, (488, "media")),
+        ({"codecs": "101", "attributes": KEYS}, {}, (488, "media")),
+        ({"attributes": "a=sendrecv\r\nc=IN IP6 2001:db8::1"}, {}, (488, "media")),
+        ({"attributes": "a=sendrecv\r\nc=nonsense"}, {}, (400, "malformed")),
+        ({}, {"Require": "zork"}, (420, "extension")),
+        ({}, {"Require": "timer"}, (420, "extension")),
+        ({}, {"Require": "100rel"}, (420, "extension")),
+        ({}, {"Supported": "timer", "Session-Expires": "20"}, (422, "interval")),
+    ],
+)
+def test_a_call_that_cannot_be_had_is_refused_and_told_with_its_reason(
+    agent: Phone,
+    caller: RawPhone,
+    request: pytest.FixtureRequest,
+    sdp: Mapping[str, Any],
+    headers: Mapping[str, str],
+    answer: tuple[int, str],
+) -> None:
+    """The same on each engine, but for extensions that it has."""
+    engine: EngineName = request.node.callspec.params["agent"]
+    takes_it = headers.get("Require") in extensions(engine)
+    if answer[1] == "interval":  # no extension, no limit of it
+        takes_it = Capability.SESSION_TIMERS not in PROFILES[engine].capabilities
+    before = len(agent.refused())
+    caller.send("INVITE", caller.sdp(**sdp), {"Content-Type": "application/sdp", **headers})
+    came = caller.final()
+    if takes_it:
+        assert came.status == 200
+        caller.send("ACK", cseq=1)
+        assert caller.request("BYE") == 200
+        return
+    caller.acknowledge()
+    assert came.status == answer[0]
+    if answer[1] == "extension":
+        assert came.header("Unsupported") == headers["Require"]
+    wait_until(lambda: len(agent.refused()) > before, "the refusal to be told")
+    assert agent.refused()[before:] == [answer]
 
 
 def test_what_is_agreed_is_agreed_once_and_for_all(line: Line) -> None:
@@ -552,6 +615,26 @@ def test_a_call_whose_offer_is_ours_comes_up(agent: Phone, caller: RawPhone) -> 
         time.sleep(0.02)
     wait_until(lambda: line.heard_ms() >= 180, "what is said")
     line.end()
+
+
+@pytest.mark.usefixtures("caller")
+def test_an_answer_to_our_offer_that_names_nothing_of_it_ends_the_call(agent: Phone) -> None:
+    """RFC 3261 §13.2.2.4: the ACK cannot be refused, so that it is a BYE that says so.
+
+    More than once: a stack that is told to hang up too early stands still from then on.
+    """
+    call = agent.calls()
+    for n in range(5):
+        with RawPhone(agent.port) as caller:
+            caller.send("INVITE")
+            assert caller.final().status == 200
+            caller.send("ACK", caller.sdp(codecs="97", attributes="a=rtpmap:97 iLBC/8000"), cseq=1)
+            asked = caller.asked("BYE")
+            assert asked
+            caller.reply(asked, "200 OK")
+            ended = agent.wait_for(call + n, HungUp)
+            assert ended.by == "network"
+            assert ended.status in (415, 488)
 
 
 def test_within_a_call_the_offer_can_be_ours_too(line: Line) -> None:

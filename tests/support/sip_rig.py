@@ -134,6 +134,11 @@ class Phone:
         inputs: list[Told] = self._ask("told", call)
         return inputs
 
+    def refused(self) -> list[tuple[int, str]]:
+        """Of each call that never became a leg: its status, and why."""
+        refused: list[tuple[int, str]] = self._ask("refused")
+        return refused
+
     def recorded(self, call: int) -> Recorded:
         """A caller's recording so far."""
         recording: Recorded = self._ask("recorded", call)
@@ -283,13 +288,14 @@ class _Child:
         self._legs: list[CallLeg] = []
         self._placed: list[PlacedCall] = []
         self._told: list[list[Told]] = []
+        self._refused: list[tuple[int, str]] = []
         self._reaction: Reaction | None = None
         self._stopped = asyncio.Event()
         self._calling = False
         self._keeps_audio = True
         if kind == "agent":
             self._station: AnsweringEndpoint | CallerEndpoint = choose(engine).answering(
-                options, self._add
+                options, self._add, on_refused=lambda *one: self._refused.append(one)
             )
         else:
             self._station = CallerEndpoint(choose(engine), options, relay)
@@ -368,6 +374,9 @@ class _Child:
 
     def on_told(self, call: int) -> list[Told]:
         return self._told[call] if call < len(self._told) else []
+
+    def on_refused(self) -> list[tuple[int, str]]:
+        return self._refused
 
     def on_recorded(self, call: int) -> Recorded:
         recorder = self._placed[call].recorder

@@ -17,6 +17,7 @@ from callerside.agent.telephony.engine import (
     OnRefused,
     OnRegistration,
     check_options,
+    extensions,
 )
 from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer, answer_to
@@ -26,7 +27,7 @@ from callerside.agent.telephony.options import PeerList, SipOptions, transport_f
 from callerside.agent.telephony.screening import (
     answer_outside_calls,
     fault_of,
-    unmet_extension,
+    unmet_invite,
 )
 from callerside.agent.telephony.sip_message import SipMessage
 
@@ -44,6 +45,7 @@ Refusal = tuple[int, str, str]
 
 _SWALLOWED: Refusal = (0, "", "")
 _NO_SUCH_CALL: Refusal = (481, "Call/Transaction Does Not Exist", "")
+_EXTENSIONS = extensions("baresip")
 _REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
 
 
@@ -227,8 +229,9 @@ class BaresipEndpoint(BaresipStation):
         self._drain_status = 0
         self._is_open = False
         """Whether there is an account that takes calls: without one the stack answers 404."""
-        self._admitted: set[str] = set()
-        """Call-IDs, from the INVITE on; on the stack's thread added, on the loop's taken away."""
+        self._admitted: dict[str, str] = {}
+        """Where calls came from, by their Call-IDs, from the INVITE on; on the stack's
+        thread added, on the loop's taken away."""
         self.placing = Placing()
         self._invites: dict[str, SipMessage] = {}
         self._refused: set[str] = set()
@@ -254,7 +257,7 @@ class BaresipEndpoint(BaresipStation):
 
     def dialled(self, leg: BaresipPlacedLeg) -> None:
         """See `PlacedLegHost`: it takes the place of a call."""
-        self._admitted.add(leg.sip_call_id)
+        self._admitted[leg.sip_call_id] = ""
         self.add(leg)
 
     def on_new_event(self, event: StackEvent) -> None:
@@ -289,7 +292,7 @@ class BaresipEndpoint(BaresipStation):
             return _NO_SUCH_CALL
         is_ours = message.call_id in self._admitted or message.call_id in self.legs
         if message.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
-            self._admitted.discard(message.call_id)
+            self._admitted.pop(message.call_id, None)
         if is_ours:
             if message.method == "REFER":
                 return (603, "Decline", "")
@@ -298,7 +301,7 @@ class BaresipEndpoint(BaresipStation):
             return self._stranger(message, source)
         refusal, why = self._judge(message, source)
         if refusal is None:
-            self._admitted.add(message.call_id)
+            self._admitted[message.call_id] = source
         else:
             self.stack.loop.call_soon_threadsafe(
                 self._note_refusal, message.call_id, refusal[0], why, source
@@ -309,15 +312,13 @@ class BaresipEndpoint(BaresipStation):
         """A request of no call, but for INVITE."""
         if request.method == "INVITE":
             return _NO_SUCH_CALL
-        answer = answer_outside_calls(request, source, self._peers.allows)
+        answer = answer_outside_calls(request, source, self._peers.allows, _EXTENSIONS)
         return None if answer is None else _as_refusal(answer)
 
     def _judge(self, invite: SipMessage, source: str) -> tuple[Refusal | None, str]:
         again = f"Retry-After: {self.options.retry_after_s}\r\n"
         if not self._peers.allows(source):
             return (403, "Forbidden", ""), "not_allowed"
-        if (unmet := unmet_extension(invite)) is not None:
-            return _as_refusal(unmet), "replaces"
         if invite.header("replaces"):
             return (420, "Bad Extension", "Unsupported: replaces\r\n"), "replaces"
         if not self._is_open:
@@ -326,7 +327,8 @@ class BaresipEndpoint(BaresipStation):
             return (self._drain_status, "Service Unavailable", again), "draining"
         if len(self._admitted) >= self.options.max_calls:
             return (486, "Busy Here", again), "full"
-        return self.refusal_of_offer(invite), "lines"
+        found = unmet_invite(invite, self.options.codecs, _EXTENSIONS)
+        return (None, "") if found is None else (_as_refusal(found[0]), found[1])
 
     def _note_refusal(self, call_id: str, status: int, reason: str, source: str) -> None:
         """Of one that was refused here: of its INVITE, and its answer, no more is to be heard."""
@@ -349,13 +351,14 @@ class BaresipEndpoint(BaresipStation):
         elif sent and message.status >= 300 and message.method == "INVITE":
             self._refused.discard(message.call_id)
             if self._invites.pop(message.call_id, None) is not None:
-                self._refusals.note(message.status, "failed", "")
-            self._admitted.discard(message.call_id)
+                source = self._admitted.get(message.call_id, "")
+                self._refusals.note(message.status, "failed", source)
+            self._admitted.pop(message.call_id, None)
 
     def forget(self, leg: BaresipLeg) -> None:
         """See `LegHost`; the place is free."""
         super().forget(leg)
-        self._admitted.discard(leg.sip_call_id)
+        self._admitted.pop(leg.sip_call_id, None)
 
     def _take_call(self, call: Call) -> None:
         invite = self._invites.pop(call.call_id or "", None)

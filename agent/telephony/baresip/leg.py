@@ -5,6 +5,8 @@ up, and when it is over. Everything here runs on the loop's thread.
 """
 
 import asyncio
+import os
+import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -49,6 +51,12 @@ _REASONS = {
     488: "Not Acceptable Here", 500: "Server Internal Error", 503: "Service Unavailable",
     603: "Decline",
 }  # fmt: skip
+
+_NOTHING_AGREED = Ending(
+    by="network", status=488, reason="the answer to our offer names no audio that we have"
+)
+_ERROR = re.compile(r"error \[(\d+)\]")
+"""What the stack says where its own trouble ended a call."""
 
 _ACK_NS = 32 * NS_PER_S
 """Timer H (RFC 3261 §17.2.1); baresip has none."""
@@ -102,6 +110,8 @@ class BaresipLeg(Leg):
         self._offered: Described | None = None
         """By the other side, and not answered yet."""
         self._theirs: Described | None = None
+        self._is_unmet = False
+        """The other side has answered our offer with nothing of it."""
         self._our_direction = "sendrecv"
         self.own_tag = ""
         """As the other side has to name us, once we have said it (RFC 3261 §12.1.1)."""
@@ -244,6 +254,7 @@ class BaresipLeg(Leg):
                 self._agree()
         elif message.status or message.method == "ACK":
             self._theirs = found or self._theirs
+            self._is_unmet = self._theirs is None
             self._agree()
         else:
             self._offered = found
@@ -251,6 +262,8 @@ class BaresipLeg(Leg):
     def _agree(self) -> None:
         """What both sides have said is how it is now."""
         theirs = self._theirs
+        if self._is_up and self._is_unmet:
+            self._end(_NOTHING_AGREED)
         if not self._is_up or theirs is None or self._is_over or not self._media.port:
             return
         we_hold = self._we_offered and self._our_direction in ("sendonly", "inactive")
@@ -327,7 +340,7 @@ class BaresipLeg(Leg):
         code, _, reason = text.partition(" ")
         status = int(code) if code.isdecimal() else 0
         by = self.them if status and not self._is_up else "network"
-        self._finish(by=by, status=status or 503, reason=reason or text)
+        self._finish(by=by, status=status or 503, reason=_in_words(reason or text))
 
     def _finish(self, *, by: Party, status: int, reason: str) -> None:
         """Nothing follows."""
@@ -417,3 +430,10 @@ class BaresipCallLeg(BaresipLeg):
         if self._ending is not None and self._ending.by == self.us:
             self._ending = replace(self._ending, status=code, reason=_REASONS.get(code, "Declined"))
         return code
+
+
+def _in_words(text: str) -> str:
+    error = _ERROR.fullmatch(text)
+    if error is None:
+        return text
+    return f"the SIP stack has given the call up: {os.strerror(int(error[1]))}"

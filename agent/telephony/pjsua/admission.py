@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from callerside.agent.telephony.engine import extensions
+from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.invite import (
     MAX_LINES,
     audio_lines,
@@ -19,6 +21,8 @@ from callerside.agent.telephony.invite import (
     with_one_audio,
 )
 from callerside.agent.telephony.options import PeerList, SipOptions
+from callerside.agent.telephony.screening import Unmet, unmet_invite
+from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 PLACES = 64
@@ -33,11 +37,16 @@ is closed a little after we hear of it."""
 MAX_AUDIO_LINES = 4
 """In one offer, of those that PJSUA is shown: one, but for spellings that only PJSIP may read."""
 
+EXTENSIONS = extensions("pjsua2")
+"""Option tags that this engine has."""
+
 MEMORY_NS = 32 * NS_PER_S
 """For how long a request may be sent again: 64 * T1 (RFC 3261 §17.1.1.2)."""
 MAX_REMEMBERED = 2_000
 
-Reason = Literal["not_allowed", "replaces", "draining", "full", "lines", "closing", "failed"]
+Reason = (
+    Literal["not_allowed", "replaces", "draining", "full", "lines", "closing", "failed"] | Unmet
+)
 """Why a call was refused. `closing`: the sockets of calls before it are not closed yet."""
 
 
@@ -47,15 +56,17 @@ class Refusal:
 
     status: int
     reason: Reason
+    answer: Answer | None = None
+    """What says more than the status."""
 
 
 NOT_ALLOWED = Refusal(403, "not_allowed")
-REPLACES = Refusal(420, "replaces")
+REPLACES = Refusal(420, "replaces", Answer(420, "Bad Extension", (("Unsupported", "replaces"),)))
 """RFC 3891 §3, for those who do not do it: as any extension that is asked for (RFC 3261 §8.2.2.3).
 Taken as a call like any other it would be one more, beside the one that it was to replace."""
 FULL = Refusal(486, "full")
 TOO_MANY_LINES = Refusal(488, "lines")
-UNREACHABLE = Refusal(488, "lines")
+UNREACHABLE = Refusal(488, "media")
 """An offer of audio at IPv6 addresses, which this engine does not have (`Capability.IPV6`)."""
 CLOSING = Refusal(503, "closing")
 FAILED = Refusal(500, "failed")
@@ -162,7 +173,10 @@ class Admission:
         if is_over_ipv6(invite.message, self._codecs):
             return UNREACHABLE
         shown = with_one_audio(invite.message, self._codecs)
-        return TOO_MANY_LINES if _has_too_many_lines(shown) else None
+        if _has_too_many_lines(shown):
+            return TOO_MANY_LINES
+        found = unmet_invite(SipMessage(invite.message), self._codecs, EXTENSIONS)
+        return None if found is None else Refusal(found[0].status, found[1], found[0])
 
     def _takes(self, lines: int, now_ns: int, kept: int = 0) -> bool:
         if self.places_taken(now_ns) + lines * PLACES_PER_LINE > PLACES - kept:

@@ -6,12 +6,14 @@ server heard and sent.
 
 import glob
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
+from callerside.agent.config.settings import CallSettings, SipSettings
 from callerside.audio_files import write_flac
 from callerside.marks import Mark, merge, to_lines
 from callerside.reports.evidence import HEARD, SENT, TIMELINE
@@ -26,7 +28,10 @@ UNCONNECTED_TIMEOUT_S = 1.0
 """How long a server may take to report a connection that came to nothing; it may know of none."""
 VANISHED_TIMEOUT_S = 45.0
 """The same after a caller that vanished: the agent must notice first (RFC 3261: 32 s at most for
-a missing ACK). Until then it still has one call less to give."""
+a missing ACK), and longer where its limits are (`notices_vanished_s`). Until then it still has one
+call less to give."""
+_FAREWELLS_S = 45.0
+"""What may lie between a limit and the end: the agent's last words, to nobody."""
 _TAIL_MARKS = 20
 """Among how many of the last marks the closing one is: others may be written after it."""
 _POLL_S = 0.05
@@ -40,6 +45,7 @@ def collect(
     closed: ClosedFiles | None = None,
     *,
     upstream: bool = False,
+    vanished_s: float = VANISHED_TIMEOUT_S,
 ) -> list[str]:
     """Bring together what was written about a call; returns what is missing. Blocks.
 
@@ -51,6 +57,7 @@ def collect(
         closed: what agent and server announce as complete. Where they do not, a timeline without
             its closing mark is read once more when its time is up.
         upstream: the server is somebody else's: only the agent is ours.
+        vanished_s: how long to wait for the agent to notice a caller that vanished.
     """
     # By time: what befell its packets is written when the call is over.
     caller = merge([_read(directory / CALLER_TIMELINE)])
@@ -65,7 +72,7 @@ def collect(
             lambda: _agent_timelines(work, call),
             lambda name: _is_agents(name, call),
             "call_ended",
-            VANISHED_TIMEOUT_S if vanished else EVIDENCE_TIMEOUT_S,
+            vanished_s if vanished else EVIDENCE_TIMEOUT_S,
         )
         tried, connected = (
             not upstream and any(mark.name == name for mark in agent)
@@ -93,6 +100,20 @@ def collect(
         for path in (*_agent_timelines(work, call), _server_timeline(work, call)):
             path.unlink(missing_ok=True)
     return missing
+
+
+def notices_vanished_s(agent: Mapping[str, Any]) -> float:
+    """The longest that the agent may take to notice that a caller has vanished.
+
+    It misses the caller's packets, its ACK, or anything to be said; of a call on hold nothing but
+    the silence, and where that has no limit the call's length.
+
+    Args:
+        agent: a scenario's settings of the agent.
+    """
+    limits = CallSettings.model_validate(agent).limits
+    longest_ms = max(SipSettings().rtp_timeout_ms, limits.silence_ms or limits.call_ms)
+    return max(VANISHED_TIMEOUT_S, longest_ms / 1000 + _FAREWELLS_S)
 
 
 def _agent_timelines(work: Path, call: str) -> list[Path]:

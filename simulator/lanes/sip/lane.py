@@ -24,7 +24,7 @@ from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
-from callerside.simulator.lanes.sip.collect import collect
+from callerside.simulator.lanes.sip.collect import collect, notices_vanished_s
 from callerside.simulator.lanes.sip.config import (
     Upstream,
     agent_config,
@@ -226,6 +226,7 @@ class SipLane:
                 stalls,
                 self._closed,
                 upstream=self._upstream is not None,
+                vanished_s=notices_vanished_s(planned.scenario.agent),
             )
         finally:
             pair.busy -= 1

@@ -3,8 +3,11 @@
 import pytest
 from torture import ROWS, SILENCE, TAKEN, Row, message
 
-from callerside.agent.telephony.screening import answer_outside_calls, fault_of, unmet_extension
+from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.screening import answer_outside_calls, fault_of, unmet_invite
 from callerside.agent.telephony.sip_message import SipMessage
+
+EXTENSIONS = ("timer", "100rel")
 
 
 def answered(row: Row, *, allowed: bool = True) -> int:
@@ -12,9 +15,12 @@ def answered(row: Row, *, allowed: bool = True) -> int:
     request = SipMessage(message(row, 5060, 5070, "udp"))
     if request.status:
         return SILENCE
-    answer = fault_of(request) or answer_outside_calls(request, "h:1", lambda _: allowed)
+    answer = fault_of(request) or answer_outside_calls(
+        request, "h:1", lambda _: allowed, EXTENSIONS
+    )
     if answer is None and request.method == "INVITE":
-        answer = unmet_extension(request)
+        found = unmet_invite(request, SipOptions().codecs, EXTENSIONS)
+        answer = found[0] if found else None
     return answer.status if answer else 0
 
 
@@ -42,6 +48,28 @@ def test_strangers_are_told_nothing_else(method: str) -> None:
 def test_an_unmet_extension_is_named_and_cannot_forge_a_header() -> None:
     text = message(Row(name="x", rule="", right=frozenset()), 1, 2, "udp")
     hostile = text.replace("\r\nContact", "\r\nRequire: new-one, timer, a b\x00c, d\r\nContact")
-    answer = unmet_extension(SipMessage(hostile))
-    assert answer is not None
-    assert answer.headers == (("Unsupported", "new-one, d"),)
+    found = unmet_invite(SipMessage(hostile), SipOptions().codecs, EXTENSIONS)
+    assert found is not None
+    assert found[1] == "extension"
+    assert found[0].headers == (("Unsupported", "new-one, d"),)
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_short"),
+    [
+        ("Supported: timer\r\nSession-Expires: 89", True),
+        ("k: timer\r\nx: 20;refresher=uac", True),
+        ("Supported: timer\r\nSession-Expires: 90", False),
+        ("Session-Expires: 20", False),
+        ("Supported: timer\r\nSession-Expires: soon", False),
+    ],
+)
+def test_a_short_session_is_refused_to_those_who_can_ask_for_more(
+    headers: str, *, is_short: bool
+) -> None:
+    """RFC 4028 §9: whoever added it on the way could do nothing with a 422."""
+    text = message(Row(name="x", rule="", right=frozenset()), 1, 2, "udp")
+    invite = SipMessage(text.replace("\r\nContact", f"\r\n{headers}\r\nContact"))
+    found = unmet_invite(invite, SipOptions().codecs, EXTENSIONS)
+    assert (found is not None and found[1] == "interval") is is_short
+    assert unmet_invite(invite, SipOptions().codecs, ()) is None, "it has no timers"

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Set
 
 from callerside.agent.telephony.pjsua.admission import (
+    EXTENSIONS,
     FAILED,
-    REPLACES,
     Admission,
     Invite,
     Reason,
@@ -87,10 +87,9 @@ class InviteRefuser(StackModule):
 
     def prepare(self) -> None:
         """The headers of refusals; and what is refused is not offered either."""
-        self._disown(_SUPPORTED, {"replaces"})
+        self._disown(_SUPPORTED, {"replaces", "trickle-ice"})
         self._disown(_ALLOW, _NOT_DONE)
         self._retry_after = self.headers([("Retry-After", str(self._retry_after_s))])
-        self._unsupported = self.headers([("Unsupported", "replaces")])
 
     def deal_with(self, message: int) -> bool:
         """A request of no call and no transaction."""
@@ -101,7 +100,7 @@ class InviteRefuser(StackModule):
             return self._is_refused(message)
         read = self.read(message)
         answer = answer_outside_calls(
-            SipMessage(read.wholeMsg), read.srcAddress, self._admission.allows
+            SipMessage(read.wholeMsg), read.srcAddress, self._admission.allows, EXTENSIONS
         )
         if answer is not None:
             self.answer(message, answer)
@@ -137,10 +136,11 @@ class InviteRefuser(StackModule):
         return True
 
     def _refuse(self, message: int, refusal: Refusal) -> None:
+        if refusal.answer is not None:
+            self.answer(message, refusal.answer)
+            return
         headers = None
-        if refusal == REPLACES:
-            headers = self._unsupported
-        elif self._retry_after_s and refusal.status in _OVERLOADED:
+        if self._retry_after_s and refusal.status in _OVERLOADED:
             headers = self._retry_after
         self.respond(message, refusal.status, headers)
 

@@ -11,12 +11,16 @@ import soundfile
 
 from callerside.marks import Mark
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
-from callerside.simulator.lanes.sip.collect import CALLER_TIMELINE, collect
+from callerside.simulator.lanes.sip.collect import CALLER_TIMELINE, collect, notices_vanished_s
 from callerside.timelines import read_timeline
 
 
 def mark(at_ms: int, name: str, **fields: Any) -> Mark:
     return Mark(at_ns=at_ms * 1_000_000, source="caller", call="x", name=name, fields=fields)
+
+
+LAST_WORDS_S = 15
+"""`limits.farewell_ms`."""
 
 
 def written(directory: Path, *marks: Mark) -> None:
@@ -76,6 +80,17 @@ def test_when_the_run_ends_nobody_waits_for_who_has_not_noticed_a_caller_that_va
     threading.Timer(0.2, closed.end).start()
     waiting.join(20)
     assert missing == ["the agent's timeline has no call_ended mark"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "at_least_s"),
+    [({}, 60), ({"silence_ms": 5_000}, 60), ({"silence_ms": 90_000}, 90),
+     ({"silence_ms": 0, "call_ms": 120_000}, 120)],
+)  # fmt: skip
+def test_the_agent_has_as_long_to_notice_as_its_own_limits_say(
+    limits: dict[str, int], at_least_s: int
+) -> None:
+    assert notices_vanished_s({"limits": limits}) > at_least_s + LAST_WORDS_S
 
 
 def timeline(path: Path, *marks: Mark) -> None:
