@@ -24,6 +24,10 @@ _HOST = re.compile(r"[;?/]")
 _SINGLE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
 _NEEDED = ("via", "from", "to", "call-id", "cseq")
 _CSEQ = re.compile(r"(\d+)[ \t]+(\S+)")
+_TARGETED = ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
+"""What is sent to its Contact from then on (RFC 3261 §12.2): it has an address there (§8.1.1.8)."""
+_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+"
+_CONTACT = re.compile(rf"""(?:"[^"]*"|[^<"]*)\s*<{_URI}>.*|{_URI}""", re.DOTALL)
 _NUMBER = re.compile(r"\d+")
 _HIGHEST_CSEQ = 2**31 - 1
 _MOST_HOPS = 255
@@ -214,8 +218,11 @@ def _looks_at_addresses(request: SipMessage, method: str, uri: str) -> Answer | 
     for name in ("from", "to", "contact"):
         if any('"' in without_quoted(value) for value in request.headers(name)):
             return _bad(f"quotes in {name}")
-    if method == "INVITE" and not request.header("contact"):
+    contacts = request.headers("contact")
+    if method == "INVITE" and not any(contacts):
         return _bad("no Contact")
+    if method in _TARGETED and not all(map(_CONTACT.fullmatch, contacts)):
+        return _bad("Contact")  # which breaks the memory of baresip's stack
     return None
 
 

@@ -471,6 +471,20 @@ RFC4475 = [
 
 BEYOND = [
     Row(
+        name="contact-of-no-address",
+        rule="RFC 3261 §8.1.1.8: a Contact has a URI",
+        base="INVITE",
+        right=frozenset({400}),
+        change=(line("Contact:", "Contact: 9999999999999999999999999999999999999999"),),
+    ),
+    Row(
+        name="contact-of-all",
+        rule="RFC 3261 §8.1.1.8: a Contact has a URI; * is for REGISTER",
+        base="INVITE",
+        right=frozenset({400}),
+        change=(line("Contact:", "Contact: *"),),
+    ),
+    Row(
         name="no-contact",
         rule="RFC 3261 §8.1.1.8",
         base="INVITE",
@@ -634,7 +648,7 @@ ROWS = [*RFC4475, *RFC5118, *BEYOND]
 UNREAD: Mapping[EngineName, frozenset[str]] = {
     "pjsua2": frozenset(
         {"ncl", "scalar02", "quotbal", "ltgtruri", "lwsruri", "regbadct", "badvers"}
-        | {"unkscm", "novelsc", "regaut01", "v6-bare"}
+        | {"unkscm", "novelsc", "regaut01", "v6-bare", "contact-of-no-address"}
         | {"long-body"}  # over TCP: it reads 4,000 bytes of a message at most
     ),
     "baresip": frozenset({"lwsruri", "lwsstart", "trws", "badvers", "inv2543"}),
