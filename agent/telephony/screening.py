@@ -26,8 +26,14 @@ _NEEDED = ("via", "from", "to", "call-id", "cseq")
 _CSEQ = re.compile(r"(\d+)[ \t]+(\S+)")
 _TARGETED = ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
 """What is sent to its Contact from then on (RFC 3261 §12.2): it has an address there (§8.1.1.8)."""
-_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+"
-_CONTACT = re.compile(rf"""(?:"[^"]*"|[^<"]*)\s*<{_URI}>.*|{_URI}""", re.DOTALL)
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_URI = r'[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++'
+_ADDRESS = (
+    rf'(?:(?:{_QUOTED}\s*|[^<"]*+)<\s*{_URI}\s*>|{_URI})'
+    rf'(?:\s*+;(?:{_QUOTED}|[^,;"<>])*+)*+'
+)
+_ONE_ADDRESS = re.compile(_ADDRESS)
+_ADDRESSES = re.compile(rf"{_ADDRESS}(?:\s*,\s*{_ADDRESS})*")
 _NUMBER = re.compile(r"\d+")
 _HIGHEST_CSEQ = 2**31 - 1
 _MOST_HOPS = 255
@@ -218,11 +224,15 @@ def _looks_at_addresses(request: SipMessage, method: str, uri: str) -> Answer | 
     for name in ("from", "to", "contact"):
         if any('"' in without_quoted(value) for value in request.headers(name)):
             return _bad(f"quotes in {name}")
+    # What follows breaks the memory of baresip's stack, when the call is over.
+    for name in ("from", "to"):
+        if not _ONE_ADDRESS.fullmatch(request.header(name)):
+            return _bad(f"no address in {name}")
     contacts = request.headers("contact")
     if method == "INVITE" and not any(contacts):
         return _bad("no Contact")
-    if method in _TARGETED and not all(map(_CONTACT.fullmatch, contacts)):
-        return _bad("Contact")  # which breaks the memory of baresip's stack
+    if method in _TARGETED and not all(map(_ADDRESSES.fullmatch, contacts)):
+        return _bad("no address in Contact")
     return None
 
 

@@ -288,6 +288,8 @@ class BaresipEndpoint(BaresipStation):
             if message.method == "ACK" or message.request_line is None:
                 return _SWALLOWED
             return _as_refusal(fault)
+        if message.begins_call and not message.from_tag:
+            return _SWALLOWED  # of RFC 2543: the stack's memory is broken by it
         if message.method != "ACK" and self._means_another(message):
             return _NO_SUCH_CALL
         is_ours = message.call_id in self._admitted or message.call_id in self.legs
