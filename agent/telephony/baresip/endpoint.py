@@ -282,14 +282,8 @@ class BaresipEndpoint(BaresipStation):
         """See `Screen`."""
         if message.status:
             return None
-        if (fault := fault_of(message)) is not None:
-            # An ACK is answered by nobody; and what is no request line the stack reads as a header,
-            # "INVITE sip" as To by its hash, and would repeat.
-            if message.method == "ACK" or message.request_line is None:
-                return _SWALLOWED
-            return _as_refusal(fault)
-        if message.begins_call and not message.from_tag:
-            return _SWALLOWED  # of RFC 2543: the stack's memory is broken by it
+        if (refusal := _refusal_of_none(message)) is not None:
+            return refusal
         if message.method != "ACK" and self._means_another(message):
             return _NO_SUCH_CALL
         is_ours = message.call_id in self._admitted or message.call_id in self.legs
@@ -372,6 +366,18 @@ class BaresipEndpoint(BaresipStation):
         leg = BaresipCallLeg(self, call, invite, called=called, caller=caller, rate_hz=rate_hz)
         self.add(leg)
         self._on_call(leg)
+
+
+def _refusal_of_none(request: SipMessage) -> Refusal | None:
+    """Of what is no request, or not one for this stack; None: it is one."""
+    fault = fault_of(request)
+    if fault is None:  # a call of RFC 2543, without a From tag, breaks the stack's memory
+        return _SWALLOWED if request.begins_call and not request.from_tag else None
+    # An ACK is answered by nobody; and what is no request line the stack reads as a header,
+    # "INVITE sip" as To by its hash, and would repeat.
+    if request.method == "ACK" or request.request_line is None:
+        return _SWALLOWED
+    return _as_refusal(fault)
 
 
 def _as_refusal(answer: Answer) -> Refusal:
