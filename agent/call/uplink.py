@@ -26,6 +26,7 @@ class Uplink:
         self._trace = settings.timeline.trace_audio
         self._frames_an_append = settings.turns.append_interval_ms // FRAME_MS
         self._max_kept_bytes = _bytes(settings.limits.capture_ms, rate_hz)
+        self._frame_bytes = _bytes(FRAME_MS, rate_hz)
         self._format = AudioFormat("pcm")
         self._is_open = False
         self.feed: Callable[[AudioReceived], None] = self._keep
@@ -95,8 +96,9 @@ class Uplink:
             self.flush()
 
     def _keep(self, frame: AudioReceived) -> None:
-        """Until it can be sent."""
-        self._frames.append((frame.pcm, frame.at_ns))
+        """Until it can be sent; of several frames that come at once each is one, as it is sent."""
+        for start in range(0, len(frame.pcm), self._frame_bytes):
+            self._frames.append((frame.pcm[start : start + self._frame_bytes], frame.at_ns))
         self._kept_bytes += len(frame.pcm)
         self._bound()
 
