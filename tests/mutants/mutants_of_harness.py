@@ -19,7 +19,7 @@ MUTANTS = (
         edits=(
             Edit(
                 _LISTENER,
-                "        utterance.cut = self._latest_ns - quiet_ns < ms_to_ns(LAST_SILENCE_MS)\n",
+                "        utterance.cut = heard_ns - quiet_ns < ms_to_ns(LAST_SILENCE_MS)\n",
                 "        utterance.cut = False\n",
             ),
         ),
