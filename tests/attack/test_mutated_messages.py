@@ -57,7 +57,7 @@ def test_whatever_comes_the_agent_stays_as_it_was(agent: Phone) -> None:
     after = agent.facts()
     wrong = [one for one in answers if not _ANSWER.match(one)]
     assert not wrong, f"no answer of SIP: {wrong[0]!r}"
-    assert len(answers) > MESSAGES // 4, "most are understood, one way or another"
+    assert len(answers) > MESSAGES // 10, "one in ten is whole"
     assert after.open_files - before.open_files <= GROWS_BY_FILES
     assert (after.resident_bytes - before.resident_bytes) / 2**20 < GROWS_BY_MIB
     with RawPhone(agent.port) as honest:
