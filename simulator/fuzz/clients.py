@@ -19,8 +19,8 @@ from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.session import interface
 from callerside.fakes.session.session import RealtimeSession
-from callerside.simulator.fuzz.calls import REPLIES
 from callerside.simulator.fuzz.choices import Choices, chance, one_of
+from callerside.simulator.fuzz.sayings import REPLIES
 
 _RATE_HZ = 24_000
 _MOST_REQUESTS = 14
