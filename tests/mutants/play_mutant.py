@@ -1,11 +1,12 @@
 """Plays seeds of the fuzzer in the tree that it is told of, until one breaks an invariant.
 
-Run by `mutants.py` in a process of its own, with a mutant's tree first on its path. Prints what was
-found as one line of JSON.
+Run by `mutants.py` in a process of its own, with a mutant's tree first on its path, and with the
+seeds as a list in JSON for its input. Prints what was found as one line of JSON.
 """
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from callerside.simulator.fuzz import play, runner
@@ -14,11 +15,11 @@ _MAX_PLAYS = 500
 """For shrinking: a minute or so."""
 
 
-def main(tree: str, first: int, seeds: int, every: int, shrunk: str) -> dict[str, object]:
+def main(tree: str, seeds: Iterable[int], shrunk: str) -> dict[str, object]:
     """The first of those seeds that breaks an invariant; shrunk, if a file is named for it."""
     if not Path(play.__file__).resolve().is_relative_to(Path(tree).resolve()):
         raise SystemExit(f"{play.__file__} is not of {tree}")
-    for seed in range(first, first + seeds, every):
+    for seed in seeds:
         outcome = play.play_seed(seed)
         if not outcome.breaches:
             continue
@@ -38,6 +39,5 @@ def main(tree: str, first: int, seeds: int, every: int, shrunk: str) -> dict[str
 
 
 if __name__ == "__main__":
-    _, tree, first, seeds, every, shrunk = sys.argv
-    found = main(tree, int(first), int(seeds), int(every), shrunk)
-    sys.stdout.write(json.dumps(found) + "\n")
+    _, tree, shrunk = sys.argv
+    sys.stdout.write(json.dumps(main(tree, json.load(sys.stdin), shrunk)) + "\n")

@@ -4,6 +4,7 @@ Each is judged by the trace of the agent's machine and by what the server told i
 of the part that may be wrong.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -47,11 +48,14 @@ _OVER_THE_CALLER_NS = 40 * NS_PER_MS
 def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
     """Whatever is asked of the model is owed to somebody: a turn, keys, a function's result.
 
-    An answer that has begun pays for one of them. One that failed, was cut short, or had no sound
-    pays for none; what a lost session owed is not known, and is counted as one.
+    An answer that has begun pays for one of them. One that failed, was cut short, was lost with its
+    session, or had no sound pays for none.
     """
     owed = 0
+    running: str | None = None
     heard: set[str] = set()
+    answers: set[str] = set()
+    told: Counter[str] = Counter()
     for step in traced.turning_points:
         if is_of_briefing(step):
             continue
@@ -60,34 +64,50 @@ def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
         if kind in _AUDIO_DELTAS:
             heard.add(str(event["response_id"]))
         elif kind == "response.created" and _purpose(event["response"]) in (None, _TURN):
-            owed = max(0, owed - 1)
-        elif kind == "response.done":
+            owed, running = max(0, owed - 1), event["response"]["id"]
+            answers.add(running)
+        elif kind == "response.done" and event["response"]["id"] in answers:
+            answers.remove(event["response"]["id"])
             owed += not _is_an_answer(event["response"], heard)
-        owed += _new_debts(step, kind)
+            running = None if event["response"]["id"] == running else running
+        elif running and (_fired(step, Timer.RESPONSE_END_LIMIT) or _loses_its_session(step)):
+            owed, running = owed + 1, None
+        owed += _new_debts(step, kind, told)
         for sent in client_events(step):
             is_create = sent["type"] == "response.create"
             if is_create and _purpose(sent.get("response") or {}) == _TURN and not owed:
                 yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"
 
 
-def _new_debts(step: Step, kind: object) -> int:
-    """How many answers the agent owes from now on."""
+def _loses_its_session(step: Step) -> bool:
+    closes = any(isinstance(effect, events.CloseRealtime) for effect in step.effects)
+    return closes or isinstance(step.given, RealtimeClosed)
+
+
+def _new_debts(step: Step, kind: object, told: Counter[str]) -> int:
+    """How many more answers the agent owes; `told`: what the server knows already."""
     debts = int(kind in (_SPEECH_STOPPED, "input_audio_buffer.timeout_triggered"))
-    if isinstance(step.given, RealtimeConnected):
-        debts += 1
-    debts += _fired(step, Timer.RESPONSE_END_LIMIT)
     if kind != _SPEECH_STOPPED:  # under the policy `local` the agent's own ear ends a turn
         debts += any(
             isinstance(effect, events.EmitMark) and effect.name == "speech_stopped"
             for effect in step.effects
         )
-    told = (one["item"] for one in client_events(step) if one["type"] == "conversation.item.create")
-    owing = [
-        item
-        for item in told
-        if item["type"] == "function_call_output" or item.get("role") == "user"
-    ]
-    return debts + len(owing)
+    items = [str(one["item"]) for one in client_events(step) if _is_owing(one)]
+    if kind == "session.updated":  # a new session is told all that the one before knew, too
+        new = Counter(items) - told
+        told.clear()
+        told.update(items)
+        return debts + new.total()
+    told.update(items)
+    return debts + len(items)
+
+
+def _is_owing(sent: Mapping[str, Any]) -> bool:
+    """Whether it tells the server something that the caller did, or a function's result."""
+    if sent["type"] != "conversation.item.create":
+        return False
+    item = sent["item"]
+    return bool(item["type"] == "function_call_output" or item.get("role") == "user")
 
 
 def _is_an_answer(response: Mapping[str, Any], heard: set[str]) -> bool:
