@@ -12,6 +12,7 @@ from typing import Any
 from callerside.fakes.session.faults import FAULTS
 from callerside.registry import Drawn, NotDrawn, OneIn
 from callerside.simulator.fuzz.choices import Choices, between, chance, one_of
+from callerside.simulator.fuzz.meetings import make_meeting
 from callerside.simulator.fuzz.rare import make_rare, widen
 from callerside.simulator.fuzz.sayings import (
     CALM_MS,
@@ -21,6 +22,7 @@ from callerside.simulator.fuzz.sayings import (
     REPLIES,
     SHAPES,
 )
+from callerside.simulator.lanes.virtual.call import Drain
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import ACTIONS
 
@@ -119,6 +121,25 @@ GREETED: dict[str, Any] = {
 GREETED_NAME = "greeted"
 
 
+def generate_before(choices: Choices) -> dict[str, Any]:
+    """A call that comes before one whose greeting may be cached, of the same cache.
+
+    It is the plain one that leaves a greeting there, or any other; with other settings, as where
+    they were loaded anew between the two.
+    """
+    if not chance(choices, 2):
+        return GREETED
+    call = generate(choices)
+    return {key: value for key, value in call.items() if key != "after"}
+
+
+def generate_drain(choices: Choices) -> Drain | None:
+    """Whether the agent is to end during the call; few are so unlucky."""
+    if not chance(choices, 24):
+        return None
+    return Drain(after_ms=between(choices, 0, 12_000, 20), at_once=chance(choices, 3))
+
+
 def generate(choices: Choices) -> dict[str, Any]:
     """A scenario as YAML would give it."""
     steps = [*_opening(choices), *_wild_steps(choices)]
@@ -143,6 +164,7 @@ def generate(choices: Choices) -> dict[str, Any]:
     }
     make_rare(choices, call)
     widen(choices, call)
+    make_meeting(choices, call)
     calls = {"function_call", "function_calls"}
     if any(calls & reply.keys() for reply in call["realtime"].get("replies", ())):
         agent["tools"] = agent.get("tools", {}) | {"transfer": [DESK], "send_dtmf": True}

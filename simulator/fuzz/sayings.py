@@ -12,8 +12,10 @@ REPLIES = (
 )
 DESK = "sip:desk@127.0.0.1"
 TRANSFER = {"name": "transfer", "arguments": {"uri": DESK}}
+LOOK_UP = {"name": "look_up", "arguments": {"day": "Saturday"}}
+"""There is such a function in few calls only."""
 FUNCTION_CALLS: tuple[dict[str, Any], ...] = (
-    {"name": "look_up", "arguments": {"day": "Saturday"}},  # there is no such function
+    LOOK_UP,
     {"name": "send_dtmf", "arguments": {"digits": "42#"}},
     {"name": "hang_up"},
     TRANSFER,

@@ -4,17 +4,23 @@ Each is judged by the trace of the agent's machine and by what the server told i
 of the part that may be wrong.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 from callerside.agent.call import events
-from callerside.agent.call.events import Timer, TimerFired
+from callerside.agent.call.events import EndRequested, Timer, TimerFired
 from callerside.agent.observe.call_records import CallRecords
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected
 from callerside.agent.telephony.interface import MediaReady
 from callerside.clock import NS_PER_MS, NS_PER_S, ms_to_ns
+from callerside.simulator.lanes.virtual.answers_owed import (
+    AUDIO_DELTAS,
+    AnswersOwed,
+    fired,
+    is_told,
+    purpose_of,
+)
 from callerside.simulator.lanes.virtual.audio_invariants import AUDIO
 from callerside.simulator.lanes.virtual.invariants import (
     PROTOCOL_BREAKERS,
@@ -22,100 +28,28 @@ from callerside.simulator.lanes.virtual.invariants import (
     Invariant,
     TracedCall,
     at_ms,
-    client_events,
     is_of_briefing,
     server_event,
 )
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
 from callerside.simulator.lanes.virtual.trace import Step
 
-_AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
-"""As both dialects call it."""
-
-_SPEECH_STOPPED = "input_audio_buffer.speech_stopped"
-_TURN = "turn"
-_BY_THE_CALLER = frozenset({"turn_detected", "client_cancelled"})
-"""Why a response was cancelled that nobody misses."""
 _ENDS_NO_WAIT = frozenset({Timer.CALL_LIMIT, Timer.SESSION_MOVE_DUE})
 """Timers that may run for an hour."""
 _UNLIMITED_NS = NS_PER_S
 _TOLD_MARGIN_MS = 1_500
 """After `failure.hold_after_ms`: the opening may just have begun to say something else."""
+_END_MARGIN_NS = NS_PER_S
 _OVER_THE_CALLER_NS = 40 * NS_PER_MS
 """Two frames: one may be on its way when the caller begins to speak."""
 
 
 def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
-    """Whatever is asked of the model is owed to somebody: a turn, keys, a function's result.
-
-    An answer that has begun pays for one of them. One that failed, was cut short, was lost with its
-    session, or had no sound pays for none.
-    """
-    owed = 0
-    running: str | None = None
-    heard: set[str] = set()
-    answers: set[str] = set()
-    told: Counter[str] = Counter()
+    """Whatever is asked of the model is owed to somebody: a turn, keys, a function's result."""
+    owed = AnswersOwed()
     for step in traced.turning_points:
-        if is_of_briefing(step):
-            continue
-        event = server_event(step)
-        kind = event.get("type")
-        if kind in _AUDIO_DELTAS:
-            heard.add(str(event["response_id"]))
-        elif kind == "response.created" and _purpose(event["response"]) in (None, _TURN):
-            owed, running = max(0, owed - 1), event["response"]["id"]
-            answers.add(running)
-        elif kind == "response.done" and event["response"]["id"] in answers:
-            answers.remove(event["response"]["id"])
-            owed += not _is_an_answer(event["response"], heard)
-            running = None if event["response"]["id"] == running else running
-        elif running and (_fired(step, Timer.RESPONSE_END_LIMIT) or _loses_its_session(step)):
-            owed, running = owed + 1, None
-        owed += _new_debts(step, kind, told)
-        for sent in client_events(step):
-            is_create = sent["type"] == "response.create"
-            if is_create and _purpose(sent.get("response") or {}) == _TURN and not owed:
-                yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"
-
-
-def _loses_its_session(step: Step) -> bool:
-    closes = any(isinstance(effect, events.CloseRealtime) for effect in step.effects)
-    return closes or isinstance(step.given, RealtimeClosed)
-
-
-def _new_debts(step: Step, kind: object, told: Counter[str]) -> int:
-    """How many more answers the agent owes; `told`: what the server knows already."""
-    debts = int(kind in (_SPEECH_STOPPED, "input_audio_buffer.timeout_triggered"))
-    if kind != _SPEECH_STOPPED:  # under the policy `local` the agent's own ear ends a turn
-        debts += any(
-            isinstance(effect, events.EmitMark) and effect.name == "speech_stopped"
-            for effect in step.effects
-        )
-    items = [str(one["item"]) for one in client_events(step) if _is_owing(one)]
-    if kind == "session.updated":  # a new session is told all that the one before knew, too
-        new = Counter(items) - told
-        told.clear()
-        told.update(items)
-        return debts + new.total()
-    told.update(items)
-    return debts + len(items)
-
-
-def _is_owing(sent: Mapping[str, Any]) -> bool:
-    """Whether it tells the server something that the caller did, or a function's result."""
-    if sent["type"] != "conversation.item.create":
-        return False
-    item = sent["item"]
-    return bool(item["type"] == "function_call_output" or item.get("role") == "user")
-
-
-def _is_an_answer(response: Mapping[str, Any], heard: set[str]) -> bool:
-    """Whether nothing more is owed for it."""
-    details = response.get("status_details") or {}
-    if response.get("status") == "cancelled":
-        return details.get("reason") in _BY_THE_CALLER
-    return response.get("status") == "completed" and response.get("id") in heard
+        if not is_of_briefing(step) and owed.asked_for_nothing(step):
+            yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"
 
 
 def nobody_is_talked_over(traced: TracedCall) -> Iterator[str]:
@@ -129,9 +63,9 @@ def nobody_is_talked_over(traced: TracedCall) -> Iterator[str]:
     since_ns: int | None = None
     begun: set[str] = set()
     for step in traced.turning_points:
-        if _is_told(step, "speech_started"):
+        if is_told(step, "speech_started"):
             since_ns = step.at_ns
-        if _is_told(step, "speech_stopped") or _ends_all_speech(step):
+        if is_told(step, "speech_stopped") or _ends_all_speech(step):
             since_ns = None
         for effect in step.effects:
             if not isinstance(effect, events.Play):
@@ -144,19 +78,10 @@ def nobody_is_talked_over(traced: TracedCall) -> Iterator[str]:
                 yield f"{item} began while the caller spoke, at {at_ms(step.at_ns)}"
 
 
-def _is_told(step: Step, what: str) -> bool:
-    """By the server, or by the agent's own ear."""
-    return server_event(step).get("type") == f"input_audio_buffer.{what}" or _marked(step, what)
-
-
 def _ends_all_speech(step: Step) -> bool:
     """Whether whoever would tell the end of what is said is gone, or has been waited for enough."""
     gone = isinstance(step.given, RealtimeConnected | RealtimeClosed)
-    return gone or _fired(step, Timer.SPEECH_LIMIT)
-
-
-def _fired(step: Step, timer: Timer) -> bool:
-    return isinstance(step.given, TimerFired) and step.given.timer is timer
+    return gone or fired(step, Timer.SPEECH_LIMIT)
 
 
 def protected_words_are_heard(traced: TracedCall) -> Iterator[str]:
@@ -174,7 +99,7 @@ def stored_greetings_are_greetings(traced: TracedCall) -> Iterator[str]:
         event = server_event(step)
         kind = event.get("type")
         if kind == "response.created":
-            purposes[event["response"]["id"]] = _purpose(event["response"])
+            purposes[event["response"]["id"]] = purpose_of(event["response"])
         for effect in step.effects:
             if not isinstance(effect, events.StorePrompt):
                 continue
@@ -190,7 +115,7 @@ def _audio_by_response(traced: TracedCall) -> dict[str, bytearray]:
     received: dict[str, bytearray] = {}
     for step in traced.trace:
         event = server_event(step)
-        if event.get("type") in _AUDIO_DELTAS:
+        if event.get("type") in AUDIO_DELTAS:
             pcm = traced.api_format.decode(event["delta"])
             received.setdefault(event["response_id"], bytearray()).extend(pcm)
     return received
@@ -291,6 +216,33 @@ def who_is_let_go_is_told(traced: TracedCall) -> Iterator[str]:
             return  # the caller would not hear it
 
 
+def ends_when_asked(traced: TracedCall) -> Iterator[str]:
+    """A call that is to end, as its process drains, ends at once or when its last word was heard.
+
+    Whoever hears nothing any more is not kept for longer than a last word may take.
+    """
+    given = [(step.at_ns, step.given) for step in traced.trace]
+    asked = [(at_ns, one) for at_ns, one in given if isinstance(one, EndRequested)]
+    if not asked:
+        return
+    asked_ns, request = asked[0]
+    leaves = (s.at_ns for s in traced.turning_points if any(map(_is_leaving, s.effects)))
+    left_ns = next(leaves, traced.trace[-1].at_ns)
+    if request.at_once:
+        if left_ns > asked_ns:
+            yield f"to end at once at {at_ms(asked_ns)}, and ended at {at_ms(left_ns)}"
+        return
+    limit_ns = ms_to_ns(traced.settings.limits.farewell_ms) + _END_MARGIN_NS
+    for begun_ns, ended_ns in replay_playout(traced).idle:
+        if min(ended_ns, left_ns) - max(begun_ns, asked_ns) > limit_ns:
+            yield f"to end since {at_ms(asked_ns)}, and silent from {at_ms(begun_ns)} on"
+            return
+
+
+def _is_leaving(effect: events.Effect) -> bool:
+    return isinstance(effect, events.HangUp | events.Transfer | events.Finish)
+
+
 def records_are_true(traced: TracedCall) -> Iterator[str]:
     """A call has one record, which counts what came: responses and tokens once, and each end."""
     written: list[dict[str, Any]] = []
@@ -339,16 +291,6 @@ def sessions_end_for_a_reason(traced: TracedCall) -> Iterator[str]:
         ready = False
 
 
-def _marked(step: Step, name: str) -> bool:
-    return any(
-        isinstance(effect, events.EmitMark) and effect.name == name for effect in step.effects
-    )
-
-
-def _purpose(response: Mapping[str, Any]) -> object:
-    return (response.get("metadata") or {}).get("purpose")
-
-
 _IN_THE_CALLERS_WORDS: Mapping[str, Invariant] = {
     "turns_are_answered_once": turns_are_answered_once,
     "nobody_is_talked_over": nobody_is_talked_over,
@@ -357,6 +299,7 @@ _IN_THE_CALLERS_WORDS: Mapping[str, Invariant] = {
     "every_wait_has_a_limit": every_wait_has_a_limit,
     "who_waits_is_told": who_waits_is_told,
     "who_is_let_go_is_told": who_is_let_go_is_told,
+    "ends_when_asked": ends_when_asked,
     "records_are_true": records_are_true,
     "nothing_is_played_twice": nothing_is_played_twice,
     "sessions_end_for_a_reason": sessions_end_for_a_reason,
