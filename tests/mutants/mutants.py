@@ -25,9 +25,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mutants_of_agent
+import mutants_of_ear
 import mutants_of_fake
 import mutants_of_harness
 import mutants_of_lanes
+import mutants_of_security
+import mutants_of_sip
 from mutant import GRAVE_SEEDS, MOST_SEEDS, ROOT, Mutant, environment, planted
 from probes import put_probes
 
@@ -38,6 +41,9 @@ ALL: tuple[Mutant, ...] = (
     *mutants_of_harness.MUTANTS,
     *mutants_of_fake.MUTANTS,
     *mutants_of_lanes.MUTANTS,
+    *mutants_of_ear.MUTANTS,
+    *mutants_of_sip.MUTANTS,
+    *mutants_of_security.MUTANTS,
 )
 FOUND = Path(__file__).with_name("found.json")
 PAGE = ROOT / "docs" / "fuzzing.md"
