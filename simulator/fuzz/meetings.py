@@ -15,6 +15,7 @@ from callerside.simulator.fuzz.sayings import (
     LOOK_UP,
     QUESTION,
     REPLIES,
+    TRANSFER,
 )
 
 _OFTEN = 5
@@ -40,6 +41,8 @@ def _words_and_a_limit(choices: Choices, call: dict[str, Any]) -> None:
     pause = {"pause": max(0, at_ms - between(choices, 0, 2000, _STEP_MS))}
     word = {"say": one_of(choices, ("Yes.", FIRST_QUESTION))}
     call["steps"] = [pause, word, {"pause": CALM_MS}, *QUESTION]
+    if chance(choices, 4):
+        call["realtime"]["faults"] = [_loss(choices, call, "turn 1")]
 
 
 _BY_ITSELF: tuple[tuple[str, dict[str, Any], int], ...] = (
@@ -59,14 +62,15 @@ def _function_and_something(choices: Choices, call: dict[str, Any]) -> None:
     agent["tools"] = agent.get("tools", {}) | {"stub": {LOOK_UP["name"]: dict(answer)}}
     if chance(choices, 3):
         agent["limits"] = agent.get("limits", {}) | {"tool_ms": 2000}
-    called: dict[str, Any] = {"function_call": LOOK_UP}
+    called: dict[str, Any] = {"function_call": one_of(choices, (LOOK_UP, LOOK_UP, *_LEAVING))}
     if chance(choices, 2):
-        called["say"] = REPLIES[0]
+        called["say"] = REPLIES[1]
     call["realtime"]["replies"] = [called, {"say": REPLIES[1]}]
     call["realtime"]["faults"] = []
     call["steps"] = [{"pause": 4000}, {"say": FIRST_QUESTION}, *_meanwhile(choices, call, 6000)]
 
 
+_LEAVING: tuple[dict[str, Any], ...] = ({"name": "hang_up"}, TRANSFER)
 _ANSWERS: tuple[dict[str, Any], ...] = (
     {"returns": "open", "after": 300},
     {"returns": "open", "after": 2500},

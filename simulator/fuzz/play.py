@@ -7,6 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.tools.toolboxes import stubs
@@ -45,7 +47,11 @@ RIGHT_PASSES, WRONG_FAILS = "right_scenarios_pass", "wrong_scenarios_fail"
 """What the harness breaks: of a scenario whose words come true, and of one whose words do not."""
 CLIENT_IS_SERVED = "clients_are_served"
 """What the fake breaks: what a client gets adds up."""
+OTHERS = (CRASHED, RIGHT_PASSES, WRONG_FAILS, CLIENT_IS_SERVED)
+"""What is no invariant of a call."""
 _MOST_TOLD = 3
+_CLIENTS_A_SEED = 8
+"""Of the fake: all of them take half as long as a call."""
 INVARIANTS: Mapping[str, Invariant] = {**ALL, "recovers": recovers}
 
 MAX_PLAYS = 150
@@ -80,9 +86,11 @@ def play_seed(seed: int, make_machine: MakeMachine = TracedMachine) -> Outcome:
     if seed % WRONG_EVERY == WRONG_EVERY - 1:
         return play_wrong(f"wrong-{seed}", SeededChoices(f"wrong {seed}"))
     if seed % WRONG_EVERY == WRONG_EVERY - 2:
-        client = play_client_of(f"client-{seed}", SeededChoices(f"client {seed}"))
-        if client.breaches:
-            return client
+        for number in range(_CLIENTS_A_SEED):
+            name = f"client-{seed}-{number}"
+            client = play_client_of(name, SeededChoices(f"client {seed} {number}"))
+            if client.breaches:
+                return client
     return play_choices(f"fuzz-{seed}", SeededChoices(seed), make_machine)
 
 
@@ -259,4 +267,23 @@ def shrink_outcome(
         return tried.choices
 
     shrink(outcome.choices, fails)
-    return simplest
+    if outcome.game != "call" or wanted == recovers.__name__:  # which needs the calm at its end
+        return simplest
+    return _with_fewer_steps(simplest, wanted, make_machine)
+
+
+def _with_fewer_steps(outcome: Outcome, wanted: str, make_machine: MakeMachine) -> Outcome:
+    """The same call without the steps that its breach does not need, whatever drew them."""
+    place = len(outcome.data["steps"]) - 1
+    while place >= 0 and len(outcome.data["steps"]) > 1:
+        steps = outcome.data["steps"]
+        data = {**outcome.data, "steps": [*steps[:place], *steps[place + 1 :]]}
+        place -= 1
+        try:
+            scenario = Scenario.model_validate(data).named(outcome.name)
+        except ValidationError:  # what begins has an end, and a call ends once
+            continue
+        tried = play_scenario(scenario, data, outcome.choices, make_machine, before=outcome.before)
+        if any(breach.invariant == wanted for breach in tried.breaches):
+            outcome = tried
+    return outcome

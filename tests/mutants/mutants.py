@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import mutants_of_a_kind
 import mutants_of_agent
 import mutants_of_ear
 import mutants_of_fake
@@ -35,19 +36,23 @@ from mutant import GRAVE_SEEDS, MOST_SEEDS, ROOT, Mutant, environment, planted
 from probes import put_probes
 
 from callerside.atomic_files import write_atomically
+from callerside.simulator.fuzz import play
+
+sys.path.append(str(ROOT / "tests" / "support"))  # where tests find it, and so does mypy
+from planted_bugs import BUGS
 
 ALL: tuple[Mutant, ...] = (
     *mutants_of_agent.MUTANTS,
     *mutants_of_harness.MUTANTS,
     *mutants_of_fake.MUTANTS,
     *mutants_of_lanes.MUTANTS,
+    *mutants_of_a_kind.MUTANTS,
     *mutants_of_ear.MUTANTS,
     *mutants_of_sip.MUTANTS,
     *mutants_of_security.MUTANTS,
 )
 FOUND = Path(__file__).with_name("found.json")
 PAGE = ROOT / "docs" / "fuzzing.md"
-BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
 _TESTS_LIMIT_S = 900
 _TESTS_FAILED = 1
 _SEEDS_A_BATCH = 50
@@ -190,8 +195,8 @@ def _of_fuzzer(mutant: Mutant, told: dict[str, object]) -> tuple[str, str, str]:
         return "not tried", "", ""
     if "seed" not in fuzzer:
         return f"not within {fuzzer['of']}; {fuzzer['come_by']} come by", "", ""
-    by = ", ".join(f"`{name}`" for name in fuzzer["invariants"])
-    return f"seed {fuzzer['seed']}", by, str(fuzzer.get("steps", ""))
+    by = ", ".join(f"`{name}`" for name in fuzzer["breaks"])
+    return f"seed {fuzzer['seed']} of {fuzzer['come_by']} that come by", by, str(fuzzer["steps"])
 
 
 def _of_tests(told: dict[str, object]) -> str:
@@ -216,11 +221,29 @@ def _sums(found: dict[str, dict[str, object]]) -> list[str]:
     ]
 
 
+def invariants_table(found: dict[str, dict[str, object]]) -> str:
+    """What each invariant finds: mutants, and the bugs of `test_planted_bugs`."""
+    names = [*play.INVARIANTS, *play.OTHERS]
+    finds: dict[str, list[str]] = {name: [] for name in names}
+    for mutant in ALL:
+        fuzzer = found.get(mutant.name, {}).get("fuzzer")
+        for name in fuzzer.get("breaks", ()) if isinstance(fuzzer, dict) else ():
+            finds[name].append(f"`{mutant.name}`")
+    for bug, name, _ in BUGS:
+        finds[name].append(bug.__name__)
+    rows = ["| invariant | what it has found |", "|---|---|"]
+    rows += [f"| `{name}` | {', '.join(by) or '**nothing yet**'} |" for name, by in finds.items()]
+    return "\n".join(rows)
+
+
 def write_page(found: dict[str, dict[str, object]]) -> None:
     """Write the table anew."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    for name, made in (("mutants", table(found)), ("invariants", invariants_table(found))):
+        begin, end = (f"<!-- {name}: {where} -->" for where in ("begin", "end"))
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{made}\n{end}{rest.partition(end)[2]}"
+    write_atomically(PAGE, text.encode())
 
 
 def play_again(mutant: Mutant) -> int:

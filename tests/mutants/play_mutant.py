@@ -7,19 +7,23 @@ seeds as a list in JSON for its input. Prints what was found as one line of JSON
 import json
 import sys
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from callerside.simulator.fuzz import play, runner
 
 _MAX_PLAYS = 500
 """For shrinking: a minute or so."""
+_MORE = 20
+"""Seeds after the one that found it, to see what else it breaks."""
 
 
 def main(tree: str, seeds: Iterable[int], shrunk: str) -> dict[str, object]:
     """The first of those seeds that breaks an invariant; shrunk, if a file is named for it."""
     if not Path(play.__file__).resolve().is_relative_to(Path(tree).resolve()):
         raise SystemExit(f"{play.__file__} is not of {tree}")
-    for seed in seeds:
+    left = iter(seeds)
+    for seed in left:
         outcome = play.play_seed(seed)
         if not outcome.breaches:
             continue
@@ -34,6 +38,10 @@ def main(tree: str, seeds: Iterable[int], shrunk: str) -> dict[str, object]:
             Path(shrunk).write_text(text, encoding="utf-8")
             found["steps"] = len(small.data.get("steps") or small.data["requests"])
             found["invariant"] = small.breaches[0].invariant
+        more = (play.play_seed(one).breaches for one in islice(left, _MORE))
+        found["breaks"] = sorted(
+            {one.invariant for some in (outcome.breaches, *more) for one in some}
+        )
         return found
     return {}
 

@@ -1,8 +1,8 @@
 """What the agent owes its caller, counted from what it was told and what it has asked for.
 
-A turn, keys and a function's result are owed an answer each. An answer that has begun pays for one
-of them. One that failed, was cut short though nobody spoke into it, was lost with its session, or
-had no sound pays for none.
+A turn, keys and a function's result are owed an answer each, and a caller is owed one greeting. An
+answer that has begun pays for one of them. One that failed, was cut short though nobody spoke into
+it, was lost with its session, or had no sound pays for none.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from callerside.simulator.lanes.virtual.trace import Step
 AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
 """As both dialects call it."""
 _STARTED, _STOPPED = "speech_started", "speech_stopped"
-_TURN = "turn"
+_TURN, _GREETING = "turn", "greeting"
 _OWING = ("input_audio_buffer.speech_stopped", "input_audio_buffer.timeout_triggered")
 
 
@@ -34,6 +34,9 @@ class AnswersOwed:
         self._interrupted: set[str] = set()
         self._told: Counter[str] = Counter()
         """Items that the server knows."""
+        self._greetings: set[str] = set()
+        self._is_greeted = False
+        """A greeting that the model has made was sent to its end."""
 
     def asked_for_nothing(self, step: Step) -> bool:
         """Enter a step; returns whether it asks for an answer that is not owed."""
@@ -46,7 +49,9 @@ class AnswersOwed:
         stops = any(one["type"] == "response.cancel" for one in sent)
         if self._running and (stops or is_told(step, _STARTED)):
             self._interrupted.add(self._running)
-        return not self._owed and any(map(_is_request, sent))
+        if self._is_greeted and any(_is_request(one, _GREETING) for one in sent):
+            return True
+        return not self._owed and any(_is_request(one, _TURN) for one in sent)
 
     def _enter(self, event: Mapping[str, Any]) -> None:
         kind = event.get("type")
@@ -60,6 +65,12 @@ class AnswersOwed:
             self._answers.remove(response)
             self._owed += not self._is_paid(event["response"])
             self._running = None if response == self._running else self._running
+        elif kind == "response.created" and purpose_of(event["response"]) == _GREETING:
+            self._greetings.add(str(event["response"]["id"]))
+        elif kind == "response.done" and event["response"]["id"] in self._greetings:
+            response = event["response"]["id"]
+            whole = event["response"]["status"] == "completed"
+            self._is_greeted = self._is_greeted or (whole and response in self._heard)
 
     def _is_paid(self, response: Mapping[str, Any]) -> bool:
         if response["status"] == "cancelled":
@@ -79,8 +90,8 @@ class AnswersOwed:
         return debts + len(items)
 
 
-def _is_request(sent: Mapping[str, Any]) -> bool:
-    return sent["type"] == "response.create" and purpose_of(sent.get("response") or {}) == _TURN
+def _is_request(sent: Mapping[str, Any], purpose: str) -> bool:
+    return sent["type"] == "response.create" and purpose_of(sent.get("response") or {}) == purpose
 
 
 def _is_owing(sent: Mapping[str, Any]) -> bool:

@@ -33,6 +33,7 @@ from callerside.simulator.lanes.virtual.invariants import (
 )
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
 from callerside.simulator.lanes.virtual.trace import Step
+from callerside.simulator.scenario.steps import Say
 
 _ENDS_NO_WAIT = frozenset({Timer.CALL_LIMIT, Timer.SESSION_MOVE_DUE})
 """Timers that may run for an hour."""
@@ -45,11 +46,71 @@ _OVER_THE_CALLER_NS = 40 * NS_PER_MS
 
 
 def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
-    """Whatever is asked of the model is owed to somebody: a turn, keys, a function's result."""
+    """Whatever is asked of the model is owed to somebody: a turn, keys, a result, one greeting."""
     owed = AnswersOwed()
     for step in traced.turning_points:
         if not is_of_briefing(step) and owed.asked_for_nothing(step):
             yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"
+
+
+def nobody_is_left_unanswered(traced: TracedCall) -> Iterator[str]:
+    """What the caller said, and the server could hear, leads to something that the caller hears.
+
+    Where the call says otherwise, it is not looked at: its server swallows events or answers, its
+    telephone loses sound or is on hold, its session ends while it hears the words.
+    """
+    if not _is_answering(traced):
+        return
+    heard_ns = [
+        mark.at_ns
+        for mark in traced.call.agent_marks
+        if mark.name in ("playout_started", "prompt_started")
+    ]
+    excused_ns = [mark.at_ns for mark in traced.call.agent_marks if mark.name in _EXCUSES]
+    for begun_ns, until_ns in _utterances(traced):
+        limit_ns = until_ns + _ANSWER_LIMIT_NS
+        if any(begun_ns <= at_ns <= limit_ns for at_ns in [*heard_ns, *excused_ns]):
+            continue
+        acts = (m.at_ns for m in traced.call.caller_marks if m.name in _ACTS and m.at_ns > until_ns)
+        over_ns = min(traced.trace[-1].at_ns, *acts, traced.call.ended_ns)
+        if over_ns > limit_ns:
+            yield f"nothing was heard of an answer to what was said until {at_ms(until_ns)}"
+
+
+_ANSWER_LIMIT_NS = 9 * NS_PER_S
+"""The watchdogs' times, a server that thinks for long, and a session that has to be made."""
+_EXCUSES = frozenset(
+    {"media_held", "realtime_failed", "realtime_closed", "hang_up_sent", "transfer_sent"}
+    | {"call_ended", "capture_overflowed"}
+)
+_ACTS = frozenset({"utterance_started", "call_ended", "hang_up_sent", "step_started"})
+
+
+def _is_answering(traced: TracedCall) -> bool:
+    """Whether nothing in the scenario is there to keep answers or words from anybody."""
+    scenario, settings = traced.scenario, traced.settings
+    plain = all(reply.model_fields_set == {"say"} for reply in scenario.realtime.replies)
+    return (
+        plain
+        and traced.faults <= _FAULTS_OF_CONNECTIONS
+        and scenario.network is None
+        and scenario.realtime.commits == "server"
+        and settings.turns.vad.create_response
+    )
+
+
+_FAULTS_OF_CONNECTIONS = frozenset({"refuse", "accept_late"})
+
+
+def _utterances(traced: TracedCall) -> Iterator[tuple[int, int]]:
+    """When the caller said words: from and until."""
+    begun_ns: int | None = None
+    words = {str(step.say) for step in traced.scenario.steps if isinstance(step, Say)}
+    for mark in traced.call.caller_marks:
+        if mark.name == "utterance_started":
+            begun_ns = mark.at_ns if mark.fields["text"] in words else None
+        elif mark.name == "utterance_ended" and begun_ns is not None:
+            yield begun_ns, mark.at_ns
 
 
 def nobody_is_talked_over(traced: TracedCall) -> Iterator[str]:
@@ -293,6 +354,7 @@ def sessions_end_for_a_reason(traced: TracedCall) -> Iterator[str]:
 
 _IN_THE_CALLERS_WORDS: Mapping[str, Invariant] = {
     "turns_are_answered_once": turns_are_answered_once,
+    "nobody_is_left_unanswered": nobody_is_left_unanswered,
     "nobody_is_talked_over": nobody_is_talked_over,
     "protected_words_are_heard": protected_words_are_heard,
     "stored_greetings_are_greetings": stored_greetings_are_greetings,
