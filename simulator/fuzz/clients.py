@@ -264,26 +264,36 @@ def _in_order(client: Client) -> Iterator[str]:
 def _turns(client: Client, hands: _ByHand) -> Iterator[str]:
     """What the fake has heard by itself: each beginning has its end, and no turn is of another."""
     begun: str | None = None
-    until_ms = appended_ms = 0.0
-    for entry in client.passed:
+    until_ms = 0.0
+    for entry, appended_ms, cleared_ms in _on_the_audio_clock(client, hands.bytes_a_ms):
         kind, event = entry.type.removeprefix("input_audio_buffer."), entry.event
-        if kind == "append":
-            appended_ms += len(event["audio"]) / hands.bytes_a_ms
-        elif kind == "speech_started":
+        if kind == "speech_started":
             begun = event["item_id"]
             if event["audio_start_ms"] < until_ms - 1:
                 yield f"speech began at {event['audio_start_ms']} ms, in what was over by then"
         elif kind in ("speech_stopped", "committed", "cleared", "session.updated"):
             begun = None
-            until_ms = {
-                "speech_stopped": event.get("audio_end_ms"), "cleared": appended_ms
-            }.get(kind) or until_ms  # fmt: skip
+            until_ms = max(until_ms, cleared_ms, event.get("audio_end_ms", 0.0))
         elif kind == "timeout_triggered":
             until_ms = float(event["audio_end_ms"])
             if not event["audio_start_ms"] < until_ms <= appended_ms + _FRAME_MS:
                 yield "the idle timeout struck at a time that has not been"
     if begun is not None:
         yield f"{begun} has begun, and not ended after {_ENDS_NO_TURN_MS} ms of silence"
+
+
+def _on_the_audio_clock(client: Client, bytes_a_ms: int) -> Iterator[tuple[Entry, float, float]]:
+    """What passed, how much had been appended by then, and how much before what was cleared."""
+    appended_ms = cleared_ms = 0.0
+    asked_ms: list[float] = []
+    for entry in client.passed:
+        if entry.type == "input_audio_buffer.append":
+            appended_ms += len(entry.event["audio"]) / bytes_a_ms
+        elif entry.type == "input_audio_buffer.clear":
+            asked_ms.append(appended_ms)  # it is done in its turn: more may be appended by then
+        elif entry.type == "input_audio_buffer.cleared":
+            cleared_ms = asked_ms.pop(0)
+        yield entry, appended_ms, cleared_ms
 
 
 def _replayed(client: Client, data: Mapping[str, Any]) -> Iterator[str]:

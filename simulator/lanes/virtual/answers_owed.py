@@ -71,6 +71,7 @@ class AnswersOwed:
             response = event["response"]["id"]
             whole = event["response"]["status"] == "completed"
             self._is_greeted = self._is_greeted or (whole and response in self._heard)
+            self._owed += not whole  # it is asked for anew as whatever the model has to say
 
     def _is_paid(self, response: Mapping[str, Any]) -> bool:
         if response["status"] == "cancelled":

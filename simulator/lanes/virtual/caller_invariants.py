@@ -223,7 +223,7 @@ def _unlimited(traced: TracedCall) -> Iterator[tuple[int, int]]:
 
 
 def who_waits_is_told(traced: TracedCall) -> Iterator[str]:
-    """Who has no session, and hears nothing, is told before long."""
+    """Who has no session, and hears nothing, is told before long, if not cut short by the caller."""
     settings = traced.settings
     limit_ns = ms_to_ns(settings.failure.hold_after_ms + _TOLD_MARGIN_MS)
     model = replay_playout(traced)
@@ -231,11 +231,14 @@ def who_waits_is_told(traced: TracedCall) -> Iterator[str]:
     if media_ns is None:
         return
     opened_ns = media_ns + ms_to_ns(settings.greeting.delay_ms)
+    cleared_ns = [mark.at_ns for mark in traced.agent("playout_cleared")]
     for lost_ns, found_ns in _without_session(traced):
         since_ns = max(lost_ns, opened_ns)
         silent = [(a, b) for a, b in model.idle if a <= since_ns < b or since_ns <= a < found_ns]
         for begun_ns, ended_ns in silent[:1]:
             from_ns = max(begun_ns, since_ns)
+            if any(abs(begun_ns - at_ns) < NS_PER_MS for at_ns in cleared_ns):
+                continue
             if min(ended_ns, found_ns) - from_ns > limit_ns:
                 yield f"nobody told the caller who waited for a session from {at_ms(from_ns)} on"
 
@@ -271,8 +274,8 @@ def who_is_let_go_is_told(traced: TracedCall) -> Iterator[str]:
             heard |= limit_ns is not None  # it was being said
         elif mark.name == "hang_up_sent" and limit_ns is not None and not heard:
             yield f"hung up at {at_ms(mark.at_ns)} without a word since {at_ms(limit_ns)}"
-        elif mark.name in ("media_held", "playout_overflowed"):
-            return  # what is said to somebody on hold is not heard
+        elif mark.name in ("media_held", "playout_overflowed", "transfer_sent"):
+            return  # on hold nothing is heard; and who is transferred is not let go
         elif mark.name in ("speech_started", "dtmf_received") and limit_ns is not None:
             return  # the caller would not hear it
 
