@@ -223,7 +223,7 @@ def _unlimited(traced: TracedCall) -> Iterator[tuple[int, int]]:
 
 
 def who_waits_is_told(traced: TracedCall) -> Iterator[str]:
-    """Who has no session, and hears nothing, is told before long, unless the caller cuts it short."""
+    """Who has no session, and hears nothing, is told before long, once if it is cut short."""
     settings = traced.settings
     limit_ns = ms_to_ns(settings.failure.hold_after_ms + _TOLD_MARGIN_MS)
     model = replay_playout(traced)
