@@ -126,6 +126,8 @@ def _meanwhile(choices: Choices, call: dict[str, Any], within_ms: int) -> list[A
         case "lose":
             call["realtime"]["faults"] = [_loss(choices, call, "greeting")]
             call["after"] = None
+        case _:
+            pass  # nothing happens
     return [pause, *end]
 
 

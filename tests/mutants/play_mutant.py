@@ -12,9 +12,9 @@ from pathlib import Path
 
 from callerside.simulator.fuzz import play, runner
 
-_MAX_PLAYS = 500
-"""For shrinking: a minute or so."""
-_MORE = 20
+_MAX_PLAYS = 100
+"""For shrinking: a quarter of a minute or so."""
+_MORE = 10
 """Seeds after the one that found it, to see what else it breaks."""
 
 
