@@ -138,7 +138,8 @@ def test_the_packets_of_one_tick_are_sent_right_behind_each_other(
     """Whoever gets several of them wakes once."""
     now_ms = [1_000]
     monkeypatch.setattr(time, "monotonic_ns", lambda: now_ms[0] * NS_PER_MS)
-    pacer, senders, order = Pacer(threading.RLock(), lambda: None), [Sender(), Sender()], []
+    order: list[str] = []
+    pacer, senders = Pacer(threading.RLock(), lambda: None), [Sender(), Sender()]
     pacer._thread = threading.Thread()  # it is this one
     pacer._began_ns = now_ms[0] * NS_PER_MS
     for sender in senders:
