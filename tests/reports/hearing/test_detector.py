@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from synthetic_call import speech
@@ -173,6 +173,9 @@ def test_speech_is_found_at_ten_milliseconds_whatever_its_level(
 
 @settings(max_examples=25, deadline=None)
 @given(dbfs=st.floats(-70, -40), seed=st.integers(0, 2**16))
+@example(dbfs=-40, seed=438)  # noise that happens to be loud beside an edge: no part of the sound
+@example(dbfs=-40, seed=2027)
+@example(dbfs=-40, seed=26151)
 def test_steady_noise_is_silence_and_speech_in_it_is_found(dbfs: float, seed: int) -> None:
     said = speech(600, seed)
     recording = with_noise(joined(quiet(2500), said, quiet(1500)), dbfs, seed)
