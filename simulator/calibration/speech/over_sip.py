@@ -56,7 +56,9 @@ SAMPLE = 60
 _CODECS = {"pcmu": "PCMU", "pcma": "PCMA", "g722": "G722"}
 _LONGEST_S = 5
 _SHORTEST_ANSWER_S = 2.6
-_INTO_MS = 1200  # of the answer the caller speaks
+_INTO_MS = 1200  # of the answer, at least, the caller speaks
+_AMID_MS = 300  # of sound without a pause of a frame are to lie ahead then: no pause is cut
+_STEP_MS = 20
 _PIECE = CALLER_RATE_HZ // 4
 _AROUND = CALLER_RATE_HZ * 3 // 10
 _STRETCH = CALLER_RATE_HZ * 60 // 1000  # as the reports tell sounds apart
@@ -190,13 +192,27 @@ def _written(
         audio_files.write_wav(speaks / f"{name}.wav", said.reply, CALLER_RATE_HZ)
         for what, samples in (("question", said.question), ("barge", said.barge)):
             audio_files.write_wav(directory / f"{name}-{what}.wav", samples, CALLER_RATE_HZ)
-        scenario = Scenario.model_validate(_scenario(name, plan.condition))
+        scenario = Scenario.model_validate(_scenario(name, plan.condition, into_ms(said.reply)))
         resolved = scenario.named("calibration", directory / "of_no_file")
         callings[name] = Calling(resolved.model_dump_json(), speech.of(resolved))
     return callings
 
 
-def _scenario(name: str, line: Condition) -> dict[str, object]:
+def into_ms(reply: Samples) -> int:
+    """How long after the beginning of an answer it is to be talked over: in the midst of a sound.
+
+    What is cut in a pause of its own had ended before.
+    """
+    step = CALLER_RATE_HZ * _STEP_MS // 1000
+    loud = active_level.loud(reply, CALLER_RATE_HZ)
+    frames = np.bincount((loud - loud[0]) // step) > 0
+    ahead = _AMID_MS // _STEP_MS
+    earliest = _INTO_MS // _STEP_MS
+    full = np.convolve(frames, np.ones(ahead), mode="valid")[earliest:]
+    return (earliest + int(full.argmax()) if full.size else earliest) * _STEP_MS
+
+
+def _scenario(name: str, line: Condition, into: int) -> dict[str, object]:
     return {
         "about": "A responder that speaks as people do.",
         "time_limit": "50s",
@@ -205,7 +221,7 @@ def _scenario(name: str, line: Condition) -> dict[str, object]:
             {"expect": "beep"},
             {"expect": "greeting"},
             {"say": {"wav": f"{name}-question.wav"}},
-            {"say": {"wav": f"{name}-barge.wav"}, "when": f"reply + {_INTO_MS}ms"},
+            {"say": {"wav": f"{name}-barge.wav"}, "when": f"reply + {into}ms"},
             "hang_up",
         ],
     }
