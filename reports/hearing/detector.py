@@ -36,6 +36,7 @@ PAUSE_MS = 400
 
 _MANY_HOPS = 1 << 40  # more than any recording has
 _TORN_MS = 100  # a lost packet, or several
+_TONE_TRIES = 5
 _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a click
 
 __all__ = [
@@ -118,11 +119,16 @@ def _named(
 
 
 def _out_of_noise(beep: Segment, samples: NDArray[np.int16], rate_hz: int) -> Segment:
-    """A tone with its edges as they are under noise, if there is any."""
-    edges = edges_in_noise(samples, beep.start, beep.end, beep.hz or 0.0, rate_hz)
-    if edges is None:
-        return beep
-    return replace(beep, start=edges[0], end=edges[1], behind=Behind.NOISE)
+    """A tone with its edges as they are under noise, if there is any.
+
+    From edges that were found they are looked for again: it may have been a piece that was heard.
+    """
+    for _ in range(_TONE_TRIES):
+        edges = edges_in_noise(samples, beep.start, beep.end, beep.hz or 0.0, rate_hz)
+        if edges is None or edges == (beep.start, beep.end):
+            break
+        beep = replace(beep, start=edges[0], end=edges[1], behind=Behind.NOISE)
+    return beep
 
 
 def listened(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Heard]:
