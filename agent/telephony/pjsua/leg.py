@@ -186,6 +186,11 @@ class SipLeg(Leg):
             reason = f"no RTP for {quiet_ms} ms"
             self._end(Ending(by="network", status=_REQUEST_TIMEOUT, reason=reason))
 
+    @property
+    def place(self) -> int | None:
+        """Which of the stack's places it has."""
+        return None if self._call is None else int(self._call.getId())
+
     def release(self) -> Call | None:
         """Let go of what waits and of the stack's object, which the endpoint sees to."""
         call, self._call = self._call, None
@@ -339,6 +344,7 @@ class SipCallLeg(SipLeg):
         *,
         called: str,
         caller: str,
+        traceparent: str,
         rate_hz: int,
     ) -> None:
         super().__init__(host, rate_hz)
@@ -347,7 +353,12 @@ class SipCallLeg(SipLeg):
         self._call = Call(self, account, call_id)
         self.sip_call_id = str(self._call.getInfo().callIdString)
         self._inputs.post(
-            CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
+            CallReceived(
+                called=called,
+                caller=caller,
+                sip_call_id=readable(self.sip_call_id),
+                traceparent=traceparent,
+            )
         )
         self._is_answered = False
         self._is_acknowledged = False
