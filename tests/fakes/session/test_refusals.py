@@ -431,7 +431,13 @@ def test_a_model_that_is_none_ends_the_session(model: str) -> None:
 
 SERVED = [
     session(
-        tools=[{**TOOL, "description": "x" * 1024, "parameters": {"default": None, "title": None}}]
+        tools=[
+            {
+                **TOOL,
+                "description": "x" * 1024,
+                "parameters": {"type": "object", "default": None, "title": None},
+            }
+        ]
     ),
     session(tools=[TOOL], tool_choice={"type": "function", "name": "hours"}),
     session(tools=[{"type": "mcp", "server_label": "s", "server_url": "https://mcp.example"}]),
