@@ -57,7 +57,6 @@ _TAIL_AFTER_MS = 4.0
 _ARGUMENT_EVERY_MS = 5.0
 _ARGUMENT_CHARS = 4
 _SHORTEST_DELTA_MS = 10.0
-_SHORTEST_CUT_MS = 0.1  # a sample that is left of a length is its rounding
 
 _WORD = re.compile(r"\s*(?:\w+(?:['\u2019-]\w+)*|[^\w\s])")
 
@@ -266,8 +265,7 @@ def _cut_off(plan: Plan, end: End, after_ms: float | None) -> Iterator[tuple[flo
     """A plan that ends otherwise, perhaps after so much audio."""
     left_ms = math.inf if after_ms is None else after_ms
     for at_ms, step in plan:
-        spent = left_ms < _SHORTEST_CUT_MS and not isinstance(step, Begin)
-        over = isinstance(step, Complete) or spent
+        over = isinstance(step, Complete) or (left_ms <= 0 and not isinstance(step, Begin))
         if over:
             yield at_ms, end
             return
