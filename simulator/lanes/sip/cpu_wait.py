@@ -11,6 +11,7 @@ told as the machine's. What it spends in a busy loop, a garbage collection or be
 wait in the first place.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class WaitWatch:
 
     Args:
         report: called for every wait that matters.
+        clock: that of the marks.
         sure: whether the looks come when they are due, whatever else runs.
         agents: the names of those that are the agent under test.
     """
@@ -62,10 +64,12 @@ class WaitWatch:
         self,
         report: Callable[[Stall], None],
         *,
+        clock: Callable[[], int] = time.monotonic_ns,
         sure: bool = False,
         agents: Callable[[str], bool] = lambda name: name.startswith("agent"),
     ) -> None:
         self._report = report
+        self._clock = clock
         self._sure = sure
         self._is_agent = agents
         self._counted: dict[int, _Counted] = {}
@@ -74,17 +78,17 @@ class WaitWatch:
         self._ran_ns = 0
         """By all processes of the agent, since the first look."""
         self._history: deque[tuple[int, int, Mapping[int, int]]] = deque()
-        """Of each look: when, all that the agent had run, and what the main threads had."""
+        """Of each look: when it was over, all that the agent had run, and what main threads had."""
         self._looks = 0
         self._stolen_at: tuple[int, int] | None = None
 
-    def look(self, now_ns: int, processes: Mapping[str, int]) -> None:
+    def look(self, processes: Mapping[str, int]) -> None:
         """Report who has waited for others than the agent since the last look.
 
         Args:
-            now_ns: on the clock of the marks.
             processes: the ids of the processes that there are now, by name.
         """
+        now_ns = self._clock()
         self._look_at_the_host(now_ns)
         waits: list[tuple[str, int, int]] = []
         for name, pid in processes.items():
@@ -99,7 +103,8 @@ class WaitWatch:
         agents = [pid for name, pid in processes.items() if self._is_agent(name)]
         self._ran_ns += self._agent_has_run(agents, now_ns, at_once=bool(waits))
         main = {pid: counted.main_ran for pid, counted in self._counted.items()}
-        self._history.append((now_ns, self._ran_ns, main))
+        # Whoever looks may have stood still in the middle, and the agent run meanwhile.
+        self._history.append((self._clock(), self._ran_ns, main))
         window_ns = now_ns - (self._looked_ns if self._looked_ns is not None else now_ns)
         for name, pid, waited_ns in waits:
             self._tell(name, pid, waited_ns, now_ns, window_ns)
@@ -113,7 +118,7 @@ class WaitWatch:
         earlier = [one for one in self._history if one[0] <= since_ns]
         looked_ns, ran_ns, main = (earlier or self._history)[-1 if earlier else 0]
         # What of it was before all looks, nobody knows: the agent may have run then.
-        waited_ns = min(waited_ns, now_ns - looked_ns)
+        waited_ns = max(0, min(waited_ns, now_ns - looked_ns))
         behind_ns = self._ran_ns - ran_ns
         if self._is_agent(name):  # nobody waits behind itself
             own_ns = self._counted[pid].main_ran
