@@ -1,6 +1,7 @@
 """Durations as people write and read them: `500ms`, `1.5s`, `2min`, or a bare number of ms."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Annotated, Any
@@ -55,31 +56,36 @@ class Between:
     Attributes:
         least_ms: what is shorter can only be a mistake.
         most_ms: what is longer can only be a mistake.
+        least_bare_ms: likewise of a number without a unit, which was meant as seconds then.
     """
 
     least_ms: float = 0.0
     most_ms: float = LONGEST_MS
+    least_bare_ms: float = 0.0
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """For pydantic: the duration first, then its limits."""
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+        return core_schema.no_info_wrap_validator_function(self._checked, handler(source))
 
-    def _checked(self, duration_ms: float) -> float:
-        if self.least_ms <= duration_ms <= self.most_ms:
+    def _checked(self, value: Any, parse: Callable[[Any], float]) -> float:
+        duration_ms = parse(value)
+        bare = not isinstance(value, str)
+        least_ms = max(self.least_ms, self.least_bare_ms if bare else 0.0)
+        if least_ms <= duration_ms <= self.most_ms:
             return duration_ms
-        is_short = duration_ms < self.least_ms
-        in_seconds = is_short and self.least_ms <= duration_ms * 1000 <= self.most_ms
+        is_short = duration_ms < least_ms
+        in_seconds = bare and least_ms <= duration_ms * 1000 <= self.most_ms
         raise PydanticCustomError(
             "duration_range",
             "{length} is too {what}: expected {bound} or {more}{near}",
             {
                 "length": format_duration(duration_ms),
                 "what": "short" if is_short else "long",
-                "bound": format_duration(self.least_ms if is_short else self.most_ms),
+                "bound": format_duration(least_ms if is_short else self.most_ms),
                 "more": "more" if is_short else "less",
-                "near": f'; did you mean "{duration_ms:g}s"?' if in_seconds and duration_ms else "",
+                "near": f'; did you mean "{duration_ms:g}s"?' if is_short and in_seconds else "",
                 "value": "",
             },
         )

@@ -32,8 +32,8 @@ from callerside.marks import Mark, Source
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry, NotDrawn
 
-SHORTEST_WAIT_MS = 100.0
-"""For anything that is heard: a limit below it is one in seconds, whose unit was forgotten."""
+WAIT = Between(1, least_bare_ms=100)
+"""For anything that is heard. Who wants less than a tenth of a second says so with its unit."""
 
 _MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
@@ -135,7 +135,7 @@ class Silence(_Detailed):
     """
 
     entry = _Entry(name="silence", unit="a duration, in ms", examples=("{silence: 2s}",))
-    silence: Annotated[DurationMs, Between(SHORTEST_WAIT_MS)]
+    silence: Annotated[DurationMs, WAIT]
 
     def __str__(self) -> str:
         return f"{format_duration(self.silence)} of silence"

@@ -30,7 +30,7 @@ from callerside.models import Strict
 from callerside.reports.verdict.budget import BudgetError, is_lifted
 from callerside.reports.verdict.limit_sense import check_limit
 from callerside.simulator.scenario.expectations import (
-    SHORTEST_WAIT_MS,
+    WAIT,
     Expectation,
     LookedUp,
     Transfer,
@@ -146,7 +146,7 @@ class Caller(Strict):
     echo: Echo | None = None
     gain_db: float = Field(0.0, ge=-60, le=60, description="Of all that leaves the telephone.")
     clip_dbfs: float = Field(0.0, ge=-40, le=0, description="Where it is cut off, after the gain.")
-    patience: Annotated[DurationMs, Between(SHORTEST_WAIT_MS)] = Field(
+    patience: Annotated[DurationMs, WAIT] = Field(
         10_000.0, description="How long to wait for whatever has no `within` of its own."
     )
     end_silence: Annotated[DurationMs, Between(200, 60_000)] = Field(

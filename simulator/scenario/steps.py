@@ -22,7 +22,7 @@ from callerside.agent.telephony.interface import DtmfMethod
 from callerside.durations import Between, DurationMs, format_duration
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry
-from callerside.simulator.scenario.expectations import SHORTEST_WAIT_MS, Expectation, Silence
+from callerside.simulator.scenario.expectations import WAIT, Expectation, Silence
 from callerside.simulator.scenario.moments import Moment
 from callerside.speech.voices import IN_WORDS
 
@@ -85,7 +85,7 @@ class _Step(Strict):
     """Whether no step can follow."""
 
     when: Moment | None = Field(None, description="Do it at this moment; at once without it.")
-    within: Annotated[DurationMs, Between(SHORTEST_WAIT_MS)] | None = Field(
+    within: Annotated[DurationMs, WAIT] | None = Field(
         None, description="Fail when what is waited for takes longer, from the step's beginning."
     )
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from callerside.durations import Between, DurationMs
 
-WAIT = TypeAdapter(Annotated[DurationMs, Between(100, 60_000)])
+WAIT = TypeAdapter(Annotated[DurationMs, Between(10, 60_000, least_bare_ms=100)])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_is_none_is_refused(written: object, complaint: str) -> None:
     [
         (0, "0 ms is too short: expected 100 ms or more"),
         (20, '20 ms is too short: expected 100 ms or more; did you mean "20s"'),
-        ("99ms", "99 ms is too short: expected 100 ms or more"),
+        ("9ms", "9 ms is too short: expected 10 ms or more$"),
         ("2min", "120 s is too long: expected 60 s or less"),
     ],
 )
@@ -47,4 +47,5 @@ def test_a_duration_beyond_its_limits_is_refused(written: Any, complaint: str) -
     with pytest.raises(ValidationError, match=complaint):
         WAIT.validate_python(written)
     assert WAIT.validate_python(100) == 100.0
+    assert WAIT.validate_python("10ms") == 10.0
     assert WAIT.validate_python("1min") == 60_000.0
