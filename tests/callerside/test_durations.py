@@ -39,7 +39,7 @@ def test_what_is_none_is_refused(written: object, complaint: str) -> None:
     [
         (0, "0 ms is too short: expected 100 ms or more"),
         (20, '20 ms is too short: expected 100 ms or more; did you mean "20s"'),
-        ("9ms", "9 ms is too short: expected 10 ms or more$"),
+        ("9ms", "9 ms is too short: expected 10 ms or more "),
         ("2min", "120 s is too long: expected 60 s or less"),
     ],
 )

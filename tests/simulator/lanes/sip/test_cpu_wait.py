@@ -63,6 +63,14 @@ def test_of_a_wait_that_began_before_all_looks_that_time_is_not_told(counters: C
     assert counters.look(after_ms=50) == [("caller", 50.0)]
 
 
+def test_what_lies_before_all_looks_makes_no_later_wait_longer(counters: Counters) -> None:
+    """Nobody knows when in the time between two looks the first one was over."""
+    counters.waited[CALLER] += 200
+    assert counters.look(after_ms=50) == [("caller", 50.0)]
+    counters.waited[CALLER] += 30
+    assert counters.look(after_ms=10) == [("caller", 10.0)], "60 in all: so long it was looked at"
+
+
 def test_what_is_waited_behind_foreign_work_is_told(counters: Counters) -> None:
     counters.waited[AGENT] += 40
     counters.waited[CALLER] += 9
@@ -164,10 +172,34 @@ def test_what_the_agent_ran_while_a_look_stood_still_is_the_agents(
     assert counters.look(8) == [("caller", 8.0)]
 
 
+def test_what_it_ran_itself_while_a_look_stood_still_is_no_others_time(
+    counters: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What all of the agent has run, and its main thread, are read at two instants."""
+    ran_ns = host.ran_ns
+
+    def stand_still(pid: int) -> int:
+        monkeypatch.setattr(host, "ran_ns", ran_ns)
+        counters.now_ms += 40
+        counters.ran[AGENT] += 40
+        counters.main_ran[AGENT] += 40
+        return ran_ns(pid)
+
+    for _ in range(3):
+        assert counters.look(8) == []
+    monkeypatch.setattr(host, "ran_ns", stand_still)
+    assert counters.look(8) == []
+    for _ in range(8):
+        assert counters.look(8) == []
+    counters.waited[AGENT] += 64  # since that look, and behind the agent's other process for 40
+    counters.ran[WORKER] += 40
+    assert counters.look(8) == [("agent", 24.0)]
+
+
 def test_it_says_whether_its_looks_are_sure() -> None:
     told: list[Stall] = []
     for sure in (False, True):
-        times_ns = iter([0, 0, 10**7, 10**7])  # a look's beginning and its end
+        times_ns = iter([0, 0, 0, 10**7, 10**7])
         watching = WaitWatch(told.append, clock=times_ns.__next__, sure=sure)
         with pytest.MonkeyPatch.context() as patched:
             waited = iter([0, 5_000_000])
