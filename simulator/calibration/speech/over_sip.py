@@ -296,14 +296,12 @@ def _stretches(source: Samples, played: int, channel: Samples, near: int, what: 
         match = correlation.find(source[low:high], channel[start:end])
         return start + match.offset - low if match.found else None
 
-    lags = [
-        _first_found(lag(first, min(first + size, played)) for size in _PIECES),
-        _first_found(lag(max(0, past - size), past) for size in _PIECES),
-    ]
-    if None in lags:
-        edge = "beginning" if lags[0] is None else "end"
+    by_beginning = _first_found(lag(first, min(first + size, played)) for size in _PIECES)
+    by_end = _first_found(lag(max(0, past - size), past) for size in _PIECES)
+    if by_beginning is None or by_end is None:
+        edge = "beginning" if by_beginning is None else "end"
         raise TruthError(f"the {edge} of the {what} was not found")
-    places = loud + np.where(loud < (first + past) // 2, *lags)
+    places = loud + np.where(loud < (first + past) // 2, by_beginning, by_end)
     return active_level.without_pauses(np.unique(places), _STRETCH)
 
 
