@@ -120,8 +120,12 @@ class SipEndpoint:
 
     @property
     def places_taken(self) -> int:
-        """Of the stack's `CALLS_PER_PROCESS`: a BYE that waits for its answer takes one too."""
-        return len(self.legs) + len(self._retired)
+        """Of the stack's `CALLS_PER_PROCESS`: a BYE that waits for its answer takes one too.
+
+        The object of a call that is over is kept while the next call has its place: it has none.
+        """
+        taken = {leg.place for leg in self.legs}
+        return len(self.legs) + len({call.getId() for call in self._retired} - taken)
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> None:
         """Call back on the loop, some time later."""

@@ -186,6 +186,11 @@ class SipLeg(Leg):
             reason = f"no RTP for {quiet_ms} ms"
             self._end(Ending(by="network", status=_REQUEST_TIMEOUT, reason=reason))
 
+    @property
+    def place(self) -> int | None:
+        """Which of the stack's places it has."""
+        return None if self._call is None else int(self._call.getId())
+
     def release(self) -> Call | None:
         """Let go of what waits and of the stack's object, which the endpoint sees to."""
         call, self._call = self._call, None
