@@ -105,6 +105,8 @@ class Stack:
         self._on_message = on_message
         self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: deque[Callable[[], object]] = deque()
+        self._takes: deque[Callable[[], object]] = deque()
+        """What is done as soon as the stack tells anything, in whatever it is at: it ends nothing."""
         self._forward: Callable[[int, int, bytes | None], None] = lambda *_: None
         self._verdict: tuple[int, str, str] | None = None
         self._trace = TraceHandler(self._look_at)
@@ -167,7 +169,11 @@ class Stack:
         hole.close()
 
     def run(self, job: Callable[[], object]) -> None:
-        """Do something on the stack's thread, soon, in order, and before what is asked for next."""
+        """Do something on the stack's thread, soon, in order, and before what is asked for next.
+
+        Never in the midst of what the stack does: a call that is ended while its answer is read is
+        read on behind its end, and the process with it.
+        """
         self._jobs.append(job)
         self._ring()
 
@@ -344,13 +350,11 @@ class Stack:
     # ---- on the stack's thread
 
     def _on_native(self, kind: int, handle: int, payload: bytes | None) -> None:
-        """What the stack tells; between that, our jobs."""
-        while self._jobs:
-            try:
-                self._jobs.popleft()()
-            except Exception:  # what is raised here would be lost in the stack's thread
-                _log.exception("sip_job_failed")
-        if handle != _DOORBELL or kind >= lib.BP_EV_BASE:
+        """What the stack tells, often in the midst of a message; the doorbell rings between two."""
+        _do(self._takes)
+        if handle == _DOORBELL and kind < lib.BP_EV_BASE:
+            _do(self._jobs)
+        else:
             self._forward(kind, handle, payload)
 
     def _stand_before(self) -> None:
@@ -428,7 +432,7 @@ class Stack:
             forgotten = self._dialled.pop(next(iter(self._dialled)))
             if forgotten is not None:
                 forgotten.close()
-        self._jobs.append(take)
+        self._takes.append(take)
 
     def _narrow(self, at: int, data: bytes, message: SipMessage) -> None:
         """Of several lines baresip takes the first that is of audio: ours becomes that."""
@@ -504,6 +508,14 @@ class _Bound(threading.Event):
         except Exception as error:  # what is raised here would be lost in the stack's thread
             self.error = error
         super().set()
+
+
+def _do(jobs: deque[Callable[[], object]]) -> None:
+    while jobs:
+        try:
+            jobs.popleft()()
+        except Exception:  # what is raised here would be lost in the stack's thread
+            _log.exception("sip_job_failed")
 
 
 def _as_header(line: bytes) -> bytes:
