@@ -106,7 +106,7 @@ class Stack:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: deque[Callable[[], object]] = deque()
         self._takes: deque[Callable[[], object]] = deque()
-        """What is done as soon as the stack tells anything, in whatever it is at: it ends nothing."""
+        """What is done when the stack tells anything, in whatever it is at: it ends nothing."""
         self._forward: Callable[[int, int, bytes | None], None] = lambda *_: None
         self._verdict: tuple[int, str, str] | None = None
         self._trace = TraceHandler(self._look_at)
