@@ -247,7 +247,9 @@ def _connector(secrets: Secrets) -> Connect:
             # A pattern is no number; a server that distinguishes numbers will not know this one.
             realtime_url(realtime, wanted.called.strip("*?") or "greet"),
             model=realtime.model,
-            api_key=secrets.api_key,
+            api_key=None if realtime.has_a_key else secrets.api_key,
+            headers=realtime.headers_with(secrets.environment),
+            query=realtime.query_with(secrets.environment),
             dialect=realtime.dialect,
             timeout_ms=realtime.connect_timeout_ms,
         )

@@ -18,7 +18,7 @@ from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_o
 from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
-from callerside.agent.telephony.invite import expected_codec, media_lines, parties
+from callerside.agent.telephony.invite import expected_codec, media_lines, parties, traceparent
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import Admission, lines_of
 from callerside.agent.telephony.pjsua.call import reported
@@ -424,7 +424,15 @@ class AnsweringEndpoint(SipEndpoint):
         """An INVITE that was let in: hand it over."""
         called, caller = parties(message)
         rate_hz = self.options.leg_rate_hz(expected_codec(message, self.options.codecs))
-        leg = SipCallLeg(self, account, call_id, called=called, caller=caller, rate_hz=rate_hz)
+        leg = SipCallLeg(
+            self,
+            account,
+            call_id,
+            called=called,
+            caller=caller,
+            traceparent=traceparent(message),
+            rate_hz=rate_hz,
+        )
         self.legs.append(leg)
         self._admission.became_call()
         self._lines[leg] = lines_of(message, self.options.codecs)

@@ -344,6 +344,7 @@ class SipCallLeg(SipLeg):
         *,
         called: str,
         caller: str,
+        traceparent: str,
         rate_hz: int,
     ) -> None:
         super().__init__(host, rate_hz)
@@ -352,7 +353,12 @@ class SipCallLeg(SipLeg):
         self._call = Call(self, account, call_id)
         self.sip_call_id = str(self._call.getInfo().callIdString)
         self._inputs.post(
-            CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
+            CallReceived(
+                called=called,
+                caller=caller,
+                sip_call_id=readable(self.sip_call_id),
+                traceparent=traceparent,
+            )
         )
         self._is_answered = False
         self._is_acknowledged = False
