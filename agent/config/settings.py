@@ -23,11 +23,11 @@ from pydantic import (
 )
 
 from callerside.addresses import Host, HostPort, check_sip_port
-from callerside.agent.config.json_schema import ObjectSchema
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
 from callerside.durations import DurationMs
+from callerside.json_schema import ObjectSchema
 from callerside.models import Strict
 from callerside.ports import HIGHEST_PORT
 from callerside.yaml import versions
