@@ -135,8 +135,8 @@ MUTANTS = (
         in_calls=False,
         edits=(
             Edit(
-                "agent/service/signals.py",
-                "    signal.signal(signal.SIGHUP, lambda number, _frame: _early_reloads.append(number))\n",
+                "agent/service/early_reloads.py",
+                "    signal.signal(signal.SIGHUP, lambda number, _frame: _asked.append(number))\n",
                 "",
             ),
         ),
