@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from callerside.durations import DurationMs
+from callerside.durations import Between, DurationMs
 from callerside.models import Strict
 from callerside.registry import NotDrawn, OneIn
 
@@ -53,9 +53,9 @@ class Direction(Strict):
     burst_packets: Annotated[float, NotDrawn("bursts are what matters, not how long")] = Field(
         5.0, ge=1, le=1000, description="Mean length of such a burst."
     )
-    delay: Annotated[DurationMs, OneIn(6, (40, 150, 400))] = Field(0.0, le=5000)
-    jitter: Annotated[DurationMs, OneIn(6, (15, 60, 200))] = Field(
-        0.0, le=1000, description="Added to the delay, from 0 to this much."
+    delay: Annotated[DurationMs, Between(0, 5000), OneIn(6, (40, 150, 400))] = 0.0
+    jitter: Annotated[DurationMs, Between(0, 1000), OneIn(6, (15, 60, 200))] = Field(
+        0.0, description="Added to the delay, from 0 to this much."
     )
     reorder: Annotated[Share, OneIn(8, (0.02, 0.2))] = Field(
         0.0, description="Overtaken by the next."
@@ -101,9 +101,10 @@ class Network(Direction):
         le=1000,
         description="How slow the caller's media clock is, in millionths; in memory only.",
     )
-    media_delay: Annotated[DurationMs, NotDrawn("it has a scene of its own, a rare one")] = Field(
+    media_delay: Annotated[
+        DurationMs, Between(0, 5000), NotDrawn("it has a scene of its own, a rare one")
+    ] = Field(
         0.0,
-        le=5000,
         description="How long after its answer the agent's media comes up; in memory only.",
     )
 

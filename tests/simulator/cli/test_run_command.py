@@ -129,7 +129,7 @@ def test_a_metric_whose_function_is_missing_leaves_a_report(
 
 
 def test_a_limit_that_is_not_kept_is_exit_1(callerside: Callerside) -> None:
-    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: 1}\n")
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: 10}\n")
     assert run_virtual(callerside) == 1
     assert verdicts() == {"good": "failed", "other": "passed"}
 
@@ -273,7 +273,7 @@ def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
     callerside: Callerside, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("scenarios/good.yaml").write_text(
-        GOOD + STEPS + "repeat: 5\nbudget: {beep_ms: {p50: 1000, p95: 1, max: 500}}\n"
+        GOOD + STEPS + "repeat: 5\nbudget: {beep_ms: {p95: 10, max: 500}}\n"
     )
     assert run_virtual(callerside, "scenarios/good.yaml") == 1
     assert "over budget: beep_ms p95 of 5 values is " in Path("out/latest/summary.md").read_text()
@@ -287,7 +287,7 @@ def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
 def test_the_limits_of_a_suite_hold_for_each_scenario_that_has_none_of_its_own(
     callerside: Callerside,
 ) -> None:
-    Path("scenarios/suite.yaml").write_text("budget: {beep_ms: {p50: 1}, answer_ms: 500}\n")
+    Path("scenarios/suite.yaml").write_text("budget: {beep_ms: {p50: 10}, answer_ms: 500}\n")
     Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: off}\n")
     assert run_virtual(callerside, "--repeat", "2") == 1
     data = json.loads(Path("out/latest/results.json").read_text())
