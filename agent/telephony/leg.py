@@ -50,6 +50,11 @@ class Ending:
     reason: str | None = None
 
 
+NOTHING_AGREED = Ending(
+    by="network", status=488, reason="our offer was answered with no audio that we have"
+)
+
+
 class Leg(ABC):
     """One call, from either side. See `telephony.interface.CallLeg` for the methods' contracts."""
 

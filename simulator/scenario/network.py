@@ -26,6 +26,8 @@ def _parse_share(value: Any) -> float:
     )
 
 
+_Times = list[Annotated[tuple[DurationMs, DurationMs], Field(strict=False)]]
+
 Share = Annotated[
     float,
     BeforeValidator(_parse_share),
@@ -61,10 +63,18 @@ class Direction(Strict):
         0.0, description="Overtaken by the next."
     )
     duplicate: Annotated[Share, OneIn(10, (0.05, 0.5))] = 0.0
-    dead: Annotated[
-        list[Annotated[tuple[DurationMs, DurationMs], Field(strict=False)]],
-        NotDrawn("it is a burst that is not left to chance"),
-    ] = Field(default=[], description="Intervals, from and to, in which nothing passes.")
+    dead: Annotated[_Times, NotDrawn("it is a burst that is not left to chance")] = Field(
+        default=[], description="Intervals, from and to, in which nothing passes."
+    )
+    stalled: Annotated[_Times, NotDrawn("it is jitter that is not left to chance")] = Field(
+        default=[],
+        description="Intervals, from and to, in which packets are held back: all come at the end.",
+    )
+
+    @property
+    def intervals(self) -> dict[str, _Times]:
+        """What is bad for a while, by its name: from and to in ms, since the first packet."""
+        return {"dead": self.dead, "stalled": self.stalled}
 
     @property
     def enter_burst(self) -> float:
@@ -76,10 +86,11 @@ class Direction(Strict):
         if self.enter_burst > 1:
             why = f"burst_loss: {self.burst_loss} needs bursts of more than {self.burst_packets}"
             raise PydanticCustomError("network", "{why}", {"why": why})
-        for begin_ms, end_ms in self.dead:
-            if begin_ms >= end_ms:
-                why = f"dead: expected 0 <= from < to, got {begin_ms} to {end_ms}"
-                raise PydanticCustomError("network", "{why}", {"why": why})
+        for name, times in self.intervals.items():
+            for begin_ms, end_ms in times:
+                if begin_ms >= end_ms:
+                    why = f"{name}: expected 0 <= from < to, got {begin_ms} to {end_ms}"
+                    raise PydanticCustomError("network", "{why}", {"why": why})
         return self
 
 
