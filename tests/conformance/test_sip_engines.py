@@ -440,6 +440,19 @@ def test_a_refusal_is_told_with_its_status(called: Line, status: str) -> None:
     assert (ended.by, ended.status) == ("agent", int(status[:3]))
 
 
+def test_an_answer_without_a_description_is_none(called: Line) -> None:
+    """RFC 3261 §13.2.1: our offer has to be answered by then; there is nobody to be heard."""
+    called.ring()
+    called.raw.reply(called.invite, "200 OK", f"Contact: <{called.raw.contact}>")
+    assert called.raw.asked("ACK")
+    bye = called.raw.asked("BYE")
+    assert bye
+    called.raw.reply(bye, "200 OK")
+    ended = called.phone.wait_for(called.call, HungUp)
+    assert ended.by == "network"
+    assert ended.status in (406, 488)
+
+
 # ---- new offers
 
 
