@@ -533,6 +533,38 @@ def test_who_holds_says_so_and_resumes(called: Line) -> None:
     called.end()
 
 
+def test_who_holds_can_press_keys(called: Line) -> None:
+    """The other side hears those who hold it (`sendonly`): silence, and what is pressed."""
+    called.ring()
+    named = re.search(r"^a=rtpmap:(\d+) telephone-event", called.invite, re.MULTILINE)
+    assert named is not None
+    sdp = {"codecs": f"0 {named[1]}", "attributes": KEYS.replace("101", named[1])}
+    called.up(**sdp)
+    called.phone.do(called.call, "hold")
+    offer = called.raw.asked("INVITE")
+    answer = called.raw.sdp(**sdp) + "a=recvonly\r\n"
+    called.raw.reply(offer, "200 OK", body=answer)
+    assert called.raw.asked("ACK")
+    time.sleep(SETTLE_S)
+    called.phone.do(called.call, "send_dtmf", "5")
+    wait_until(
+        lambda: any(one[1] & 0x7F == int(named[1]) and one[12] == 5 for one in taken(called.raw)),
+        "the key",
+    )
+    called.end()
+
+
+def taken(raw: RawPhone) -> list[bytes]:
+    """Packets that have come."""
+    came: list[bytes] = []
+    raw.rtp.settimeout(0)
+    with suppress(BlockingIOError):
+        while True:
+            came.append(raw.rtp.recv(2048))
+    raw.rtp.settimeout(2)
+    return came
+
+
 def hold_and_resume(leg: Any, item: LegInput) -> None:
     if isinstance(item, MediaReady):
         leg.hold()
