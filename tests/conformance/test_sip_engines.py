@@ -538,11 +538,11 @@ def test_who_holds_can_press_keys(called: Line) -> None:
     called.ring()
     named = re.search(r"^a=rtpmap:(\d+) telephone-event", called.invite, re.MULTILINE)
     assert named is not None
-    sdp = {"codecs": f"0 {named[1]}", "attributes": KEYS.replace("101", named[1])}
-    called.up(**sdp)
+    codecs, attributes = f"0 {named[1]}", KEYS.replace("101", named[1])
+    called.up(codecs=codecs, attributes=attributes)
     called.phone.do(called.call, "hold")
     offer = called.raw.asked("INVITE")
-    answer = called.raw.sdp(**sdp) + "a=recvonly\r\n"
+    answer = called.raw.sdp(codecs=codecs, attributes=f"{attributes}\r\na=recvonly")
     called.raw.reply(offer, "200 OK", body=answer)
     assert called.raw.asked("ACK")
     time.sleep(SETTLE_S)
