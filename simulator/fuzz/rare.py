@@ -86,6 +86,8 @@ def _make_goodbye(choices: Choices, call: dict[str, Any]) -> None:
     call["realtime"]["replies"] = [shape]
     call["realtime"]["faults"] = []
     call["steps"] = [{"pause": 60_000}, *QUESTION]
+    if chance(choices, 2):  # less than an answer may be silent for
+        call["agent"]["limits"]["farewell_ms"] = 2000
 
 
 def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
