@@ -355,6 +355,18 @@ def test_a_warning_is_told_as_one_and_is_no_failure_unless_strictly(
         assert line.endswith(" (a warning)")
 
 
+def test_what_is_doubtful_in_one_file_is_told_beside_what_is_wrong_in_another(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doubtful = GOOD + "steps: [{say: One.}, {pause: 900ms}, {say: Two.}, hang_up]\n"
+    Path("scenarios/good.yaml").write_text(doubtful)
+    Path("scenarios/other.yaml").write_text(GOOD + "steps: [{say: {wav: gone.wav}}, hang_up]\n")
+    assert callerside("check", "scenarios") == 2
+    told = capsys.readouterr().err.splitlines()
+    assert any("good.yaml" in line and line.endswith("(a warning)") for line in told), told
+    assert any("gone.wav: there is no such file" in line for line in told), told
+
+
 def test_checking_tells_of_a_forerunner_that_is_not_there(
     callerside: Callerside, capsys: pytest.CaptureFixture[str]
 ) -> None:
