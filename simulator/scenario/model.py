@@ -26,8 +26,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from callerside.agent.config.settings import CallSettings
 from callerside.durations import DurationMs
 from callerside.fakes.script.model import Script
-from callerside.files import inside
 from callerside.models import Strict
+from callerside.paths import inside
 from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
 from callerside.simulator.scenario.expectations import Expectation, LookedUp, Transfer
 from callerside.simulator.scenario.network import Network

@@ -19,7 +19,7 @@ from baresip import Event as Told
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.in_dialog import answer_to
+from callerside.agent.telephony.in_dialog import answer_to_info
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     CallAnswered,
@@ -293,7 +293,7 @@ class BaresipLeg(Leg):
         elif message.method == "NOTIFY":
             self._on_notified(message)
         elif message.method == "INFO":
-            answer = answer_to(message)
+            answer = answer_to_info(message)
             if answer is not None:
                 self.on_answered(message, answer)
         elif message.method == "REFER":
