@@ -134,6 +134,16 @@ class SipSettings(Strict):
     """Sent to callers who are refused, as `Retry-After`."""
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
+    strangers: Literal["refuse", "drop"] = "refuse"
+    """What everybody else gets, if there is such a list: a 403, or no answer at all."""
+    requests_per_source_per_s: int = Field(50, ge=0, le=100_000)
+    """Messages that belong to no call and are looked at, of one address (twice as many in two
+    seconds after a quiet time); 0: all."""
+    requests_per_s: int = Field(200, ge=0, le=100_000)
+    """The same of all addresses together that may call, and as many of all others; 0: all."""
+    over_limit: Literal["refuse", "drop"] = "refuse"
+    """What those get who may call and ask more often: a 503 with `Retry-After`, or no answer at
+    all. Others get none."""
     registration: RegistrationSettings | None = None
     outbound_proxy: HostPort | None = None
     """Host, or host:port, through which calls go that the agent places (attended transfers); null:

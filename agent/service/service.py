@@ -329,6 +329,10 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),
+        strangers=sip.strangers,
+        requests_per_source_per_s=sip.requests_per_source_per_s,
+        requests_per_s=sip.requests_per_s,
+        over_limit=sip.over_limit,
         registration=registration,
         outbound_proxy=sip.outbound_proxy or "",
     )

@@ -126,6 +126,14 @@ class SipOptions:
     """Told to those whom we refuse with 486 or 503."""
     allowed_peers: tuple[str, ...] = ()
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
+    strangers: Literal["refuse", "drop"] = "refuse"
+    """What others get, if there is a list: a 403, or nothing."""
+    requests_per_source_per_s: int = 50
+    """Messages of no call that are looked at, of one address; 0: all."""
+    requests_per_s: int = 200
+    """Of all addresses that may call, and as many of all others; 0: all."""
+    over_limit: Literal["refuse", "drop"] = "refuse"
+    """What those get who may call and ask more often: a 503, or nothing. Others get nothing."""
     registration: Registration | None = None
     """Of who takes calls."""
     outbound_proxy: str = ""

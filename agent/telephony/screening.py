@@ -7,10 +7,11 @@ where the RFC has an answer; so what is no request, or none of ours, is answered
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Literal
 
-from callerside.agent.telephony.in_dialog import ALLOW, SDP, Answer
+from callerside.agent.telephony.in_dialog import SDP, Answer, Header, allow
 from callerside.agent.telephony.invite import unmet
 from callerside.agent.telephony.sip_message import SipMessage, without_quoted
 
@@ -18,7 +19,8 @@ _VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
 UNSPEAKABLE = Answer(0, "cannot be answered")
 """An answer repeats headers of its request: with these it would be none (RFC 3261 §25.1)."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
+"""What no header has."""
 _BEFORE_HOST = re.compile(r"sips?:(?:[^@]*@)?", re.IGNORECASE)
 _HOST = re.compile(r"[;?/]")
 _SINGLE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
@@ -44,8 +46,8 @@ _SHORTEST_SESSION_S = 90
 _OPTIONAL = "handling=optional"
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
-_NOT_IMPLEMENTED = Answer(501, "Not Implemented", (ALLOW,))
-_NOT_ALLOWED = Answer(405, "Method Not Allowed", (ALLOW,))
+_NOT_IMPLEMENTED = Answer(501, "Not Implemented")
+_NOT_ALLOWED = Answer(405, "Method Not Allowed")
 _NO_SUCH_CALL = Answer(481, "Call/Transaction Does Not Exist")
 _BAD_EVENT = Answer(489, "Bad Event")
 _FORBIDDEN = Answer(403, "Forbidden")
@@ -83,7 +85,7 @@ def fault_of(request: SipMessage) -> Answer | None:
 
     `UNSPEAKABLE` is answered by nothing at all.
     """
-    if _CONTROL.search(request.head):
+    if CONTROL.search(request.head):
         return UNSPEAKABLE
     line = request.request_line
     if not all(map(_TOKEN.fullmatch, request.header_names)):
@@ -120,14 +122,17 @@ def answer_outside_calls(
         return _FORBIDDEN
     if request.in_dialog and request.method in _OUTSIDE_CALLS:
         return _NO_SUCH_CALL
-    answer = _OUTSIDE_CALLS.get(request.method, _NOT_IMPLEMENTED) or _here(extensions)
+    allowed = allow(extensions)
+    answer = _OUTSIDE_CALLS.get(request.method, _NOT_IMPLEMENTED) or _here(extensions, allowed)
+    if answer in (_NOT_IMPLEMENTED, _NOT_ALLOWED):
+        answer = replace(answer, headers=(allowed,))
     return _unmet_extension(request, extensions) or answer
 
 
-def _here(extensions: Collection[str]) -> Answer:
+def _here(extensions: Collection[str], allowed: Header) -> Answer:
     """RFC 3261 §11.2."""
     supported = ", ".join((*sorted(extensions), "norefersub"))
-    return Answer(200, "OK", (ALLOW, ("Accept", SDP), ("Supported", supported)))
+    return Answer(200, "OK", (allowed, ("Accept", SDP), ("Supported", supported)))
 
 
 Unmet = Literal["extension", "interval", "media", "malformed"]

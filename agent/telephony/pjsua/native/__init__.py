@@ -3,6 +3,7 @@
 __all__ = [
     "audio_line",
     "binding",
+    "gatekeeper",
     "in_dialog_requests",
     "media",
     "message_filter",
