@@ -278,6 +278,11 @@ class BaresipEndpoint(BaresipStation):
         has_room = len(self._admitted) < self.options.max_calls
         return BaresipConsultLeg(self, rate_hz, uri, called, has_room=has_room)
 
+    @property
+    def is_full(self) -> bool:
+        """See `AnsweringHost`."""
+        return len(self._admitted) >= self.options.max_calls
+
     def dialled(self, leg: BaresipPlacedLeg) -> None:
         """See `PlacedLegHost`: it takes the place of a call."""
         self._admitted[leg.sip_call_id] = ""

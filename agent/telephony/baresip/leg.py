@@ -33,7 +33,7 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import Described, described, readable
-from callerside.agent.telephony.leg import Ending, Leg
+from callerside.agent.telephony.leg import UNACKNOWLEDGED, Ending, Leg, is_unacknowledged
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S
@@ -376,6 +376,10 @@ class BaresipLeg(Leg):
 class AnsweringHost(LegHost, Protocol):
     """What the leg of an incoming call needs of its endpoint besides."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place for one more call."""
+
     def consult(self, uri: str, rate_hz: int, called: str) -> BaresipLeg:
         """A second call; see `CallLeg.consult`."""
 
@@ -417,6 +421,13 @@ class BaresipCallLeg(BaresipLeg):
         elif status >= _OK:
             self._answered_ns = time.monotonic_ns()
             self._run("answer", self._call.answer())
+
+    def check(self, now_ns: int) -> None:
+        """See `BaresipLeg`; and see `agent.telephony.leg.is_unacknowledged`."""
+        if self._is_up or not self._answering.is_full:
+            super().check(now_ns)
+        elif is_unacknowledged(self._answered_ns, now_ns):
+            self._end(UNACKNOWLEDGED)
 
     def _be_up(self) -> None:
         if not self._is_up:

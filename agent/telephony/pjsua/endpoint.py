@@ -431,6 +431,11 @@ class AnsweringEndpoint(SipEndpoint):
         """Whether the registrar has forgotten us."""
         return not self.registered
 
+    @property
+    def is_full(self) -> bool:
+        """See `AnsweringHost`."""
+        return len(self.legs) >= self.options.max_calls
+
     def take_call(self, account: Any, call_id: int, message: str) -> None:
         """An INVITE that was let in: hand it over."""
         called, caller = parties(message)

@@ -4,6 +4,7 @@
 and decides nothing. Everything here runs on the loop's thread.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -30,10 +31,11 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import readable
-from callerside.agent.telephony.leg import Ending, Leg
+from callerside.agent.telephony.leg import UNACKNOWLEDGED, Ending, Leg, is_unacknowledged
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.media import LegMedia
+from callerside.agent.telephony.pjsua.native.invite_session import InviteSession
 from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.agent.telephony.pjsua.stack import Stack
@@ -217,6 +219,9 @@ class SipLeg(Leg):
         """The endpoint knows what it can bear."""
         return self._host.lets_offer_in(sdp)
 
+    def on_invite(self, transaction: int) -> None:
+        """Nothing in it is news to us."""
+
     def on_offer_refused(self, status: int) -> None:
         """We make none."""
 
@@ -324,6 +329,10 @@ class SipLeg(Leg):
 class AnsweringHost(LegHost, Protocol):
     """What the leg of an incoming call needs of its endpoint besides."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place for one more call."""
+
     def consult(self, uri: str, rate_hz: int, called: str) -> SipLeg:
         """A second call; see `CallLeg.consult`."""
 
@@ -349,8 +358,10 @@ class SipCallLeg(SipLeg):
         self._inputs.post(
             CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
         )
-        self._is_answered = False
+        self._session: InviteSession | None = None
+        self._answered_ns: int | None = None
         self._is_acknowledged = False
+        self._is_given_up = False
 
     def consult(self, uri: str) -> CallLeg:
         """See `CallLeg.consult`."""
@@ -362,16 +373,31 @@ class SipCallLeg(SipLeg):
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`."""
-        self._is_answered |= status >= _FINAL
+        if status >= _FINAL and self._answered_ns is None:
+            self._answered_ns = time.monotonic_ns()
         self._attempt("answer", lambda call: call.answer(response(status)))
 
     def terminate(self, call: Call, status: int) -> None:
         """See `SipLeg`; before an answer it is a refusal, of status 603 if no other is given."""
-        if self._is_answered:
+        if self._is_given_up and self._session is not None:
+            self._session.drop(_REQUEST_TIMEOUT)
+        elif self._answered_ns is not None:
             super().terminate(call, status)
         else:
             code = status if status >= _REFUSAL else _DECLINE
             call.answer(response(code, self._host.options.retry_after_s))
+
+    def check(self, now_ns: int) -> None:
+        """See `SipLeg`; and see `agent.telephony.leg.is_unacknowledged`."""
+        if self._is_acknowledged or not self._answering.is_full:
+            super().check(now_ns)
+        elif is_unacknowledged(self._answered_ns, now_ns):
+            self._is_given_up = True
+            self._end(UNACKNOWLEDGED)
+
+    def on_invite(self, transaction: int) -> None:
+        """See `CallListener`: of the first, which makes the call."""
+        self._session = self._session or InviteSession(transaction)
 
     def on_progress(self, info: Any) -> None:
         """The call is up, with its media, when our 200 OK is acknowledged."""

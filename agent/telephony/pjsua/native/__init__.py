@@ -5,6 +5,7 @@ __all__ = [
     "binding",
     "gatekeeper",
     "in_dialog_requests",
+    "invite_session",
     "media",
     "message_filter",
     "refuser",
