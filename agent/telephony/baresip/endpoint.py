@@ -180,11 +180,15 @@ class BaresipStation:
         elif event.call_id:
             self.on_new_event(event)
 
-    def _check(self) -> None:
-        self._timer = None
+    def check_legs(self) -> None:
+        """End what has to end."""
         now_ns = time.monotonic_ns()
         for leg in list(self.legs.values()):
             leg.check(now_ns)
+
+    def _check(self) -> None:
+        self._timer = None
+        self.check_legs()
         if self.legs:
             self._timer = self.stack.loop.call_later(_CHECK_S, self._check)
 
@@ -235,6 +239,8 @@ class BaresipEndpoint(BaresipStation):
         self._on_call = on_call
         place = options.registration
         self._registrant = Registrant(self.stack, place, on_registration) if place else None
+        self.was_full = False
+        """See `AnsweringHost`."""
         self._refusals = Refusals(on_refused, self._later)
         self._gate = RequestGate(options, self._has_call, self._refusals.note_turned_away)
         self._peers = PeerList(options.allowed_peers)
@@ -277,11 +283,6 @@ class BaresipEndpoint(BaresipStation):
         """See `LegHost`."""
         has_room = len(self._admitted) < self.options.max_calls
         return BaresipConsultLeg(self, rate_hz, uri, called, has_room=has_room)
-
-    @property
-    def is_full(self) -> bool:
-        """See `AnsweringHost`."""
-        return len(self._admitted) >= self.options.max_calls
 
     def dialled(self, leg: BaresipPlacedLeg) -> None:
         """See `PlacedLegHost`: it takes the place of a call."""
@@ -378,6 +379,11 @@ class BaresipEndpoint(BaresipStation):
                 source = self._admitted.get(message.call_id, "")
                 self._refusals.note(message.status, "failed", source)
             self._admitted.pop(message.call_id, None)
+
+    def check_legs(self) -> None:
+        """See `BaresipStation`."""
+        self.was_full = len(self._admitted) >= self.options.max_calls
+        super().check_legs()
 
     def forget(self, leg: BaresipLeg) -> None:
         """See `LegHost`; the place is free."""

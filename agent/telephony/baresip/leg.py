@@ -376,9 +376,8 @@ class BaresipLeg(Leg):
 class AnsweringHost(LegHost, Protocol):
     """What the leg of an incoming call needs of its endpoint besides."""
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there is no place for one more call."""
+    was_full: bool
+    """Whether there was no place for one more call when legs were to be checked."""
 
     def consult(self, uri: str, rate_hz: int, called: str) -> BaresipLeg:
         """A second call; see `CallLeg.consult`."""
@@ -424,7 +423,7 @@ class BaresipCallLeg(BaresipLeg):
 
     def check(self, now_ns: int) -> None:
         """See `BaresipLeg`; and see `agent.telephony.leg.is_unacknowledged`."""
-        if self._is_up or not self._answering.is_full:
+        if self._is_up or not self._answering.was_full:
             super().check(now_ns)
         elif is_unacknowledged(self._answered_ns, now_ns):
             self._end(UNACKNOWLEDGED)

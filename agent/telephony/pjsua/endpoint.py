@@ -287,13 +287,16 @@ class SipEndpoint:
         if now_ns - self._listened_ns >= _LISTENER_NS:
             self._listened_ns = now_ns
             self.stack.listener.tick(now_ns)
-        is_check_due = now_ns - self._checked_ns >= _CHECK_NS
-        if is_check_due:
-            self._checked_ns = now_ns
         for leg in tuple(self.legs):
             leg.tick(now_ns)
-            if is_check_due:
-                leg.check(now_ns)
+        if now_ns - self._checked_ns >= _CHECK_NS:
+            self._checked_ns = now_ns
+            self.check_legs(now_ns)
+
+    def check_legs(self, now_ns: int) -> None:
+        """End what has to end."""
+        for leg in tuple(self.legs):
+            leg.check(now_ns)
 
     def _wait_ms(self, now_ns: int) -> int:
         """Until the stack is looked at again, if nothing arrives for SIP before."""
@@ -339,6 +342,8 @@ class AnsweringEndpoint(SipEndpoint):
         """Whether the registrar knows us; None without a registration, or before its answer."""
         self._on_call = on_call
         self._on_registration = on_registration
+        self.was_full = False
+        """See `AnsweringHost`."""
         self._refused = Refusals(on_refused, self._later)
         self._accounts: list[_Account] = []
         self._calls_there: _Account | None = None
@@ -431,10 +436,10 @@ class AnsweringEndpoint(SipEndpoint):
         """Whether the registrar has forgotten us."""
         return not self.registered
 
-    @property
-    def is_full(self) -> bool:
-        """See `AnsweringHost`."""
-        return len(self.legs) >= self.options.max_calls
+    def check_legs(self, now_ns: int) -> None:
+        """See `SipEndpoint`."""
+        self.was_full = len(self.legs) >= self.options.max_calls
+        super().check_legs(now_ns)
 
     def take_call(self, account: Any, call_id: int, message: str) -> None:
         """An INVITE that was let in: hand it over."""

@@ -329,9 +329,8 @@ class SipLeg(Leg):
 class AnsweringHost(LegHost, Protocol):
     """What the leg of an incoming call needs of its endpoint besides."""
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there is no place for one more call."""
+    was_full: bool
+    """Whether there was no place for one more call when legs were to be checked."""
 
     def consult(self, uri: str, rate_hz: int, called: str) -> SipLeg:
         """A second call; see `CallLeg.consult`."""
@@ -389,7 +388,7 @@ class SipCallLeg(SipLeg):
 
     def check(self, now_ns: int) -> None:
         """See `SipLeg`; and see `agent.telephony.leg.is_unacknowledged`."""
-        if self._is_acknowledged or not self._answering.is_full:
+        if self._is_acknowledged or not self._answering.was_full:
             super().check(now_ns)
         elif is_unacknowledged(self._answered_ns, now_ns):
             self._is_given_up = True
