@@ -134,6 +134,10 @@ class SipSettings(Strict):
     """Sent to callers who are refused, as `Retry-After`."""
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
+    rtp_sources: Literal["known", "any"] = "known"
+    """Whose audio is heard in a call. `known`: of the hosts that its SDP and SIP name, and of
+    `allowed_peers`. `any`: anybody's, as long as the caller says nothing, for callers behind a NAT
+    and a proxy whose sound comes from a third address. It goes to known hosts in either case."""
     strangers: Literal["refuse", "drop"] = "refuse"
     """What everybody else gets, if there is such a list: a 403, or no answer at all."""
     requests_per_source_per_s: int = Field(50, ge=0, le=100_000)

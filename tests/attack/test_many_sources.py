@@ -11,7 +11,7 @@ from raw_sip import RawPhone
 from sip_floods import FRIEND, IS_FULL, KINDS, MANY, ONE, SPOOFED, Listener, UdpFlood, sink
 from sip_rig import Facts, Phone, answer_at_once, open_phone, wait_until
 
-from callerside.agent.telephony.engine import PROFILES
+from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.agent.telephony.interface import MediaReady
 from callerside.agent.telephony.options import SipOptions
 
@@ -29,8 +29,9 @@ SOME = tuple(KINDS) if IS_FULL else ("INVITE", "INVITE and CANCEL")
 
 
 @pytest.fixture(params=tuple(PROFILES))
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def engine(request: pytest.FixtureRequest) -> EngineName:
+    name: EngineName = request.param
+    return name
 
 
 class Up:
@@ -72,7 +73,7 @@ class Up:
 
 
 @pytest.fixture
-def up(engine: str, request: pytest.FixtureRequest) -> Iterator[Up]:
+def up(engine: EngineName, request: pytest.FixtureRequest) -> Iterator[Up]:
     options = getattr(request, "param", WITH_LIST)
     with (
         open_phone("agent", options, answer_at_once, engine=engine) as agent,

@@ -397,7 +397,15 @@ class BaresipEndpoint(BaresipStation):
             return
         called, caller = parties(invite.text)
         rate_hz = self.options.leg_rate_hz(expected_codec(invite.text, self.options.codecs))
-        leg = BaresipCallLeg(self, call, invite, called=called, caller=caller, rate_hz=rate_hz)
+        leg = BaresipCallLeg(
+            self,
+            call,
+            invite,
+            called=called,
+            caller=caller,
+            rate_hz=rate_hz,
+            signalled=self.options.known_host(self._admitted.get(invite.call_id, "")),
+        )
         self.add(leg)
         self._on_call(leg)
 

@@ -85,6 +85,7 @@ class BaresipLeg(Leg):
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
         on_arrival: OnArrival | None = None,
+        signalled: str | None = None,
     ) -> None:
         stack = host.stack
         options = stack.options
@@ -100,6 +101,7 @@ class BaresipLeg(Leg):
             max_playout_ms=options.max_playout_ms,
             conceals=options.conceal_loss,
             peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
+            signalled=signalled,
             on_left=on_left,
             on_heard=on_heard,
             on_arrival=on_arrival,
@@ -395,8 +397,9 @@ class BaresipCallLeg(BaresipLeg):
         called: str,
         caller: str,
         rate_hz: int,
+        signalled: str | None = None,
     ) -> None:
-        super().__init__(host, rate_hz)
+        super().__init__(host, rate_hz, signalled=signalled)
         self._answering = host
         self._called = called
         self._adopt(call)

@@ -441,11 +441,19 @@ class AnsweringEndpoint(SipEndpoint):
         self.was_full = len(self.legs) >= self.options.max_calls
         super().check_legs(now_ns)
 
-    def take_call(self, account: Any, call_id: int, message: str) -> None:
-        """An INVITE that was let in: hand it over."""
+    def take_call(self, account: Any, call_id: int, message: str, source: str) -> None:
+        """An INVITE that was let in, from "host:port": hand it over."""
         called, caller = parties(message)
         rate_hz = self.options.leg_rate_hz(expected_codec(message, self.options.codecs))
-        leg = SipCallLeg(self, account, call_id, called=called, caller=caller, rate_hz=rate_hz)
+        leg = SipCallLeg(
+            self,
+            account,
+            call_id,
+            called=called,
+            caller=caller,
+            rate_hz=rate_hz,
+            signalled=self.options.known_host(source),
+        )
         self.legs.append(leg)
         self._admission.became_call()
         self._lines[leg] = lines_of(message, self.options.codecs)
@@ -517,7 +525,9 @@ class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no typ
     def onIncomingCall(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """An INVITE."""
         with reported("onIncomingCall"):
-            self._endpoint.take_call(self, prm.callId, prm.rdata.wholeMsg)
+            self._endpoint.take_call(
+                self, prm.callId, prm.rdata.wholeMsg, str(prm.rdata.srcAddress)
+            )
 
     def onRegState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """The registrar's answer."""

@@ -96,6 +96,7 @@ class SipLeg(Leg):
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
         on_arrival: OnArrival | None = None,
+        signalled: str | None = None,
     ) -> None:
         options = host.options
         self._host = host
@@ -109,6 +110,7 @@ class SipLeg(Leg):
             max_playout_ms=options.max_playout_ms,
             conceals=options.conceal_loss,
             peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
+            signalled=signalled,
             on_left=on_left,
             on_heard=on_heard,
             on_arrival=on_arrival,
@@ -348,8 +350,9 @@ class SipCallLeg(SipLeg):
         called: str,
         caller: str,
         rate_hz: int,
+        signalled: str | None = None,
     ) -> None:
-        super().__init__(host, rate_hz)
+        super().__init__(host, rate_hz, signalled=signalled)
         self._answering = host
         self._called = called
         self._call = Call(self, account, call_id)
