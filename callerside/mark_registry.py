@@ -128,7 +128,14 @@ def _mark(name: str, meaning: str, /, **fields: Field) -> tuple[str, str, Mappin
 MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
     "agent": _marks(
         "agent",
-        _mark("call_received", "the INVITE is here", called=TEXT, caller=TEXT, sip_call_id=TEXT),
+        _mark(
+            "call_received",
+            "the INVITE is here",
+            called=TEXT,
+            caller=TEXT,
+            sip_call_id=TEXT,
+            traceparent=_optional(TEXT, "the trace that the INVITE belongs to"),
+        ),
         _mark("answer_sent", "200 OK handed to the SIP stack", status=STATUS),
         _mark("answered", "200 OK acknowledged"),
         _mark("state_changed", "the call machine moved", **{"from": TEXT, "to": TEXT}),

@@ -608,6 +608,7 @@ class CallMachine:
             "called": event.called,
             "caller": event.caller,
             "sip_call_id": event.sip_call_id,
+            **({"traceparent": event.traceparent} if event.traceparent else {}),
         }
         parts, limits = self._parts, self._parts.settings.limits
         self._context.mark("call_received", fields)

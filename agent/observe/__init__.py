@@ -1,4 +1,4 @@
-"""What an operator sees of calls: logs, metrics, records, recordings, timelines."""
+"""What an operator sees of calls: logs, metrics, records, recordings, timelines, traces."""
 
 __all__ = [
     "call_recording",
@@ -8,4 +8,5 @@ __all__ = [
     "metrics",
     "retention",
     "secrets",
+    "traces",
 ]

@@ -196,14 +196,22 @@ class _Constant:
 class MarkLog:
     """A mark sink that logs a call's marks, each with the ids of its SIP dialog and session."""
 
-    def __init__(self, logger: Any = None) -> None:
-        """`logger`: a structlog logger; `agent.call.machine` by default."""
+    def __init__(
+        self, logger: Any = None, *, trace_of: Callable[[str], str | None] | None = None
+    ) -> None:
+        """A log of marks.
+
+        Args:
+            logger: a structlog logger; `agent.call.machine` by default.
+            trace_of: the trace of a call, where there are traces.
+        """
         self._logger = (
             structlog.get_logger("callerside.agent.call.machine") if logger is None else logger
         )
         self._bound: Any = None
         """The same, made once there is something to log: made for every mark, it takes longer than
         all else that is done with one."""
+        self._trace_of = trace_of
         self._ids: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def __call__(self, mark: Mark) -> None:
@@ -222,6 +230,8 @@ class MarkLog:
         ids = self._ids.setdefault(mark.call, {})
         if mark.name == "call_received":
             ids["sip_call_id"] = mark.fields.get("sip_call_id")
+            if self._trace_of is not None:
+                ids["trace"] = self._trace_of(mark.call)
         elif mark.name == "session_created":
             ids["session"] = mark.fields.get("session")
         if len(self._ids) > MAX_TRACKED_CALLS:

@@ -19,6 +19,7 @@ from callerside.agent.config.settings import Settings
 from callerside.agent.observe.call_records import CallRecords, RecordFile, record_writer
 from callerside.agent.observe.logs import MarkLog
 from callerside.agent.observe.metrics import AgentMetrics
+from callerside.agent.observe.traces import call_traces
 from callerside.agent.service.crash_records import InFlightCalls
 from callerside.agent.service.drain import (
     CallsChanged,
@@ -118,6 +119,7 @@ class Worker:
     def __init__(self, settings: Settings, secrets: Secrets, load: Callable[[], Settings]) -> None:
         self.metrics = AgentMetrics()
         self._in_flight: InFlightCalls | None = None
+        self._traces = call_traces()
         self.service = Service(settings, secrets, sinks=self._sinks(settings))
         self.service.on_calls_changed = lambda active: self._send_answer(CallsChanged(active))
         self.service.on_refused = self.metrics.call_refused
@@ -138,6 +140,8 @@ class Worker:
         """The service has stopped: nothing is owed any more."""
         if self._in_flight is not None:
             self._in_flight.close()
+        if self._traces is not None:
+            self._traces.close()
 
     def drain(self) -> None:
         """Begin to stop; asked again, be quick about it."""
@@ -192,7 +196,9 @@ class Worker:
         return Page(status=status, content_type=JSON, body=json.dumps(data).encode() + b"\n")
 
     def _sinks(self, settings: Settings) -> list[MarkSink]:
-        sinks: list[MarkSink] = [self.metrics, MarkLog()]
+        traces = self._traces
+        sinks: list[MarkSink] = [self.metrics, *([] if traces is None else [traces])]
+        sinks.append(MarkLog(trace_of=None if traces is None else traces.trace_of))
         file = settings.records.file
         if file is not None:
             self._in_flight = InFlightCalls(file)

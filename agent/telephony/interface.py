@@ -32,11 +32,15 @@ DtmfMethod = Literal["rfc4733", "info", "inband"]
 
 
 class CallReceived(Struct, frozen=True, kw_only=True):
-    """An INVITE has arrived (agent's side). `called` and `caller` are user parts of SIP URIs."""
+    """An INVITE has arrived (agent's side). `called` and `caller` are user parts of SIP URIs.
+
+    `traceparent` is the INVITE's header of that name (W3C Trace Context), or empty.
+    """
 
     called: str
     caller: str
     sip_call_id: str
+    traceparent: str = ""
 
 
 class CallProgressed(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ _MAX_USER_CHARS = 128
 _MAX_TEXT_CHARS = 512
 _BAD_REQUEST, _NOT_ACCEPTABLE = 400, 488
 
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _REQUEST_URI = re.compile(r"INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
 _URI = re.compile(r"\s*(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
 
@@ -23,6 +24,15 @@ def parties(invite: str) -> tuple[str, str]:
     """
     address, _ = address_of(SipMessage(invite).header("from"))
     return _user(_REQUEST_URI, invite), _user(_URI, address)
+
+
+def traceparent(invite: str) -> str:
+    """The trace that an INVITE belongs to, by its header `traceparent`; empty: none, or not one.
+
+    As W3C Trace Context §3.2 has it: a version that is known, ids that are not all zeros.
+    """
+    found = _TRACEPARENT.fullmatch(SipMessage(invite).header("traceparent"))
+    return found[0] if found and found[1].strip("0") and found[2].strip("0") else ""
 
 
 def readable(text: str) -> str:

@@ -36,6 +36,7 @@ from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     CallProgressed,
+    CallReceived,
     DtmfReceived,
     FramePlayed,
     HungUp,
@@ -318,6 +319,18 @@ def test_it_rings_before_anybody_has_said_anything(agent: Phone, caller: RawPhon
     came = (caller._receive() for _ in range(10))
     assert any(response is not None and response.status == 180 for response in came)
     agent.wait_for_call(call)
+    agent.do(call, "hang_up", 480)
+    assert caller.final().status == 480
+    caller.acknowledge()
+
+
+def test_the_trace_that_an_invite_belongs_to_is_told(agent: Phone, caller: RawPhone) -> None:
+    agent.behave(None)
+    call = agent.calls()
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    caller.send("INVITE", caller.sdp(), {"Content-Type": "application/sdp", "Traceparent": trace})
+    agent.wait_for_call(call)
+    assert agent.wait_for(call, CallReceived).traceparent == trace
     agent.do(call, "hang_up", 480)
     assert caller.final().status == 480
     caller.acknowledge()

@@ -32,7 +32,7 @@ from callerside.agent.telephony.interface import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.telephony.invite import Described, described, readable
+from callerside.agent.telephony.invite import Described, described, readable, traceparent
 from callerside.agent.telephony.leg import UNACKNOWLEDGED, Ending, Leg, is_unacknowledged
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.sip_message import SipMessage
@@ -407,7 +407,12 @@ class BaresipCallLeg(BaresipLeg):
         if invite.description:
             self._offered = described(invite.description, self._stack.options.codecs)
         self._inputs.post(
-            CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
+            CallReceived(
+                called=called,
+                caller=caller,
+                sip_call_id=readable(self.sip_call_id),
+                traceparent=traceparent(invite.text),
+            )
         )
 
     def consult(self, uri: str) -> CallLeg:

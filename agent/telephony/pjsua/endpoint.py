@@ -18,7 +18,7 @@ from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_o
 from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer, allow
 from callerside.agent.telephony.input_queue import InputQueue
-from callerside.agent.telephony.invite import expected_codec, media_lines, parties
+from callerside.agent.telephony.invite import expected_codec, media_lines, parties, traceparent
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import EXTENSIONS, Admission, lines_of
 from callerside.agent.telephony.pjsua.call import reported
@@ -125,8 +125,12 @@ class SipEndpoint:
 
     @property
     def places_taken(self) -> int:
-        """Of the stack's `CALLS_PER_PROCESS`: a BYE that waits for its answer takes one too."""
-        return len(self.legs) + len(self._retired)
+        """Of the stack's `CALLS_PER_PROCESS`: a BYE that waits for its answer takes one too.
+
+        The object of a call that is over is kept while the next call has its place: it has none.
+        """
+        taken = {leg.place for leg in self.legs}
+        return len(self.legs) + len({call.getId() for call in self._retired} - taken)
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> None:
         """Call back on the loop, some time later."""
@@ -451,6 +455,7 @@ class AnsweringEndpoint(SipEndpoint):
             call_id,
             called=called,
             caller=caller,
+            traceparent=traceparent(message),
             rate_hz=rate_hz,
             signalled=self.options.known_host(source),
         )

@@ -190,6 +190,11 @@ class SipLeg(Leg):
             reason = f"no RTP for {quiet_ms} ms"
             self._end(Ending(by="network", status=_REQUEST_TIMEOUT, reason=reason))
 
+    @property
+    def place(self) -> int | None:
+        """Which of the stack's places it has."""
+        return None if self._call is None else int(self._call.getId())
+
     def release(self) -> Call | None:
         """Let go of what waits and of the stack's object, which the endpoint sees to."""
         call, self._call = self._call, None
@@ -349,6 +354,7 @@ class SipCallLeg(SipLeg):
         *,
         called: str,
         caller: str,
+        traceparent: str,
         rate_hz: int,
         signalled: str | None = None,
     ) -> None:
@@ -358,7 +364,12 @@ class SipCallLeg(SipLeg):
         self._call = Call(self, account, call_id)
         self.sip_call_id = str(self._call.getInfo().callIdString)
         self._inputs.post(
-            CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
+            CallReceived(
+                called=called,
+                caller=caller,
+                sip_call_id=readable(self.sip_call_id),
+                traceparent=traceparent,
+            )
         )
         self._session: InviteSession | None = None
         self._answered_ns: int | None = None

@@ -210,8 +210,9 @@ class SipLane:
             self._target.expect(planned.address, planned.scenario.target)
         kind = _kind_for(planned)
         pair = min((pair for pair in self._pairs if pair.kind == kind), key=lambda pair: pair.busy)
-        pair.busy += 1
-        await pair.places.acquire()
+        places = 1 + (self._agent_uri is None and planned.scenario.consults)
+        pair.busy += places
+        await pair.take_places(places)
         started_ns = time.monotonic_ns()  # what the machine did before is nothing to this call
         try:
             verdict, detail = await pair.play(planned, directory)
@@ -229,9 +230,10 @@ class SipLane:
                 vanished_s=notices_vanished_s(planned.scenario.agent),
             )
         finally:
-            pair.busy -= 1
+            pair.busy -= places
             release_s = UNANSWERED_S if _vanishes(planned) else 0
-            asyncio.get_running_loop().call_later(release_s, pair.places.release)
+            for _ in range(places):
+                asyncio.get_running_loop().call_later(release_s, pair.places.release)
         if missing and verdict == "passed":
             verdict, detail = "error", f"the evidence is not whole: {'; '.join(missing)}"
         if verdict != "passed":

@@ -80,11 +80,12 @@ class ProcessPair:
         self._worker = worker
         self._foreign_uri = agent_uri
         self.places = asyncio.Semaphore(places)
-        """Taken and given back by whoever plays: a call may hold its place longer than it lasts."""
+        """Given back by whoever plays: a call may hold its places longer than it lasts."""
+        self._taking = asyncio.Lock()
         self._results: dict[str, asyncio.Future[tuple[Verdict, str]]] = {}
         self.kind = kind
         self.busy = 0
-        """Calls under way, and those that wait for a place."""
+        """Places that are taken, and those that are waited for."""
         self.agent = agent
         self.server: ChildProcess | None = None
         """The fake, where it is ours: without it no call says anything."""
@@ -97,6 +98,12 @@ class ProcessPair:
     def processes(self) -> list[ChildProcess]:
         """Those of this pair, whoever started them."""
         return [process for process in (self.agent, self.caller) if process is not None]
+
+    async def take_places(self, count: int) -> None:
+        """Wait for so many places; one taker at a time, so that no two hold half of theirs."""
+        async with self._taking:
+            for _ in range(count):
+                await self.places.acquire()
 
     async def play(self, planned: PlannedCall, directory: Path) -> tuple[Verdict, str]:
         """Have the caller play a call; its verdict and its sentence about it.

@@ -214,3 +214,12 @@ def test_the_console_is_for_people() -> None:
     assert "happened" in log.text
     assert "number=3" in log.text
     assert not log.text.startswith("{")
+
+
+def test_the_lines_of_a_call_carry_its_trace_where_there_are_traces() -> None:
+    log = Log(level="debug")
+    marks = MarkLog(trace_of={"c1": "ab" * 16}.get)
+    marks(mark("call_received", sip_call_id="x@y"))
+    marks(mark("answered"))
+    marks(mark("call_received", call="c2", sip_call_id="z"))
+    assert [line["trace"] for line in log.lines] == ["ab" * 16, "ab" * 16, None]

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from callerside.agent.telephony.invite import parties, readable
+from callerside.agent.telephony.invite import parties, readable, traceparent
 
 
 def invite(uri: str, sender: str, header: str = "From") -> str:
@@ -66,3 +66,23 @@ def test_bytes_that_are_no_text_are_escaped(wire: bytes, read: str) -> None:
 
 def test_half_a_surrogate_pair_that_stands_for_no_byte_is_escaped_too() -> None:
     assert readable("a\ud800\udce9") == r"a\ud800\udce9"
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (f"00-{'a' * 32}-{'b' * 16}-01", True),
+        (f"00-{'a' * 32}-{'b' * 16}-00", True),
+        (f"00-{'0' * 32}-{'b' * 16}-01", False),
+        (f"00-{'a' * 32}-{'0' * 16}-01", False),
+        (f"ff-{'a' * 32}-{'b' * 16}-01", False),
+        (f"00-{'A' * 32}-{'b' * 16}-01", False),
+        (f"00-{'a' * 32}-{'b' * 16}-01-more", False),
+        (f"00-{'a' * 32}-{'b' * 16}-01, 00", False),
+        ("", False),
+    ],
+)
+def test_a_trace_is_read_as_it_is_written_or_not_at_all(said: str, read: bool) -> None:
+    """W3C Trace Context, section 3.2."""
+    asked = invite("sip:1@h", "<sip:a@h>").replace("\r\n\r\n", f"\r\nTraceparent: {said}\r\n\r\n")
+    assert traceparent(asked) == (said if read else "")

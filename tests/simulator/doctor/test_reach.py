@@ -26,11 +26,11 @@ def telephone(answer: Answer, host: str = "127.0.0.1") -> Iterator[int]:
     """Somebody's SIP over UDP, who answers what a test wants; its port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sip:
         sip.bind((host, 0))
-        over = threading.Event()
 
         def serve() -> None:
-            while not over.is_set():
-                data, source = sip.recvfrom(65_536)
+            """Until the bell: what was sent before it is answered, however late this runs."""
+            while (got := sip.recvfrom(65_536))[0] != b"over":
+                data, source = got
                 for response in answer(data.decode()):
                     sip.sendto(response.encode(), source)
 
@@ -39,7 +39,6 @@ def telephone(answer: Answer, host: str = "127.0.0.1") -> Iterator[int]:
         try:
             yield sip.getsockname()[1]
         finally:
-            over.set()
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bell:
                 bell.sendto(b"over", sip.getsockname())
             thread.join()
@@ -228,7 +227,6 @@ def test_every_request_says_that_it_goes_by_the_proxy(registrar: str) -> None:
         )
         reach("sip:100@pbx.test", account)
     by = [f"<sip:{proxy};lr>"]
-    seen.pop("over", None)
     methods = ["OPTIONS", *(["REGISTER"] if registrar else []), "INVITE", "ACK"]
     assert seen == dict.fromkeys(methods, by)
 

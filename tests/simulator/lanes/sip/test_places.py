@@ -157,3 +157,37 @@ async def test_what_the_machine_did_before_a_call_had_a_place_is_nothing_to_it(
     monkeypatch.setattr("callerside.simulator.lanes.sip.lane.collect", lambda *_, **__: [])
     await lane.play(planned)
     assert asked_ns[0] >= placed_ns[0]
+
+
+CONSULTING = """about: A caller whose agent calls somebody else.
+agent: {tools: {transfer: ["sip:desk@127.0.0.1"], transfer_kind: attended}}
+target: {}
+realtime: {default_reply: {say: hello}}
+steps: [expect: greeting, hang_up]
+"""
+
+
+async def test_a_call_whose_agent_calls_somebody_else_takes_a_place_for_that_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With four other calls up the agent was refused its own call by its full engine."""
+    planned = [*calls(tmp_path, ORDINARY, 3, "a"), *calls(tmp_path, CONSULTING, 1, "b")]
+    lane = SipLane(planned, tmp_path, lambda *_: None, calls_at_once=4, calls_a_worker=4)
+    (pair,) = lane._pairs
+    legs: list[int] = []
+    up = 0
+
+    async def play(one: PlannedCall, _directory: Path) -> tuple[str, str]:
+        nonlocal up
+        mine = 1 + one.scenario.consults
+        up += mine
+        legs.append(up)
+        await asyncio.sleep(0.02)
+        up -= mine
+        return "passed", ""
+
+    monkeypatch.setattr(pair, "play", play)
+    monkeypatch.setattr("callerside.simulator.lanes.sip.lane.collect", lambda *_, **__: [])
+    await asyncio.gather(*(lane.play(one) for one in planned))
+    assert len(legs) == 4
+    assert max(legs) <= 4
