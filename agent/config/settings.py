@@ -798,6 +798,25 @@ class ToolSettings(Strict):
     """The words; made and cached like the greeting."""
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
+class PrivacySettings(Strict):
+    """What is left out of timelines, records, recorded events and the log; sound has it all."""
+
+    mask_keys: Switch = False
+    """Keys that the caller presses: each is an `x`. The model and functions get them as ever."""
+    mask: list[Annotated[str, AfterValidator(_pattern)]] = Field(default=[])
+    """Regular expressions (Python's): what they find in what anybody says, in what functions are
+    given and in what they answer is `[masked]`, such as numbers of cards by
+    `\\b(?:\\d[ -]?){13,19}\\b`."""
+
+
 class TimelineSettings(Strict):
     """Where the calls' marks go."""
 
@@ -824,6 +843,7 @@ class CallSettings(Strict):
     answers: AnswerSettings = AnswerSettings()
     limits: LimitSettings = LimitSettings()
     tools: ToolSettings = ToolSettings()
+    privacy: PrivacySettings = PrivacySettings()
     timeline: TimelineSettings = TimelineSettings()
     recordings: RecordingSettings = RecordingSettings()
 
