@@ -5,6 +5,7 @@ or bound, and what is not counted is not known. Both ways stand side by side in 
 """
 
 import contextlib
+import ctypes
 import os
 import sys
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 
 _ALL_THREADS = 2
 """Of a process's clock (`clock_getcpuclockid`): what the scheduler has counted."""
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""Of `mallopt`, glibc: what is larger has pages of its own; more that is free is given back."""
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """What the system counts in, where it does not count to the nanosecond."""
 IS_LINUX: bool = sys.platform.startswith("linux")
@@ -55,10 +58,17 @@ def bind(processor: int) -> None:
             os.sched_setaffinity(threading.get_native_id(), {processor})
 
 
-def give_way(niceness: int) -> None:
-    """Let others run before the calling thread; elsewhere than on Linux that is all or none."""
-    if IS_LINUX:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for what is asked for next, up to half a gigabyte.
+
+    What it gives back to the system comes again as pages that are not there: each of them is a
+    fault, and for a large array there are thousands. Nothing happens where the library is another
+    than glibc.
+    """
+    with contextlib.suppress(OSError, TypeError, AttributeError):
+        adjust = ctypes.CDLL(None).mallopt
+        adjust(_MMAP_THRESHOLD, 2**30)
+        adjust(_TRIM_THRESHOLD, 2**29)
 
 
 def prefer(pid: int, niceness: int) -> None:

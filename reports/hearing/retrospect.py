@@ -100,6 +100,7 @@ _SPILL_MS = 12  # by so much a window and its smoothing widen a sound that none 
 _ORDER = 12  # of the filter that whitens
 _LEARNT_FROM = 1 << 17  # samples
 _CHUNK_S = 60
+_AT_ONCE = 256  # windows: as many stay in a processor's cache, which takes a third of the time
 _FULL_SCALE = 32768.0
 
 
@@ -382,8 +383,8 @@ class _Recording:
         frames = frames[: self._samples.size // hop]
         powers = np.zeros((len(frames), len(edges) - 1), np.float32)
         sounding = _sounding(wave, window, hop, len(frames))
-        for first in range(0, sounding.size, 4000):  # so that memory stays small
-            some = sounding[first : first + 4000]
+        for first in range(0, sounding.size, _AT_ONCE):
+            some = sounding[first : first + _AT_ONCE]
             spectrum = np.fft.rfft(frames[some] * shape, axis=1)
             power = np.square(spectrum.real) + np.square(spectrum.imag)
             sums = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1)

@@ -143,6 +143,9 @@ class _Resolve:
     def phase(self, call: str, phase: str) -> None:
         """See `Progress.phase`."""
 
+    def played(self, call: str, took_s: float) -> None:
+        """See `Progress.played`."""
+
     def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:  # noqa: ARG002 - as the protocol has it
         """See `Progress.finished`."""
         self._resolve(call)

@@ -10,19 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from callerside.host import processors
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.outlast import outlast
 from callerside.simulator.runner.plan import expected_ms
-from callerside.simulator.runner.process_pool import copies
+from callerside.simulator.runner.process_pool import copies, worth_copies
 from callerside.simulator.runner.progress import Progress
-
-_WORTH_COPIES = 10
-"""Calls: fewer are over before as many copies would have begun."""
-_MOST_COPIES = 8
 
 Play = Callable[[PlannedCall], PlayedCall]
 Chain = list[PlannedCall]
@@ -55,7 +50,7 @@ async def play_in_memory(
     """
     work = _Work(_chains(planned_calls), play, pages_of)
     try:
-        if len(planned_calls) < _WORTH_COPIES or not await _by_copies(work, progress, done):
+        if not await _by_copies(work, progress, done):
             await _here(work, progress, done)
     finally:
         place = {planned.name: index for index, planned in enumerate(planned_calls)}
@@ -73,8 +68,8 @@ async def _here(work: "_Work", progress: Progress, done: list[Evaluated]) -> Non
 
 async def _by_copies(work: "_Work", progress: Progress, done: list[Evaluated]) -> bool:
     """By copies of this process, if there can be any: answers whether there are."""
-    count = min(len(processors()), _MOST_COPIES, len(work.chains))
-    pool = copies(count, work.begin) if count > 1 else None
+    count = worth_copies(sum(map(len, work.chains)), pieces=len(work.chains))
+    pool = copies(count, work.begin) if count else None
     if pool is None:
         return False
     loop = asyncio.get_running_loop()

@@ -18,7 +18,11 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import ForkContext, ForkProcess, SpawnContext, SpawnProcess
 from pathlib import Path
 
-from callerside.host import IS_LINUX
+from callerside.host import IS_LINUX, processors
+
+_WORTH_COPIES = 10
+"""Calls: fewer are over before as many copies would have begun."""
+_MOST_COPIES = 8
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 _OF_A_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,7 +36,18 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_end_with_parent)
 
 
-def copies(workers: int, prepare: Callable[[], None]) -> ProcessPoolExecutor | None:
+def worth_copies(calls: int, *, pieces: int | None = None) -> int:
+    """How many copies should share so many calls; 0: they are over before copies have begun.
+
+    Args:
+        calls: to be judged, or played and judged.
+        pieces: in how many they can be shared out; by default, each by itself.
+    """
+    count = min(len(processors()), _MOST_COPIES, calls if pieces is None else pieces)
+    return count if calls >= _WORTH_COPIES and count > 1 else 0
+
+
+def copies(workers: int, prepare: Callable[[], None] | None = None) -> ProcessPoolExecutor | None:
     """Processes that have all that this one has, and need to load nothing; there when this returns.
 
     None where there can be no copy: this process has another thread, which may hold a lock that
@@ -40,14 +55,17 @@ def copies(workers: int, prepare: Callable[[], None]) -> ProcessPoolExecutor | N
 
     Args:
         workers: how many.
-        prepare: called in each of them first.
+        prepare: called in each of them first, if anything is.
     """
     if not IS_LINUX or len([*Path("/proc/self/task").iterdir()]) > 1:
         return None
     gc.freeze()  # what is there is looked through by none of them: that would copy its memory
     try:
         pool = ProcessPoolExecutor(
-            workers, mp_context=_CopyingContext(), initializer=_begin_copy, initargs=(prepare,)
+            workers,
+            mp_context=_CopyingContext(),
+            initializer=_begin_copy,
+            initargs=(prepare or _nothing,),
         )
         pool.submit(_nothing)  # with the first work all are copied, before the pool has its thread
     finally:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 VERDICT_STYLE = {
+    "played": "cyan",
     "passed": "green",
     "failed": "bold red",
     "known failure": "yellow",
@@ -25,6 +26,9 @@ class Progress(Protocol):
 
     def phase(self, call: str, phase: str) -> None:
         """A call has come to a new phase: dialing, greeting, reply 2, ..."""
+
+    def played(self, call: str, took_s: float) -> None:
+        """A call is over; it is judged when no other is up any more."""
 
     def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:
         """A call is over and judged; `sentence` says why, if it did not pass."""
@@ -42,15 +46,21 @@ class Progress(Protocol):
 
 
 class PlainProgress:
-    """One line when a call is over: for logs and CI."""
+    """One line when a call is judged, and of many also when it is over: for logs and CI."""
 
     def __init__(self, console: "Console", total: int) -> None:
         self._console = console
         self._total = total
-        self._done = 0
+        self._played = self._done = 0
 
     def phase(self, call: str, phase: str) -> None:
         """See `Progress.phase`: a log does not want every phase."""
+
+    def played(self, call: str, took_s: float) -> None:
+        """See `Progress.played`: a log that says nothing for minutes looks like one that hangs."""
+        self._played += 1
+        if self._total > 1:
+            self._console.print(_line(self._played, self._total, call, "played", "", took_s))
 
     def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:
         """See `Progress.finished`."""
@@ -74,6 +84,7 @@ class LiveProgress:
         self._console = console
         self._total = total
         self._done = 0
+        self._unjudged: set[str] = set()
         self._phases: dict[str, str] = {}
         self._live = Live(console=console, refresh_per_second=8, transient=True)
 
@@ -83,10 +94,17 @@ class LiveProgress:
         self._live.start()
         self._show()
 
+    def played(self, call: str, took_s: float) -> None:  # noqa: ARG002 - as the protocol has it
+        """See `Progress.played`."""
+        self._phases.pop(call, None)
+        self._unjudged.add(call)
+        self._show()
+
     def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:
         """See `Progress.finished`."""
         self._done += 1
         self._phases.pop(call, None)
+        self._unjudged.discard(call)
         self._show()
         self.refresh()  # else the line is printed above what was shown before
         self._console.print(_line(self._done, self._total, call, verdict, sentence, took_s))
@@ -102,6 +120,9 @@ class LiveProgress:
         table = Table.grid(padding=(0, 2))
         for call, phase in self._phases.items():
             table.add_row(Text("…", style="cyan"), Text(call), Text(phase, style="dim"))
+        if self._unjudged:
+            told = f"{len(self._unjudged)} of {self._total} are over; judged when no call is up"
+            table.add_row(Text("…", style="cyan"), Text(told, style="dim"))
         self._live.update(table)
 
     def __enter__(self) -> Self:

@@ -34,6 +34,7 @@ from callerside.simulator.runner.in_memory import play_in_memory
 from callerside.simulator.runner.kept_runs import GOES_ON, KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
+from callerside.simulator.runner.process_pool import copies, worth_copies
 from callerside.simulator.runner.progress import Progress, make_progress
 from callerside.simulator.runner.scheduler import play_all
 from callerside.simulator.runner.selection import SelectionError, draw, select
@@ -292,6 +293,8 @@ async def _play_sip(
     directory = done.directory.resolve()
     at_once = min(options.jobs, len(planned_calls))  # processes are made for calls, not for jobs
     places = max([at_once, *(planned.scenario.callers.count for planned in planned_calls)])
+    count = worth_copies(len(planned_calls))
+    judges = copies(count) if count else None  # before this process has a thread
     try:
         async with SipLane(
             planned_calls,
@@ -310,9 +313,15 @@ async def _play_sip(
                 progress=progress,
                 done=done.calls,
                 carries=lane.headroom.wait,
+                judges=judges,
             )
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"
+    except BrokenExecutor:
+        done.failure = _one_has_died("judges", done, planned_calls)
+    finally:
+        if judges is not None:
+            judges.shutdown(cancel_futures=True)
 
 
 async def _play_virtual(
@@ -329,10 +338,14 @@ async def _play_virtual(
             pages_of=of_many if len(planned_calls) > FEW else None,
         )
     except BrokenExecutor:
-        done.failure = (
-            "a process that plays and judges has died: somebody ended it, or there was "
-            f"no memory left; {len(done.calls)} of {len(planned_calls)} calls were judged"
-        )
+        done.failure = _one_has_died("plays and judges", done, planned_calls)
+
+
+def _one_has_died(which: str, done: Run, planned_calls: Sequence[PlannedCall]) -> str:
+    return (
+        f"a process that {which} has died: somebody ended it, or there was no memory left; "
+        f"{len(done.calls)} of {len(planned_calls)} calls were judged"
+    )
 
 
 def _new_directory(out: Path, started_at: datetime) -> Path:

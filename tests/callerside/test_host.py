@@ -1,6 +1,7 @@
 """What only Linux has is asked of Linux alone; elsewhere the virtual lane plays all the same."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -75,7 +76,27 @@ def test_elsewhere_nothing_is_asked_that_is_not_there(monkeypatch: pytest.Monkey
     assert host.processors() == list(range(os.cpu_count() or 1))
     assert not host.hurry(10)
     host.bind(0)
-    host.give_way(19)
+
+
+FAULTS = """
+import resource, sys
+from callerside import host
+if sys.argv[1:]:
+    host.keep_freed_memory()
+for _ in range(5):
+    bytearray(b"x") * 2**26
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+def test_freed_memory_is_kept_for_what_is_asked_for_next() -> None:
+    faults = [
+        int(subprocess.check_output([sys.executable, "-c", FAULTS, *given], text=True))
+        for given in ((), ("keeps",))
+    ]
+    of_one = 2**26 // resource.getpagesize()
+    assert faults[0] > 4 * of_one, "each time anew"
+    assert faults[1] < 2 * of_one
 
 
 def test_a_process_that_is_gone_is_preferred_by_nobody() -> None:

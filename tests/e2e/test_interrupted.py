@@ -63,8 +63,10 @@ def children_of(pid: int) -> list[int]:
 
 def test_calls_over_sip_are_hung_up_and_the_others_reported(tmp_path: Path) -> None:
     with begin(tmp_path, "--jobs", "2", calls={"short": "100ms", "long": "5min"}) as run:
-        until(run, lambda: any(tmp_path.glob("out/2*/calls/short/call.json")))
+        assert run.stdout is not None
+        assert "1/2  played  short" in run.stdout.readline()
         until(run, lambda: any(tmp_path.glob("out/2*/work/agent/long-*.jsonl")))
+        assert not any(tmp_path.glob("out/2*/calls/short/call.json")), "judged when none is up"
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does: everybody in the group gets it
         out, err = run.communicate(timeout=WAIT_S)
         assert run.returncode == 130, (out, err)

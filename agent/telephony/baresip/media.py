@@ -12,7 +12,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 import structlog
 
@@ -278,12 +279,12 @@ class CallMedia:
             if self._on_left is not None:
                 self._on_left(packets * self._silence, at_ns)
 
-    def send(self, at_ns: int) -> None:
+    def make(self, at_ns: int) -> Callable[[], object] | None:
         """See `Paced`; a frame's `FramePlayed` is told before a `clear` can be answered."""
         with self._lock:
             line = self._line
             if line is None:
-                return
+                return None
             pcm, played = self._silence, NOTHING_PLAYED
             is_pressing = self._keys.is_pressing and line.keys_type is not None
             if not (self._held or is_pressing):  # a key's packets leave in place of audio
@@ -293,8 +294,9 @@ class CallMedia:
             self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
             packet = self._packet(line, pcm)
             own = self._socket
-        if packet is not None and own is not None:
-            own.send(packet, line.latch.target)
+        if packet is None or own is None:
+            return None
+        return partial(own.send, packet, line.latch.target)
 
     def _packet(self, line: "_Line", pcm: bytes) -> bytes | None:
         payload = line.encode(pcm)

@@ -2,7 +2,9 @@
 
 A thread, for a loop that is busy must not make a caller's sound stutter; one, because a wake costs
 more than a packet; and in a hurry (`callerside.host`), because a packet that comes late at the
-other side makes its jitter buffer grow. What it sends waits in the calls' playout buffers.
+other side makes its jitter buffer grow. What it sends waits in the calls' playout buffers. The
+packets of one tick are made first, and then sent one right behind the other: whoever gets those of
+several calls wakes once for all of them, and not for each.
 """
 
 import threading
@@ -37,8 +39,8 @@ class Paced(Protocol):
     period_ns: int
     """Between one packet and the next; a multiple of 10 ms."""
 
-    def send(self, at_ns: int) -> None:
-        """Send the packet that is due."""
+    def make(self, at_ns: int) -> Callable[[], object] | None:
+        """Make the packet that is due now; answers what sends it, if it is to be sent."""
 
     def pass_over(self, packets: int, at_ns: int) -> None:
         """The time of so many has passed: what waits goes on waiting.
@@ -48,10 +50,10 @@ class Paced(Protocol):
 
 
 class Pacer:
-    """Calls `send` of each that was added, in its period.
+    """Has each that was added make a packet in its period, and sends it.
 
     Args:
-        lock: held meanwhile; whoever destroys what `send` uses holds it, too.
+        lock: held meanwhile; whoever destroys what these use holds it, too.
         register: called once, on the thread, before all else.
     """
 
@@ -106,6 +108,7 @@ class Pacer:
         """Returns how long to wait for the next; None: until something is added."""
         with self._lock:
             now_ns = time.monotonic_ns()
+            made: list[tuple[Paced, Callable[[], object]]] = []
             for paced, due_ns in tuple(self._due_ns.items()):
                 if due_ns > now_ns:
                     continue
@@ -114,12 +117,23 @@ class Pacer:
                 try:
                     if missed:
                         paced.pass_over(missed, due_ns + (missed - 1) * paced.period_ns)
-                    paced.send(now_ns)
+                    send = paced.make(now_ns)
+                    if send is not None:
+                        made.append((paced, send))
                 except Exception:  # the other calls of this process must go on
-                    if paced not in self._failed:
-                        self._failed.add(paced)
-                        _log.exception("sip_media_failed")
+                    self._tell_failure(paced)
                 self._due_ns[paced] = due_ns + (missed + 1) * paced.period_ns
+            for paced, send in made:
+                try:
+                    send()
+                except Exception:
+                    self._tell_failure(paced)
             if not self._due_ns:
                 return None
             return min(self._due_ns.values()) - time.monotonic_ns()
+
+    def _tell_failure(self, paced: Paced) -> None:
+        """Within `except`."""
+        if paced not in self._failed:
+            self._failed.add(paced)
+            _log.exception("sip_media_failed")

@@ -1,6 +1,6 @@
 """One call's audio: from its packets to its inputs as they come, from its playout as it is paced.
 
-`send` runs on the pacer's thread, everything else on the loop's, all of it under the stack's lock.
+`make` runs on the pacer's thread, everything else on the loop's, all of it under the stack's lock.
 A call on hold goes on in time: it hears silence and what waits to be played keeps waiting, so that
 nobody who counts time in audio (a voice detector, a recording) loses it.
 """
@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import InputQueue
@@ -285,7 +286,7 @@ class LegMedia:
         if self._on_left is not None:
             self._on_left(silence(passed_ns // NS_PER_MS, self._rate_hz), at_ns)
 
-    def send(self, at_ns: int) -> None:
+    def make(self, at_ns: int) -> Callable[[], object] | None:
         """See `pacer.Paced`; its `FramePlayed` is reported before a `clear` can be answered."""
         said = self._said
         is_free = not (self._held or self._key_packets)
@@ -298,10 +299,10 @@ class LegMedia:
                     self._on_left(pcm, at_ns)
                 self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
             said += self._encoder_rate(pcm) if self._encoder_rate else pcm
-        if self._stream is not None:
-            self._stream.put(bytes(said[: self._packet_bytes]))
+        packet = bytes(said[: self._packet_bytes])
         del said[: self._packet_bytes]
         self._key_packets = max(0, self._key_packets - 1)
+        return None if self._stream is None else partial(self._stream.put, packet)
 
 
 def _described(packet: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.virtual.lane import VirtualLane
-from callerside.simulator.runner import in_memory
+from callerside.simulator.runner import process_pool
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.in_memory import play_in_memory
 from callerside.simulator.runner.plan import plan
@@ -106,7 +106,7 @@ def results(folder: Path, processors: int) -> dict[str, Any]:
 def test_copies_find_what_one_process_finds(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     calls.mkdir()
-    count = in_memory._WORTH_COPIES
+    count = process_pool._WORTH_COPIES
     many = {f"a{number}": GREETED for number in range(count)}
     planned_calls(calls, later=LATER, greeted=GREETED, **many)
     one, more = results(tmp_path, 1), results(tmp_path, 2)

@@ -50,14 +50,42 @@ def test_what_a_scenario_says_is_never_read_as_markup() -> None:
     assert "no [wav] there" in ESCAPE.sub("", screen.getvalue())
 
 
-def test_a_log_has_one_line_a_call_and_no_escapes() -> None:
+def test_a_log_has_a_line_when_a_call_is_over_and_one_when_it_is_judged_and_no_escapes() -> None:
     log = io.StringIO()
     progress = make_progress(Console(file=log, soft_wrap=True), 10)
     assert isinstance(progress, PlainProgress)
     with progress:
         progress.phase("first_call", "expect greeting")
+        progress.played("first_call", 1.26)
         progress.finished("first_call", "passed", "every step went as written", 1.26)
-    assert log.getvalue() == " 1/10  passed  first_call  1.3 s  every step went as written\n"
+    assert log.getvalue().splitlines() == [
+        " 1/10  played  first_call  1.3 s",
+        " 1/10  passed  first_call  1.3 s  every step went as written",
+    ]
+
+
+def test_a_log_of_one_call_has_one_line() -> None:
+    log = io.StringIO()
+    with make_progress(Console(file=log, soft_wrap=True), 1) as progress:
+        progress.played("first_call", 1.26)
+        progress.finished("first_call", "failed", "no reply", 1.26)
+    assert log.getvalue() == "1/1  failed  first_call  1.3 s  no reply\n"
+
+
+def test_a_terminal_shows_how_many_calls_wait_to_be_judged() -> None:
+    console, screen = terminal()
+    with make_progress(console, 3) as progress:
+        for name in "abc":
+            progress.phase(name, "expect greeting")
+        for name in "ab":
+            progress.played(name, 1.0)
+        assert isinstance(progress, LiveProgress)
+        progress.refresh()
+        shown = ESCAPE.sub("", screen.getvalue())
+        assert "2 of 3 are over; judged when no call is up" in shown
+        progress.finished("a", "passed", "", 1.0)
+        progress.refresh()
+        assert "1 of 3 are over" in ESCAPE.sub("", screen.getvalue())
 
 
 def test_the_closing_table_keeps_names_whole() -> None:

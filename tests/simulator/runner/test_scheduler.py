@@ -1,9 +1,7 @@
 """Playing many calls: order, places, and calls that a busy machine has disturbed."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +16,7 @@ from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.call_result import judge_call
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
+from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.runner import held_back, scheduler
 from callerside.simulator.runner.evaluate import Evaluated, call_info
 from callerside.simulator.runner.held_back import HeldBack
@@ -203,7 +202,8 @@ async def test_a_second_attempt_is_alone_behind_all_that_wait(rig: Rig) -> None:
     machine, done = await rig.play(planned_calls, {"a": [("failed", 80.0)]}, jobs=3)
     assert machine.others["a.2"] == 0
     assert machine.most_at_once == 3
-    assert machine.played[-2:] == ["a.2", "c"]
+    assert machine.played[-1] == "a.2"
+    assert "c" in machine.played[:-1]
     assert [call.verdict for call in done] == ["passed"] * 22
 
 
@@ -303,29 +303,73 @@ async def test_what_was_played_is_judged_when_the_run_is_to_end(rig: Rig) -> Non
     assert (rig.folder / "b/timeline.jsonl").read_text() == "b"
 
 
-async def test_none_is_placed_while_many_wait_to_be_judged(rig: Rig) -> None:
-    """Whoever wants the run to end would wait for all of those, and see call after call go by."""
-    machine = Machine(rig.folder, {})
-    may_judge = threading.Event()
+async def test_nothing_is_judged_while_a_call_is_up(rig: Rig) -> None:
+    """Not even where a run is to end: the calls are hung up first."""
+    up: set[str] = set()
+    judged: list[str] = []
+    all_but_one = asyncio.Event()
+    verdicts: dict[str, Sequence[tuple[str, float]]] = {"c3": [("failed", 80.0)]}
+    machine = Machine(rig.folder, verdicts)
+
+    async def play(call: PlannedCall) -> PlayedCall:
+        up.add(call.name)
+        try:
+            await asyncio.sleep(60 if call.name == "c29" else 0)
+            return await machine.play(call)
+        finally:
+            up.discard(call.name)
+            if len(machine.played) == 29:
+                all_but_one.set()
 
     def evaluate(played: PlayedCall, lane: Lane) -> Evaluated:
-        may_judge.wait(30)
+        assert not up
+        judged.append(played.planned.name)
         return machine.evaluate(played, lane)
 
     rig.monkeypatch.setattr(scheduler, "evaluate", evaluate)
-    rig.monkeypatch.setattr(scheduler, "_judge", lambda *_: ThreadPoolExecutor(1))
     done: list[Evaluated] = []
     calls = [planned(f"c{number}") for number in range(30)]
     progress = PlainProgress(Console(quiet=True), len(calls))
-    run = asyncio.create_task(play_all(calls, machine.play, jobs=1, progress=progress, done=done))
-    for _ in range(500):
-        await asyncio.sleep(0)
-    assert len(machine.played) == scheduler._MOST_UNJUDGED
+    run = asyncio.create_task(play_all(calls, play, jobs=4, progress=progress, done=done))
+    await asyncio.wait_for(all_but_one.wait(), 10)
+    await asyncio.sleep(0.1)
+    assert up == {"c29"}
+    assert not judged
     run.cancel()
-    may_judge.set()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert len(machine.played) == len(done) == scheduler._MOST_UNJUDGED
+    assert len(judged) == len(done) == 29
+    assert [call.verdict for call in done[:5]] == ["passed"] * 3 + ["failed", "passed"]
+
+
+async def test_what_follows_an_attempt_that_does_not_count_is_placed_once_more_with_it(
+    rig: Rig,
+) -> None:
+    """Not where it is right all the same."""
+    calls = [planned("a"), planned("b", after="a"), planned("c", after="a"), planned("d")]
+    bent, wrong = [("late", 80.0)], [("failed", 0.0)]
+    machine, done = await rig.play(calls, {"a": bent, "b": wrong, "d": wrong})
+    assert machine.played[4:] == ["a.2", "b.2"]
+    assert [call.verdict for call in done] == ["passed", "passed", "passed", "failed"]
+
+
+async def test_a_process_that_dies_during_a_second_attempt_costs_the_first_nothing(
+    rig: Rig,
+) -> None:
+    machine = Machine(rig.folder, {name: [("late", 80.0)] for name in "ab"})
+    rig.monkeypatch.setattr(scheduler, "evaluate", machine.evaluate)
+
+    async def play(call: PlannedCall) -> PlayedCall:
+        if call.attempt == 2:
+            raise ProcessError("the agent died")
+        return await machine.play(call)
+
+    done: list[Evaluated] = []
+    progress = PlainProgress(Console(quiet=True), 2)
+    with pytest.raises(ProcessError):
+        await play_all([planned("a"), planned("b")], play, jobs=1, progress=progress, done=done)
+    assert [(call.planned.attempt, call.verdict) for call in done] == [(1, "not measured")] * 2
+    assert (rig.folder / "a" / "timeline.jsonl").read_text() == "a"
 
 
 async def test_a_call_waits_until_the_machine_carries_it(

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -22,16 +23,28 @@ class Sender:
         self.missed_until_ns = 0
         self.threads: set[str] = set()
         self.error: Exception | None = None
+        self.fails_making = False
         self.takes_s = 0.0
+        self.order: list[str] | None = None
 
     def pass_over(self, packets: int, at_ns: int) -> None:
         self.missed.append(packets)
         self.missed_until_ns = at_ns
 
+    def make(self, at_ns: int) -> Callable[[], object] | None:
+        if self.order is not None:
+            self.order.append("made")
+        time.sleep(self.takes_s)
+        if self.error is not None and self.fails_making:
+            self.sent_ns.append(at_ns)
+            raise self.error
+        return partial(self.send, at_ns)
+
     def send(self, at_ns: int) -> None:
         self.sent_ns.append(at_ns)
         self.threads.add(threading.current_thread().name)
-        time.sleep(self.takes_s)
+        if self.order is not None:
+            self.order.append("sent")
         if self.error is not None:
             raise self.error
 
@@ -119,9 +132,28 @@ def test_who_could_not_run_makes_up_for_a_little_and_passes_over_the_rest(
     assert pacer._due_ns[sender] == (1_060 + behind_ms - behind_ms % 20) * NS_PER_MS
 
 
-def test_one_that_fails_stops_no_other(pacer: Pacer) -> None:
+def test_the_packets_of_one_tick_are_sent_right_behind_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever gets several of them wakes once."""
+    now_ms = [1_000]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ms[0] * NS_PER_MS)
+    order: list[str] = []
+    pacer, senders = Pacer(threading.RLock(), lambda: None), [Sender(), Sender()]
+    pacer._thread = threading.Thread()  # it is this one
+    pacer._began_ns = now_ms[0] * NS_PER_MS
+    for sender in senders:
+        sender.order = order
+        pacer.add(sender)
+    now_ms[0] += 20
+    pacer._send_what_is_due()
+    assert order == ["made", "made", "sent", "sent"]
+
+
+@pytest.mark.parametrize("making", [False, True])
+def test_one_that_fails_stops_no_other(pacer: Pacer, making: bool) -> None:
     broken, sound = Sender(), Sender()
-    broken.error = RuntimeError("a bug")
+    broken.error, broken.fails_making = RuntimeError("a bug"), making
     pacer.add(broken)
     pacer.add(sound)
     until(lambda: len(sound.sent_ns) >= 3 and len(broken.sent_ns) >= 3)
