@@ -38,7 +38,7 @@ CLIENTS = {
     "pipecat": ("pipecat-ai[openai]", {"newest": "1.14.0", "oldest": "1.4.0"}),
     "pydantic_ai": ("pydantic-ai-slim[openai]", {"newest": "2.68.0", "oldest": "2.50.0"}),
 }
-"""Of the Realtime API: the package of each, and its versions, of which docs/clients.md speaks."""
+"""Of the Realtime API: the package of each, and its versions: docs/fake-realtime.md."""
 CLIENTS_IN_NODE = {
     "openai_npm": ("openai", "ws", {"newest": "7.59.0", "oldest": "6.0.0"}),
     "agents_npm": ("@openai/agents-realtime", "zod", {"newest": "0.20.0", "oldest": "0.4.0"}),

@@ -26,7 +26,7 @@ from callerside.agent.config.loader import (
     load,
     load_secrets,
     outdated,
-    require_api_key,
+    require_keys,
 )
 from callerside.agent.config.reference import render as render_settings
 from callerside.agent.config.settings import MAX_WORKERS, Settings
@@ -290,7 +290,7 @@ def _announce_closed() -> Callable[[Path], None]:
 
 def _load(path: Path, secrets: Secrets, *, may_be_empty: bool = True) -> Settings:
     settings = load(path, may_be_empty=may_be_empty)
-    require_api_key(settings, secrets)
+    require_keys(settings, secrets)
     return settings
 
 
@@ -305,7 +305,7 @@ def _configure(
         log_format=settings.logs.format,
         level=settings.logs.level,
         words=settings.logs.words,
-        secrets=[value for value in (secrets.api_key, secrets.sip_password) if value],
+        secrets=secrets.values(settings),
         worker=worker,
     )
     if worker is None and (keys := outdated(path)):

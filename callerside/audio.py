@@ -4,6 +4,7 @@ Audio between our own parts is PCM, 16-bit little-endian, mono; as `bytes` where
 a one-dimensional `int16` array where it is computed on.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -20,6 +21,7 @@ _UNSIGNED = np.dtype("<u2")
 BYTES_PER_SAMPLE = 2
 QUIETEST_HEARD_DBFS = -50.0
 """Of 10 ms: telephone speech is 20 to 30 dB above, G.711's own noise 20 dB below."""
+_LEAST_SQUARE = 32768.0**2 * 10 ** (QUIETEST_HEARD_DBFS / 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,20 @@ def level_dbfs(samples: NDArray[Any]) -> float:
     wide = samples.astype(np.float64)
     mean_square = float(np.dot(wide, wide)) / wide.size
     return max(-120.0, 10 * float(np.log10(mean_square / 32768**2))) if mean_square else -120.0
+
+
+def heard_from_ms(pcm: bytes, rate_hz: int) -> float:
+    """When in some PCM the first 10 ms begin that can be heard; infinite where none can.
+
+    What is left at its end counts as if silence followed it.
+    """
+    hop = rate_hz // 100
+    samples = to_samples(pcm)
+    if not samples.size:
+        return math.inf
+    energies = np.add.reduceat(np.square(samples, dtype=np.float64), range(0, samples.size, hop))
+    loud = np.flatnonzero(energies > hop * _LEAST_SQUARE)
+    return float(loud[0]) * 10 if loud.size else math.inf
 
 
 def resample(pcm: bytes, from_hz: int, to_hz: int) -> bytes:

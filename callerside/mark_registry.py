@@ -487,8 +487,15 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         ),
         _mark(
             "call_undeclared",
-            "the script calls a function that the session has not declared, or may not call",
+            "the script calls a function that the session has not declared, or not so, or may not "
+            "call",
             name=TEXT,
+            why=TEXT,
+        ),
+        _mark(
+            "call_missing",
+            "the script calls nothing, though `tool_choice` asks for a call",
+            response=RESPONSE,
             why=TEXT,
         ),
         _mark(
@@ -523,11 +530,11 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         ),
         _mark(
             "fault_applied",
-            "a fault struck; `drawn`: by chance",
+            "a fault struck",
             fault=TEXT,
             at=TEXT,
             detail=_optional(TEXT),
-            drawn=_optional(FLAG),
+            drawn=_optional(TEXT, "by chance: what `--fault` takes to have it again"),
         ),
         _mark(
             "chaos_begun",

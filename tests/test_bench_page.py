@@ -145,6 +145,30 @@ def test_benchmarks_of_another_hour_are_compared_by_their_loops(
     assert re.findall(r'<td class="num">([\d.]+)</td>', history) == ["0.1", "0.075"]
 
 
+def test_ratios_to_an_earlier_commit_have_a_history_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured in turn with it: what both took together says nothing of either."""
+    monkeypatch.chdir(tmp_path)
+    for number, ratio in enumerate((0.76, 0.5), 1):
+        path = written(tmp_path / ".benchmarks" / "Linux" / f"000{number}_x.json")
+        data = json.loads(path.read_text())
+        data["commit_info"]["id"] = str(number) * 10
+        figures = {"start_s_new": 3.9, "start_ratio": ratio, "loops_a_call_new": 0.36}
+        data["benchmarks"] = [bench("test_bench_a_run_of_calls", 300.0, loops=900.0, **figures)]
+        path.write_text(json.dumps(data))
+        os.utime(path, (number, number))
+    assert main([]) == 0
+    page = (tmp_path / "out" / "bench.html").read_text()
+    rows = re.findall(r"<tr><td>(.*?)</td>(.*?)</tr>", page.partition("Commit by commit")[2])
+    found = {name: re.findall(r">([\d.]+)<", cells) for name, cells in rows}
+    assert found == {
+        "a run of calls": ["900", "900"],
+        "a run of calls: start_ratio": ["0.76", "0.5"],
+        "a run of calls: loops_a_call_new": ["0.36", "0.36"],
+    }
+
+
 def test_a_benchmark_beyond_its_limit_stands_beside_reference_work_too() -> None:
     path = Path(__file__).with_name("conftest.py")
     spec = importlib.util.spec_from_file_location("conftest_of_tests", path)

@@ -1,12 +1,14 @@
 """Answers that the caller cannot use: without sound, cut short by the server, or broken off by it.
 
-To the caller each is silence, or half a sentence. An answer that was only written is asked for
-again, to be spoken; one that was cut short is continued; each so often as the settings say, and
-then the caller is told that it was lost. A response that fails is `agent.call.fallback`'s.
+To the caller each is silence, or half a sentence. An answer that was only written, or in whose
+audio nothing sounds, is asked for again, to be spoken; one that was cut short is continued; each so
+often as the settings say, and then the caller is told that it was lost. A response that fails is
+`agent.call.fallback`'s.
 """
 
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.fallback import ApiFallback
+from callerside.agent.call.playout import Playout
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.termination import Termination
 from callerside.agent.call.turn_taking import TurnTaking
@@ -24,6 +26,7 @@ class AnswerRepair:
         self,
         context: CallContext,
         responses: Responses,
+        playout: Playout,
         turns: TurnTaking,
         termination: Termination,
         fallback: ApiFallback,
@@ -31,6 +34,7 @@ class AnswerRepair:
     ) -> None:
         self._context = context
         self._responses = responses
+        self._playout = playout
         self._turns = turns
         self._termination = termination
         self._fallback = fallback
@@ -54,6 +58,7 @@ class AnswerRepair:
             self._continue(response, event.reason)
         else:
             self._context.mark("response_silent", {"response": response.id})
+            self._playout.retract(response.segments.values())
             self._speak(response)
 
     def _is_due(self, response: Response) -> bool:

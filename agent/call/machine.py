@@ -126,7 +126,7 @@ class Parts:
             context, playout, responses, self.termination, settings, rate_hz
         )
         self.answers = AnswerRepair(
-            context, responses, self.turns, self.termination, self.fallback, settings
+            context, responses, playout, self.turns, self.termination, self.fallback, settings
         )
         self.tool_wait = ToolWait(context, self.fallback, settings.tools)
 
@@ -654,7 +654,7 @@ class CallMachine:
     def _playout_cleared(self, event: PlayoutCleared) -> None:
         segments = self._playout.cleared(event)
         for segment in segments:
-            if segment.item and not segment.whole:
+            if segment.item and not (segment.whole or segment.gives_way):
                 self._parts.history.agent_was_cut(
                     segment.item, segment.played / max(1, segment.queued)
                 )

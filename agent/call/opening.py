@@ -171,7 +171,7 @@ class Opening:
         if self.greeting_state is GreetingState.MAKING:
             self.greeting_state = GreetingState.PLAYING if self._segment else GreetingState.OVER
         whole = status == "completed" and not response.interrupted and not self._spoiled
-        if whole and response.audio and self._settings.greeting.cached:
+        if whole and response.audio and response.has_sound and self._settings.greeting.cached:
             transcript = " ".join(response.transcripts)
             pcm = b"".join(response.audio)
             self._context.add(

@@ -5,6 +5,7 @@ of what the caller has heard of it: which is what a truncation must say. Every m
 heard is written when the frame has left, not when it was queued.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,7 +53,7 @@ class Segment:
     origin: str = ""
     """Of a greeting: `cache` or `generated`. Of a prompt: which."""
     gives_way: bool = False
-    """It fills a silence: an answer that begins cuts it off."""
+    """It fills a silence: an answer that begins cuts it off, and nothing that was said is lost."""
     tag: int = 0
     """By which the leg knows it; 0 before any of it was handed to the leg."""
     queued: int = 0
@@ -246,6 +247,13 @@ class Playout:
         self.fills_silence = False
         self._drop([one for one in self._segments.values() if one.gives_way])
 
+    def retract(self, segments: Iterable[Segment]) -> None:
+        """Drop what holds nothing to hear: what comes next does not wait for its end."""
+        silent = list(segments)
+        for segment in silent:
+            segment.gives_way = True
+        self._drop([one for one in silent if one.tag in self._segments])
+
     def _drop(self, segments: list[Segment]) -> None:
         cleared = {one.tag: one for one in segments if one.tag not in self._clearing}
         if cleared:
@@ -365,8 +373,9 @@ class Playout:
             self._mark_prompt_ended(segment, at_ns)
 
     def _mark_cleared(self, segment: Segment) -> None:
-        if segment.gives_way:  # whatever cut it off, nothing that was said is lost
-            self._mark_prompt_ended(segment, self._context.now_ns)
+        if segment.gives_way:  # whatever cut it off
+            if segment.played:  # else nobody heard it begin
+                self._mark_ended(segment, self._context.now_ns)
             return
         fields: dict[str, object] = {
             "played_ms": self.ms(segment.played),

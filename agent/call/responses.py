@@ -5,6 +5,7 @@ caller interrupted is dead at once: whatever still arrives of it is dropped with
 nothing that is sent about it can hit the one after it.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from callerside.agent.realtime.events import (
     TranscriptDone,
 )
 from callerside.agent.realtime.requests import cancel, response_create
-from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat, heard_from_ms
 from callerside.clock import ms_to_ns
 
 _MAX_TRIES = 3
@@ -69,6 +70,7 @@ class Response:
         """Of a greeting: what has arrived, to be cached."""
         self.transcripts: list[str] = []
         self.interrupted = False
+        self._can_be_heard = False
         self._kept_bytes = 0
         self.left: dict[str, bytes] = {}
         """Of an item: the first half of a sample whose second half is in the next delta."""
@@ -86,6 +88,11 @@ class Response:
             return audio[:-1]
         return audio
 
+    def listen(self, pcm: bytes, rate_hz: int) -> None:
+        """More of it has come: is there anything in it to hear?"""
+        if not self._can_be_heard:
+            self._can_be_heard = math.isfinite(heard_from_ms(pcm, rate_hz))
+
     def keep(self, pcm: bytes, most_bytes: int) -> None:
         """Keep it for the cache, if it does not get longer than anybody could hear."""
         self.audio.append(pcm)
@@ -95,8 +102,8 @@ class Response:
 
     @property
     def has_sound(self) -> bool:
-        """Whether any of it has come to be heard."""
-        return any(segment.queued for segment in self.segments.values())
+        """Whether any of it has come to be heard: audio in which nothing sounds is none."""
+        return self._can_be_heard and any(segment.queued for segment in self.segments.values())
 
 
 class Responses:
@@ -256,6 +263,7 @@ class Responses:
         if self._is_pcm and (response.left or len(audio) & 1):
             audio = response.whole_samples(event.item_id, audio)
         pcm = self._format.decode(audio)
+        response.listen(pcm, self._format.rate_hz)
         segment = response.segments.get(event.item_id)
         is_first = segment is None
         if segment is None:

@@ -239,7 +239,7 @@ class TurnTaking:
     def cleared(self, segments: list[Segment]) -> None:
         """Playout stopped: truncate to what the caller heard of each item that it knows."""
         for segment in segments:
-            if not segment.item or segment.forgotten:
+            if not segment.item or segment.forgotten or segment.gives_way:
                 continue
             if segment.played and not segment.whole:
                 # Never more than has arrived: the server refuses what is past the audio it sent.

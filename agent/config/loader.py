@@ -5,13 +5,13 @@ with its place, what was expected, and the nearest word.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from callerside.agent.config.settings import Settings
+from callerside.agent.config.settings import RealtimeSettings, Settings
 from callerside.agent.telephony.options import AGENT_PASSWORD
 from callerside.yaml import kinds, reader, variables
 from callerside.yaml.errors import explain, nearest
@@ -33,6 +33,13 @@ class Secrets:
 
     api_key: str | None = field(default=None, repr=False)
     sip_password: str | None = field(default=None, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What settings may name as `${NAME}`."""
+
+    def values(self, settings: Settings) -> list[str]:
+        """Those that these settings use, to be taken out of whatever is written."""
+        named = (self.environment.get(name) for name in _named(settings))
+        return [value for value in (self.api_key, self.sip_password, *named) if value]
 
 
 def load(path: Path, env: Mapping[str, str] = os.environ, *, may_be_empty: bool = True) -> Settings:
@@ -78,21 +85,39 @@ def outdated(path: Path) -> str | None:
 def load_secrets(env: Mapping[str, str] = os.environ) -> Secrets:
     """The secrets that are set."""
     key, password = (env.get(name) or None for name in SECRET_NAMES)
-    return Secrets(api_key=key, sip_password=password)
+    return Secrets(api_key=key, sip_password=password, environment=dict(env))
 
 
-def require_api_key(settings: Settings, secrets: Secrets) -> None:
+def require_keys(settings: Settings, secrets: Secrets) -> None:
     """Check that there is a key if some call needs one: every `wss` server asks for it.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or one that is named is not set, or can stand in no header.
     """
-    urls = {settings.realtime.url, *(route.realtime.url for route in settings.routes)}
-    needy = sorted(url for url in urls if url.startswith("wss:"))
+    for name in sorted(_named(settings)):
+        value = secrets.environment.get(name, "")
+        if not value:
+            raise ConfigError(
+                f"{name} is not set in the environment, and realtime.headers or realtime.query "
+                "asks for it"
+            )
+        if not (value.isascii() and value.isprintable()) or value != value.strip():
+            raise ConfigError(f"{name} of the environment is no line of ASCII")
+    needy = sorted(
+        one.url for one in _servers(settings) if one.url.startswith("wss:") and not one.has_a_key
+    )
     if needy and secrets.api_key is None:
         raise ConfigError(
             f"OPENAI_API_KEY is not set in the environment, and {needy[0]} asks for it"
         )
+
+
+def _servers(settings: Settings) -> list[RealtimeSettings]:
+    return [settings.realtime, *(route.realtime for route in settings.routes)]
+
+
+def _named(settings: Settings) -> Set[str]:
+    return {name for one in _servers(settings) for name in one.from_environment}
 
 
 def _with_environment(source: Source, env: Mapping[str, str]) -> Source:

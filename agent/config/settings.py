@@ -23,11 +23,11 @@ from pydantic import (
 )
 
 from callerside.addresses import Host, HostPort, check_sip_port
-from callerside.agent.config.json_schema import ObjectSchema
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
 from callerside.durations import DurationMs
+from callerside.json_schema import ObjectSchema
 from callerside.models import Strict
 from callerside.ports import HIGHEST_PORT
 from callerside.yaml import versions
@@ -272,6 +272,63 @@ _CALLED = "{called}"
 _BRACE = re.compile(r"[{}]")
 
 
+_FROM_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SECRET_HEADER = re.compile(r"(?i)auth|cookie|key|token|secret|password")
+_SECRET_VARIABLE = re.compile(r"(?i)(key|token|secret|password)$")
+_OUR_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "host", "te"}) | {
+    "transfer-encoding",
+    "upgrade",
+}
+
+
+def _names_in(value: str) -> list[str]:
+    return _FROM_ENVIRONMENT.findall(value)
+
+
+def _filled(value: str, env: Mapping[str, str]) -> str:
+    return _FROM_ENVIRONMENT.sub(lambda found: env[found[1]], value)
+
+
+def _hold_no_keys(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OUR_HEADERS:
+            raise ValueError(f"{name!r} is no name of a header that can be set here")
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"{name}: a header's value is one line of ASCII")
+        _check_value(name, value, is_secret=_SECRET_HEADER.search(name) is not None)
+    return headers
+
+
+def _check_value(name: str, value: str, *, is_secret: bool) -> None:
+    if "${" in _FROM_ENVIRONMENT.sub("", value):
+        raise ValueError(f"{name}: expected ${{NAME}}, a name of the environment's")
+    if is_secret and not _FROM_ENVIRONMENT.search(value):
+        raise ValueError(f"{name}: a key belongs in the environment: write ${{NAME}}")
+
+
+def _holds_no_keys(environment: dict[str, str]) -> dict[str, str]:
+    for name, value in environment.items():
+        _check_value(name, value, is_secret=_SECRET_VARIABLE.search(name) is not None)
+    return environment
+
+
+Headers = Annotated[dict[str, str], AfterValidator(_hold_no_keys)]
+
+
+def _is_query(query: dict[str, str]) -> dict[str, str]:
+    for name, value in query.items():
+        if not name or not (name.isascii() and name.isprintable()):
+            raise ValueError(f"{name!r} is no name of a query's")
+        if name == "model":
+            raise ValueError("model: it is a setting of its own, realtime.model")
+        _check_value(name, value, is_secret=_SECRET_HEADER.search(name) is not None)
+    return query
+
+
+Query = Annotated[dict[str, str], AfterValidator(_is_query)]
+
+
 class RealtimeSettings(Strict):
     """The Realtime API. The key is `OPENAI_API_KEY` in the environment, never here."""
 
@@ -281,6 +338,11 @@ class RealtimeSettings(Strict):
     """Goes into the query of the URL."""
     dialect: Dialect = "ga"
     """`beta`: the event names and session shape before general availability."""
+    headers: Headers = Field(default={}, max_length=32)
+    """Sent with the handshake; `${NAME}` in a value is the environment's. Where one carries a key
+    (Azure's `api-key`, or `authorization`), `OPENAI_API_KEY` is not sent."""
+    query: Query = Field(default={}, max_length=32)
+    """Of the URL, besides what stands in it (Azure's `api-version`); `${NAME}` as in headers."""
     connect_timeout_ms: int = Field(5_000, ge=100, le=120_000)
     """From opening the socket to a session that is ready."""
     transcription_model: str | None = None
@@ -294,6 +356,25 @@ class RealtimeSettings(Strict):
     session_move_ms: Milliseconds = 55 * 60_000
     """Move to a new session at this age; the API ends them at 60 minutes."""
     reconnect: ReconnectSettings = ReconnectSettings()
+
+    @property
+    def from_environment(self) -> Set[str]:
+        """The names of the environment that its headers and its query need."""
+        values = (*self.headers.values(), *self.query.values())
+        return {name for value in values for name in _names_in(value)}
+
+    @property
+    def has_a_key(self) -> bool:
+        """Whether its headers or its query carry a key: no other is sent then."""
+        return any(_SECRET_HEADER.search(name) for name in (*self.headers, *self.query))
+
+    def headers_with(self, env: Mapping[str, str]) -> dict[str, str]:
+        """The headers with the values of the environment."""
+        return {name: _filled(value, env) for name, value in self.headers.items()}
+
+    def query_with(self, env: Mapping[str, str]) -> dict[str, str]:
+        """The query with the values of the environment."""
+        return {name: _filled(value, env) for name, value in self.query.items()}
 
     @field_validator("url")
     @classmethod
@@ -558,48 +639,6 @@ Stubbed = Annotated[
 
 
 _IN_URL = re.compile(r"\{([^{}]*)\}")
-_FROM_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_SECRET_HEADER = re.compile(r"(?i)auth|cookie|key|token|secret|password")
-_SECRET_VARIABLE = re.compile(r"(?i)(key|token|secret|password)$")
-_OUR_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "host", "te"}) | {
-    "transfer-encoding",
-    "upgrade",
-}
-
-
-def _names_in(value: str) -> list[str]:
-    return _FROM_ENVIRONMENT.findall(value)
-
-
-def _filled(value: str, env: Mapping[str, str]) -> str:
-    return _FROM_ENVIRONMENT.sub(lambda found: env[found[1]], value)
-
-
-def _hold_no_keys(headers: dict[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OUR_HEADERS:
-            raise ValueError(f"{name!r} is no name of a header that can be set here")
-        if not (value.isascii() and value.isprintable()):
-            raise ValueError(f"{name}: a header's value is one line of ASCII")
-        _check_value(name, value, is_secret=_SECRET_HEADER.search(name) is not None)
-    return headers
-
-
-def _check_value(name: str, value: str, *, is_secret: bool) -> None:
-    if "${" in _FROM_ENVIRONMENT.sub("", value):
-        raise ValueError(f"{name}: expected ${{NAME}}, a name of the environment's")
-    if is_secret and not _FROM_ENVIRONMENT.search(value):
-        raise ValueError(f"{name}: a key belongs in the environment: write ${{NAME}}")
-
-
-def _holds_no_keys(environment: dict[str, str]) -> dict[str, str]:
-    for name, value in environment.items():
-        _check_value(name, value, is_secret=_SECRET_VARIABLE.search(name) is not None)
-    return environment
-
-
-Headers = Annotated[dict[str, str], AfterValidator(_hold_no_keys)]
 
 
 def _checked_url(url: str, example: str) -> str:

@@ -5,6 +5,7 @@ cached. Each has a session of its own, so that none of them answers another.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -25,7 +26,7 @@ from callerside.agent.realtime import events
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent, RealtimeInput
 from callerside.agent.realtime.requests import Event, response_create, session_update
-from callerside.audio import AudioFormat, duration_ms
+from callerside.audio import AudioFormat, duration_ms, heard_from_ms
 
 WIDE_HZ = 24_000
 """At which prompts are made for calls of every codec: narrow ones hear them at their own rate."""
@@ -141,12 +142,15 @@ class PromptSession:
                 assert_never(unknown)
 
     def _done(self, event: events.ResponseDone) -> None:
+        pcm = b"".join(self._audio)
         if event.status != "completed":
             self.problem = f"the response is {event.status}: {event.reason or 'no reason told'}"
-        elif not self._audio:
+        elif not pcm:
             self.problem = "the response had no audio"
+        elif math.isinf(heard_from_ms(pcm, self._format.rate_hz)):
+            self.problem = "nothing can be heard in the response's audio"
         else:
-            self.prompt = Prompt(pcm=b"".join(self._audio), transcript=" ".join(self._words))
+            self.prompt = Prompt(pcm=pcm, transcript=" ".join(self._words))
 
 
 Connect = Callable[[WantedPrompt], WebSocketConnection]
@@ -247,7 +251,9 @@ def _connector(secrets: Secrets) -> Connect:
             # A pattern is no number; a server that distinguishes numbers will not know this one.
             realtime_url(realtime, wanted.called.strip("*?") or "greet"),
             model=realtime.model,
-            api_key=secrets.api_key,
+            api_key=None if realtime.has_a_key else secrets.api_key,
+            headers=realtime.headers_with(secrets.environment),
+            query=realtime.query_with(secrets.environment),
             dialect=realtime.dialect,
             timeout_ms=realtime.connect_timeout_ms,
         )

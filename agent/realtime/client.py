@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -76,9 +76,11 @@ class WebSocketConnection:
         api_key: str | None,
         dialect: Dialect = "ga",
         timeout_ms: int = 5_000,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> None:
-        self._url = _with_model(url, model)
-        self._headers = _headers(api_key, dialect)
+        self._url = _with_query(url, {**(query or {}), "model": model})
+        self._headers = {**_headers(api_key, dialect), **(headers or {})}
         self._timeout_s = timeout_ms / 1000
         self._unsent: list[Event] = []
         self._socket: ClientConnection | None = None
@@ -313,10 +315,10 @@ def _headers(api_key: str | None, dialect: Dialect) -> dict[str, str]:
     return headers
 
 
-def _with_model(url: str, model: str) -> str:
+def _with_query(url: str, more: Mapping[str, str]) -> str:
     parts = urlsplit(url)
-    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "model"]
-    return urlunsplit(parts._replace(query=urlencode([*query, ("model", model)])))
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in more]
+    return urlunsplit(parts._replace(query=urlencode([*query, *more.items()])))
 
 
 def _is_loopback(url: str) -> bool:

@@ -75,7 +75,7 @@ class Service:
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
-        self._clean = SecretFilter(one for one in (secrets.api_key, secrets.sip_password) if one)
+        self._clean = SecretFilter(secrets.values(settings))
         engine = choose(settings.sip.engine)
         options = _sip_options(settings, secrets, engine.profile)
         self.max_calls = options.max_calls
@@ -133,6 +133,7 @@ class Service:
         """
         self._tools = await asyncio.to_thread(reload_toolboxes, settings)
         self._settings = settings
+        self._clean = SecretFilter(self._secrets.values(settings))
 
     async def stop(self, *, limit_s: float = 3.0) -> None:
         """End what is left within `limit_s`, and stop listening."""
@@ -180,7 +181,7 @@ class Service:
                 _close_timeline(timeline)
                 self.on_timeline_closed(timeline.path)
 
-        connect = _Connector(self._secrets, self._clean, masking, settings.recordings, name)
+        connect = _Connector(self._secrets, self._clean, masking, settings, name)
         driver = self._new_driver(
             settings, received, recording_leg or leg, connect, mark, call=call, on_end=ended
         )
@@ -231,12 +232,13 @@ class _Connector:
         secrets: Secrets,
         clean: SecretFilter,
         masking: Masking,
-        recordings: RecordingSettings,
+        settings: CallSettings,
         name: str,
     ) -> None:
         self._secrets = secrets
         self._clean = lambda event: masking.event(clean.data(event))
-        self._recordings = recordings
+        self._realtime = settings.realtime
+        self._recordings = settings.recordings
         self._name = name
         self._count = 0
 
@@ -246,7 +248,9 @@ class _Connector:
         connection = WebSocketConnection(
             effect.url,
             model=effect.model,
-            api_key=self._secrets.api_key,
+            api_key=None if self._realtime.has_a_key else self._secrets.api_key,
+            headers=self._realtime.headers_with(self._secrets.environment),
+            query=self._realtime.query_with(self._secrets.environment),
             dialect=effect.dialect,
             timeout_ms=effect.timeout_ms,
         )

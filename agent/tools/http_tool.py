@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from callerside.agent.call.builtin_tools import Declaration
-from callerside.agent.config.json_schema import problem_with
 from callerside.agent.config.settings import HttpToolSettings
 from callerside.agent.tools.environment import FromEnvironment
 from callerside.agent.tools.http_client import (
@@ -23,6 +22,7 @@ from callerside.agent.tools.http_client import (
     send,
 )
 from callerside.agent.tools.interface import Cancellation, CancelledError, failed
+from callerside.json_schema import problem_with
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})

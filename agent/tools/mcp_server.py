@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from callerside.agent.call.builtin_tools import Declaration
-from callerside.agent.config.json_schema import problem_with
 from callerside.agent.config.settings import McpServerSettings
 from callerside.agent.tools.environment import FromEnvironment
 from callerside.agent.tools.interface import Cancellation, CancelledError, ToolError, failed
+from callerside.json_schema import problem_with
 
 if TYPE_CHECKING:  # an extra: most agents have none
     from mcp import Client

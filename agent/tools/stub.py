@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from callerside.agent.call.builtin_tools import Declaration
-from callerside.agent.config.json_schema import problem_with
 from callerside.agent.config.settings import StubSettings
+from callerside.json_schema import problem_with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,13 +22,15 @@ from callerside.fakes.recording.format import (
 )
 
 _LONGEST = 200
-_TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
-_WORDS = (
-    "response.output_audio_transcript.done",
-    "response.audio_transcript.done",
-    "response.output_text.done",
-    "response.text.done",
+_TRANSCRIBED = tuple(
+    f"conversation.item.input_audio_transcription.{name}" for name in ("completed", "updated")
 )
+"""Of the turn as a whole; xAI's `updated` is all of it so far."""
+_WORDS = tuple(
+    f"response.{part}"
+    for part in ("output_audio_transcript", "audio_transcript", "output_text", "text")
+)
+"""What an answer says comes as `.delta`, and as a whole as `.done`."""
 _ERRORS_ABOUT = {
     "response_cancel_not_active": "response.cancel",
     "conversation_already_has_active_response": "response.create",
@@ -63,6 +65,9 @@ class _Answer:
     first_at_s: float | None = None
     audio_s: float = 0.0
     words: list[str] = field(default_factory=list)
+    """Of each part, those that are whole."""
+    unfinished: dict[tuple[object, object], str] = field(default_factory=dict)
+    """The words so far of those that are not, by item and content part."""
     calls: list[str] = field(default_factory=list)
 
 
@@ -77,7 +82,7 @@ class _Teller:
         self._heard = {
             text_of(entry.event, "item_id"): text_of(entry.event, "transcript")
             for entry in self._entries
-            if entry.type == _TRANSCRIBED
+            if entry.type in _TRANSCRIBED
         }
         self._format = AudioFormat()
         self._asked_at_s = 0.0
@@ -165,10 +170,11 @@ class _Teller:
         if entry.type in AUDIO_FIELDS:
             pcm = self._format.decode(event[AUDIO_FIELDS[entry.type]])
             answer.audio_s += len(pcm) / BYTES_PER_SAMPLE / self._format.rate_hz
-        if entry.type.endswith(".delta") and answer.first_at_s is None:
+        part, _, kind = entry.type.rpartition(".")
+        if kind == "delta" and answer.first_at_s is None:
             answer.first_at_s = entry.at_s
-        elif entry.type in _WORDS:
-            answer.words.append(text_of(event, "transcript") or text_of(event, "text"))
+        if part in _WORDS:
+            self._add_words(answer, event, whole=kind == "done")
         elif entry.type == "response.output_item.done":
             self._add_call(answer, part_of(event, "item"))
         elif entry.type == "response.done":
@@ -176,6 +182,15 @@ class _Teller:
             self._done.add(response_id)
             at_s = answer.asked_at_s if answer.first_at_s is None else answer.first_at_s
             yield Told(at_s, "model", _said(answer) + _ending(response), _took(answer))
+
+    @staticmethod
+    def _add_words(answer: _Answer, event: Mapping[str, Any], *, whole: bool) -> None:
+        part = text_of(event, "item_id"), number_of(event, "content_index")
+        if whole:
+            answer.unfinished.pop(part, None)
+            answer.words.append(text_of(event, "transcript") or text_of(event, "text"))
+        else:
+            answer.unfinished[part] = answer.unfinished.get(part, "") + text_of(event, "delta")
 
     def _add_call(self, answer: _Answer, item: Mapping[str, Any]) -> None:
         name = text_of(item, "name")
@@ -215,7 +230,7 @@ def describe(recording: Recording) -> Iterator[str]:
 
 
 def _said(answer: _Answer) -> str:
-    words = " ".join(answer.words)
+    words = " ".join([*answer.words, *answer.unfinished.values()])
     spoken = [f"says {_short(words)}"] if words else ["says something"] if answer.audio_s else []
     return ", ".join([*spoken, *answer.calls]) or "says nothing"
 
@@ -245,8 +260,9 @@ def _settings(session: Mapping[str, Any]) -> str:
     voice = part_of(audio, "output").get("voice") or session.get("voice")
     tools = session.get("tools")
     names = [text_of(tool, "name") or text_of(tool, "server_label") for tool in tools or ()]
+    detection = part_of(heard, "turn_detection") or part_of(session, "turn_detection")
     facts = [
-        f"turns by {text_of(part_of(heard, 'turn_detection'), 'type') or 'the client'}",
+        f"turns by {text_of(detection, 'type') or 'the client'}",
         f"voice {voice if isinstance(voice, str) else _compact(voice)}",
         f"tools {', '.join(names) or 'none'}",
         f"instructions {_short(session.get('instructions') or '')}",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from callerside import json_schema
 from callerside.audio import BYTES_PER_SAMPLE
 from callerside.audio_files import AudioFileError, read_wav
 from callerside.fakes.recording.format import RecordingError
@@ -47,6 +48,8 @@ def prepared_item(item: ReplyItem) -> PreparedItem:
     Raises:
         VoiceError, AudioFileError: see `prepare`.
     """
+    if item.function_call is not None:
+        json_schema.reserve()  # its arguments are held against what the session declares
     if item.function_call is not None or item.mcp_call is not None:
         return PreparedItem(item, b"", item.transcript or "")
     if item.text is not None:

@@ -4,19 +4,14 @@ This is where speech is synthesised and files are read, before a session begins,
 itself needs neither.
 """
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
-from callerside.audio import QUIETEST_HEARD_DBFS, AudioFormat, Encoding, resample
+from callerside.audio import AudioFormat, Encoding, heard_from_ms, resample
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.reply import Reply, ReplyItem
 
 RATE_HZ = 24_000
-_HOP = RATE_HZ // 100
-_LEAST_ENERGY = _HOP * 32768.0**2 * 10 ** (QUIETEST_HEARD_DBFS / 10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +27,7 @@ class PreparedItem:
     @cached_property
     def heard_from_ms(self) -> float:
         """When in its sound the first 10 ms begin that can be heard; infinite where none can."""
-        samples = np.frombuffer(self.pcm, dtype="<i2")
-        hops = samples[: len(samples) // _HOP * _HOP].reshape(-1, _HOP)
-        loud = np.flatnonzero(np.square(hops, dtype=np.float64).sum(axis=1) > _LEAST_ENERGY)
-        return float(loud[0]) * 10 if loud.size else math.inf
+        return heard_from_ms(self.pcm, RATE_HZ)
 
     def wire(self, audio_format: AudioFormat) -> bytes:
         """The sound as it goes over the wire in this format; computed once."""

@@ -16,9 +16,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 from callerside.fakes.script.model import Script
+from callerside.fakes.script.reply import Cancelled, Failed, Incomplete, Reply, ReplyItem
 from callerside.fakes.server.control import Control, ControlError
 from callerside.fakes.server.http import (
     HttpError,
@@ -61,7 +62,7 @@ def add_page(routes: Routes, script: Script) -> None:
 
     async def choices(request: HttpRequest, _match: re.Match[str]) -> HttpResponse:
         _check(request, ())
-        return json_response({"replies": list(_replies_of(script)), "faults": _FAULTS})
+        return json_response({"replies": list(replies_of(script)), "faults": _FAULTS})
 
     def file(name: str, content_type: str) -> None:
         async def serve(request: HttpRequest, _match: re.Match[str]) -> HttpResponse:
@@ -151,18 +152,36 @@ def _check(request: HttpRequest, known: tuple[str, ...]) -> Mapping[str, str]:
     return request.query
 
 
-def _replies_of(script: Script) -> Iterator[dict[str, Any]]:
+def replies_of(script: Script) -> Iterator[dict[str, Any]]:
     """What the script says, each in words and as it may be asked for again; files are not."""
     for reply in (*script.replies, script.default_reply):
         parts = reply.parts
         if any(part.wav or part.recording for part in parts):
             continue
-        words = [
-            f"calls {part.function_call.name}" if part.function_call else part.say or part.text
-            for part in parts
-        ]
-        told = " / ".join(word for word in words if word) or "nothing"
-        yield {"words": told, "reply": reply.model_dump(mode="json", exclude_defaults=True)}
+        yield {"words": _told(reply), "reply": reply.model_dump(mode="json", exclude_defaults=True)}
+
+
+def _told(reply: Reply) -> str:
+    """What a reply says and calls, and how it ends, for people."""
+    told = " / ".join(filter(None, map(_words, reply.parts)))
+    match reply.ending:
+        case None:
+            how = f"(sends {reply.sends_only})" if reply.sends_only else ""
+        case Incomplete(reason=why) | Cancelled(reason=why):
+            how = f"({type(reply.ending).__name__.lower()}: {why})"
+        case Failed(code=code):
+            how = f"(failed: {code})"
+        case unknown:
+            assert_never(unknown)
+    return f"{told} {how}".strip() or "nothing"
+
+
+def _words(part: ReplyItem) -> str:
+    if part.function_call is not None:
+        return f"calls {part.function_call.name}"
+    if part.mcp_call is not None:
+        return f"calls {part.mcp_call.server}.{part.mcp_call.name}"
+    return part.say or part.text or ""
 
 
 def _search(query: Mapping[str, str]) -> Search:

@@ -22,6 +22,9 @@ function element(name, className, text) {
   return made;
 }
 
+const MOST_LETTERS = 120;
+const clipped = (words) => (words.length > MOST_LETTERS ? `${words.slice(0, MOST_LETTERS)}…` : words);
+
 const current = () => chosen ?? (sessions.length ? sessions[sessions.length - 1].number : null);
 
 function showSessions() {
@@ -43,6 +46,7 @@ const shorten = (event) => {
 
 function row(entry) {
   const made = element("details");
+  made.dataset.number = entry.number;
   const summary = element("summary");
   summary.append(
     element("span", "at", (entry.at_ms / 1000).toFixed(3)),
@@ -79,20 +83,24 @@ function showHeard() {
   const mine = entries.filter((entry) => entry.session === current() && entry.from === "server");
   const spans = [];
   for (const { type, event } of mine) {
-    if (type === "input_audio_buffer.speech_started") spans.push([event.audio_start_ms, null]);
+    if (type === "input_audio_buffer.speech_started") spans.push([event.audio_start_ms, null, event.item_id]);
     if (type === "input_audio_buffer.speech_stopped" && spans.length) spans[spans.length - 1][1] = event.audio_end_ms;
   }
-  const words = mine.filter((entry) => entry.type.endsWith("input_audio_transcription.completed")).map((entry) => entry.event.transcript);
-  const length = Math.max(10000, ...spans.flat().map((at) => at ?? 0)) * 1.05;
+  const words = {};
+  for (const { type, event } of mine) {
+    if (type.endsWith("input_audio_transcription.completed") && event.transcript) words[event.item_id] = ` “${event.transcript}”`;
+    if (type.endsWith("input_audio_transcription.failed")) words[event.item_id] = ` (${event.error.code})`;
+  }
+  const length = Math.max(10000, ...spans.map(([start, end]) => end ?? start)) * 1.05;
   byId("heard").replaceChildren(...spans.map(([start, end]) => {
     const bar = element("i", end === null ? "open" : "");
     bar.style.left = `${100 * start / length}%`;
     bar.style.width = `${100 * ((end ?? length) - start) / length}%`;
     return bar;
   }));
-  const told = spans.map(([start, end], at) => {
+  const told = spans.map(([start, end, item]) => {
     const until = end === null ? "still speaking" : `${(end / 1000).toFixed(2)} s`;
-    return `${(start / 1000).toFixed(2)} to ${until}${words[at] ? ` “${words[at]}”` : ""}`;
+    return `${(start / 1000).toFixed(2)} to ${until}${words[item] ?? ""}`;
   });
   byId("speech").textContent = told.length ? told.join("; ") : "Nothing that sounds like speech.";
 }
@@ -111,6 +119,17 @@ async function next(change, what) {
   } catch (error) { tell(error.message, true); }
 }
 
+// Appends one after another are one entry, which goes on until its session does something else.
+async function showAppends() {
+  const last = entries.findLast((entry) => entry.session === current());
+  if (!last || last.type !== "input_audio_buffer.append") return;
+  const [now] = await ask(`events?session=${last.session}&after=${last.number - 1}&limit=1`);
+  if (!now || now.event.events === last.event.events) return;
+  last.event = now.event;
+  const shown = byId("events").querySelector(`[data-number="${last.number}"]`);
+  if (shown) shown.replaceWith(row(last));
+}
+
 const newest = (list) => (list.length ? list[list.length - 1].number : 0);
 
 function forget() {
@@ -124,7 +143,8 @@ async function begin() {
   byId("address").textContent = `ws://${location.host}/v1/realtime`;
   const known = await ask("choices");
   byId("replies").replaceChildren(...known.replies.map((reply) => {
-    const button = element("button", "", reply.words);
+    const button = element("button", "", clipped(reply.words));
+    button.title = reply.words;
     button.onclick = () => next({ replies: [reply.reply] }, "It will be said");
     return button;
   }));
@@ -147,6 +167,7 @@ async function listen() {
       const known = await ask("sessions");
       if (newest(known) < newest(sessions)) forget(); // the server was reset
       sessions = known;
+      await showAppends();
       const fresh = await ask(`events?after=${after}`);
       byId("state").textContent = "live";
       if (fresh.length) {

@@ -329,6 +329,7 @@ _SHOWN: dict[str, Callable[[Mark], str]] = {
     "call_undeclared": lambda mark: (
         f"warning: the script calls {mark.fields['name']}, but {mark.fields['why']}"
     ),
+    "call_missing": lambda mark: f"warning: the script calls nothing, but {mark.fields['why']}",
     "fault_applied": lambda mark: f"fault {mark.fields['fault']}",
     "departed": lambda mark: (
         f"departed from the recording: expected {mark.fields['expected']}, got {mark.fields['got']}"

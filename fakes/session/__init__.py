@@ -9,6 +9,7 @@ __all__ = [
     "one_way",
     "refusals",
     "requests",
+    "response_plan",
     "schema",
     "session",
 ]

@@ -263,9 +263,13 @@ class ResponseConfig:
         self.max_output_tokens = given.max_output_tokens or values["max_output_tokens"]
         self.output = {key: values["audio"]["output"][key] for key in ("format", "voice")}
         tools = values["tools"] if given.tools is None else dumped(given.tools)
-        self.functions = {tool["name"] for tool in tools if tool["type"] == "function"}
-        """Names of what the model may call."""
-        self.tool_choice = given.tool_choice or values["tool_choice"]
+        self.functions: dict[str, Mapping[str, Any] | None] = {
+            tool["name"]: tool.get("parameters") for tool in tools if tool["type"] == "function"
+        }
+        """What the model may call, and the schemas of their arguments, as far as they have any."""
+        chosen = given.tool_choice or values["tool_choice"]
+        self.tool_choice: Any = chosen.model_dump() if isinstance(chosen, BaseModel) else chosen
+        """A word, or what is chosen."""
         self.metadata: dict[str, str] | None = None
         self.in_conversation = True
         if fields is not None:

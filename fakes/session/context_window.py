@@ -20,7 +20,7 @@ MOST_TOKENS = 28_224
 
 
 class TooLongError(Exception):
-    """The conversation is too long for the model, and must not be shortened."""
+    """What is to be read is too long for the model, and cannot, or must not, be shortened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,23 @@ class ContextWindow:
         instructions: str | None,
         tools: Sequence[Mapping[str, Any]] | None,
     ) -> Reads:
-        """What a response reads that has its own `input`."""
+        """What a response reads that has its own `input`, of which nothing is forgotten.
+
+        Raises:
+            TooLongError: it is too much.
+        """
         text, audio = tokens(items)
-        return Reads(text + text_tokens(self._fixed_text(instructions, tools)), audio)
+        text += text_tokens(self._fixed_text(instructions, tools))
+        if text + audio > self._most_tokens:
+            raise TooLongError
+        return Reads(text, audio)
 
     def read(self, instructions: str | None, tools: Sequence[Mapping[str, Any]] | None) -> Reads:
         """What a response of the conversation reads; what is too much is forgotten.
 
         Raises:
-            TooLongError: it is too much, and `truncation` is `disabled`.
+            TooLongError: it is too much, and `truncation` is `disabled`; or instructions, tools and
+                the newest item alone are.
         """
         fixed = self._fixed_text(instructions, tools)
         fixed_tokens = text_tokens(fixed)
@@ -81,7 +89,7 @@ class ContextWindow:
         """Forget the oldest of these, if they are too many."""
         rule = self._state.config.values["truncation"]
         ratio = 1.0
-        most = (self._state.script.context_tokens or MOST_TOKENS) - fixed_tokens
+        room = most = self._most_tokens - fixed_tokens
         if isinstance(rule, Mapping):
             ratio = rule["retention_ratio"]
             limits = rule.get("token_limits") or {}
@@ -89,7 +97,7 @@ class ContextWindow:
         before = sum(tokens(items))
         if before <= most:
             return False
-        if rule == "disabled":
+        if rule == "disabled" or sum(tokens(items[-1:])) > room:
             raise TooLongError
         # Each count is of all that is left: a conversation may hold thousands of items.
         most_left = most * ratio
@@ -102,6 +110,11 @@ class ContextWindow:
             "context_truncated", items=count, before_tokens=before, left_tokens=sum(tokens(items))
         )
         return True
+
+    @property
+    def _most_tokens(self) -> int:
+        """As much as the model can read at once."""
+        return self._state.script.context_tokens or MOST_TOKENS
 
     def _fixed_text(
         self, instructions: str | None, tools: Sequence[Mapping[str, Any]] | None

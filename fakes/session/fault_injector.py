@@ -20,6 +20,7 @@ from callerside.fakes.session.faults import (
     TriggerPoint,
     name_of,
     parse_trigger_point,
+    written,
 )
 from callerside.fakes.session.response_plan import ResponseSpec
 
@@ -159,5 +160,5 @@ class FaultInjector:
     def _mark(self, fault: BaseFault, *, drawn: bool = False) -> None:
         extra: dict[str, object] = {"detail": fault.detail} if fault.detail else {}
         if drawn:
-            extra["drawn"] = True
+            extra["drawn"] = written(fault)
         self._session.out.mark("fault_applied", fault=name_of(type(fault)), at=fault.at, **extra)

@@ -492,6 +492,13 @@ def parse_fault(text: str) -> Fault:
         raise ValueError(f"{text!r}: {where + ': ' if where else ''}{what}") from None
 
 
+def written(fault: BaseFault) -> str:
+    """A fault as `parse_fault` reads it, with whatever it has been given."""
+    given = fault.model_dump(exclude_unset=True, exclude={"fault", "at"})
+    pairs = [f"{key}={value}" for key, value in given.items()]
+    return " ".join([name_of(type(fault)), *pairs, f"at={fault.at}"])
+
+
 def _number_or_text(value: str) -> object:
     for convert in (int, float):
         try:

@@ -176,6 +176,16 @@ REFUSALS: dict[str, Refusal] = {
         source="as in other APIs of OpenAI",
         leniently="as it is",
     ),
+    "no_object_schema": Refusal(
+        what="The `parameters` of a function are a JSON Schema of an object. What else a schema "
+        "says is not looked at.",
+        code="invalid_function_parameters",
+        words="Invalid schema for function '{function}': schema must be a JSON Schema of "
+        "'type: \"object\"', got 'type: \"{kind}\"'.",
+        evidence="INF",
+        source="as in other APIs of OpenAI; the SDK's types take any JSON",
+        leniently="as it is",
+    ),
     "array_too_long": Refusal(
         what="A list is no longer than its key allows: `tools` 128.",
         code="array_above_max_length",

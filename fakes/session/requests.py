@@ -218,6 +218,10 @@ def _without_cause(event: Event, error: RequestError) -> Event | None:
     return without(event, param) if param else None
 
 
+_TEXTS = {"item.output": "", "item.arguments": "{}"}
+"""Texts in which clients send JSON, or nothing at all: what that means."""
+
+
 def _meant(event: Event, param: str, kind: str) -> Event | None:
     """The event with the value that it most likely means there; None if nobody can tell."""
     here, last = _place(event, param)
@@ -238,10 +242,12 @@ def _meant(event: Event, param: str, kind: str) -> Event | None:
         meant = words[place]
     elif place == "item.content" and (given is None or isinstance(given, str)):
         meant = [] if given is None else [{"type": text, "text": given}]
-    elif place in ("item.output", "item.arguments") and not isinstance(given, str | None):
-        meant = json.dumps(given, default=str)
+    elif place in _TEXTS and not isinstance(given, str):
+        meant = json.dumps(given, default=str) if last in here else _TEXTS[place]
     elif place in ("audio_end_ms", "content_index") and isinstance(given, int | float):
         meant = max(0, int(given))
+    elif param == "content_index":
+        meant = 0
     return None if meant is None or given == meant else _changed(event, param, meant)
 
 
@@ -339,7 +345,7 @@ def _of_ours(name: str, param: str, given: object, facts: Mapping[str, Any]) -> 
     if name == "unsupported_voice":
         return _unsupported(param, given, facts["supported"], name)
     if "key" in facts:  # what is missing in it
-        return RequestError(name, f"{param}.{facts['key']}" if param else facts["key"])
+        return RequestError(name, f"{param}.{facts['key']}" if param else facts["key"], **facts)
     return RequestError(name, param, value=given, **facts)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
-from callerside.fakes.script.reply import McpCall
+from callerside.fakes.script.reply import FunctionCall, McpCall
 from callerside.fakes.session.config import ResponseConfig
 from callerside.fakes.session.context import (
     OBFUSCATED_LENGTH,
@@ -15,6 +15,7 @@ from callerside.fakes.session.context import (
 )
 from callerside.fakes.session.context_window import Reads
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
+from callerside.fakes.session.doubts import why_not_so, why_not_without_a_call
 from callerside.fakes.session.interface import KeepSent
 from callerside.fakes.session.mcp import McpServers
 from callerside.fakes.session.response_plan import (
@@ -44,6 +45,7 @@ _MOST_STEPS_AT_ONCE = 256
 """Of one response, before others have their turn: deltas may be due faster than they are made."""
 TOO_LONG = "context_length_exceeded"
 """How a response fails that has too much to read (INF)."""
+_CALLS = ("function_call", "mcp_call", "mcp_approval_request")
 _SERVER_ERROR = "The server had an error while processing your request. Sorry about that!"
 _FAILURES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
@@ -178,6 +180,7 @@ class Response:
         match step:
             case Complete():
                 self._finish("completed", None)
+                self._doubt_silence()
             case Stop(reason):
                 self._finish("incomplete", {"type": "incomplete", "reason": reason})
             case Cancel(reason):
@@ -217,7 +220,7 @@ class Response:
         if step.mcp is not None:
             data |= self._mcp_data(step.mcp)
         elif step.call is not None:
-            self._doubt(step.call.name)
+            self._doubt(step.call)
             data |= {
                 "type": "function_call",
                 "status": "in_progress",
@@ -343,15 +346,21 @@ class Response:
         if kind == "mcp_approval_request" and self._mcp_call is not None:
             self._mcp.ask(item.id, self._mcp_call)
 
-    def _doubt(self, name: str) -> None:
-        """A script may call what no model would: what is not there, or may not be called.
+    def _doubt(self, call: FunctionCall) -> None:
+        """A script may call what no model would: what is not there, or may not be called so.
 
         Told, and done: to see what the client makes of it may be why the script does it.
         """
-        if self._config.tool_choice == "none":
-            self._out.mark("call_undeclared", name=name, why="tool_choice is none")
-        elif name not in self._config.functions:
-            self._out.mark("call_undeclared", name=name, why="no tool of the session has this name")
+        why = why_not_so(call, self._config.functions, self._config.tool_choice)
+        if why is not None:
+            self._out.mark("call_undeclared", name=call.name, why=why)
+
+    def _doubt_silence(self) -> None:
+        """It has called nothing, though the client has asked for a call: no model would."""
+        why = why_not_without_a_call(self._config.tool_choice)
+        called = any(item.data["type"] in _CALLS for item in self._items)
+        if why is not None and not called:
+            self._out.mark("call_missing", response=self.id, why=why)
 
     def _end_call(self, item: Item) -> None:
         self._out.send(

@@ -197,10 +197,10 @@ class ResponseScheduler:
         state = self._state
         given = fields or ResponseFields()
         tools = None if given.tools is None else dumped(given.tools)
-        if given.input is not None:
-            items = read_input(given.input, state)
-            return self._window.read_instead(items, given.instructions, tools), False
         try:
+            if given.input is not None:
+                items = read_input(given.input, state)
+                return self._window.read_instead(items, given.instructions, tools), False
             return self._window.read(given.instructions, tools), False
         except TooLongError:
             return Reads(0, 0), True

@@ -250,6 +250,15 @@ class FunctionTool(Part):
     parameters: dict[str, Any] | None = None
     """JSON Schema; in it, null is a value."""
 
+    @model_validator(mode="after")
+    def _takes_an_object(self, info: ValidationInfo) -> Self:
+        relaxed = (info.context or {}).get(RELAXED, ())
+        kind = "object" if self.parameters is None else self.parameters.get("type")
+        if kind != "object" and "no_object_schema" not in relaxed:
+            facts = {"key": "parameters", "function": self.name, "kind": kind}
+            raise PydanticCustomError("no_object_schema", "refused", facts)
+        return self
+
 
 class ToolFilter(Part):
     """Which tools of an MCP server."""

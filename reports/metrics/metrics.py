@@ -9,6 +9,7 @@ from callerside.reports.metrics.answers import Answer, answers_of
 from callerside.reports.metrics.audible import AudibleSegments
 from callerside.reports.metrics.heard_call import HeardCall, hear
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
+from callerside.reports.metrics.on_hold import spans_on_hold, without_holds
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.metrics.turns import Turn
 
@@ -42,7 +43,10 @@ def measure(evidence: CallEvidence) -> Measured:
     call = hear(evidence)
     names = dict.fromkeys(metric.measured_by for metric in METRICS.values())
     unfit = evidence.info.recording.unfit if evidence.info.recording else {}
-    found = [one for name in names for one in measure_called(name)(call) if one.name not in unfit]
+    measured = (one for name in names for one in measure_called(name)(call))
+    found = [
+        one for one in without_holds(measured, spans_on_hold(evidence)) if one.name not in unfit
+    ]
     found += [Unmeasured(name=name, reason=reason) for name, reason in unfit.items()]
     measurements = [one for one in found if isinstance(one, Measurement)]
     why = [one for one in found if isinstance(one, Unmeasured)]

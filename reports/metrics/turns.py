@@ -215,17 +215,26 @@ def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark |
     """The first that came of an answer to what was said by then.
 
     What was under way already answers nothing of that: a greeting, of a server that is far away.
+    Nor does one in which nothing can be heard: what is asked for in its place does.
     """
-    early, later = set(), []
+    early, later = _silent(evidence), []
     for mark in _first_deltas(evidence):
         if mark.at_ns < after_ns:
-            early.add(mark.fields.get("response"))
+            early.add(str(mark.fields.get("response")))
         else:
             later.append(mark)
     came = evidence.find("agent", "first_delta", after_ns=after_ns)
-    taken = (mark for mark in came if mark.fields.get("response") not in early)
-    first = next(taken, None) or next(iter(later), None)
+    taken = (mark for mark in (*came, *later) if mark.fields.get("response") not in early)
+    first = next(taken, None)
     return first if first is not None and first.at_ns < until_ns else None
+
+
+def _silent(evidence: CallEvidence) -> set[str]:
+    """The responses in whose audio nothing can be heard."""
+    done = evidence.find("realtime", "response_done")
+    told = (mark for mark in done if mark.fields.get("inaudible"))
+    silent = (*evidence.find("agent", "response_silent"), *told)
+    return {str(mark.fields.get("response")) for mark in silent}
 
 
 def _first_deltas(evidence: CallEvidence) -> Iterator[Mark]:

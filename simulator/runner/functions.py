@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from callerside.agent.call.builtin_tools import declarations
-from callerside.agent.config.json_schema import problem_with
 from callerside.agent.config.settings import CallSettings, Settings, ToolSettings
 from callerside.agent.tools.interface import ToolError
 from callerside.agent.tools.toolboxes import Toolboxes
 from callerside.fakes.script.reply import FunctionCall, Reply
+from callerside.json_schema import problem_with
 from callerside.marks import Mark, Source
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.runner.answers import is_answer_heard
@@ -24,7 +24,7 @@ Where = tuple[str | int, ...]
 
 _REFUSED = "stub_refused"
 _UNDECLARED = "call_undeclared"
-_CALLED = "function_called"
+_MISSING = "call_missing"
 
 
 def judge_functions(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str], list[str]]:
@@ -39,10 +39,13 @@ def judge_functions(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str
         answer afterwards. And warnings: the caller has heard one.
     """
     failures, warnings = [], []
+    refused = {mark.fields.get("name") for mark in marks if mark.name == _REFUSED}
     for mark in marks:
-        told = _told(scenario, mark)
+        told = _told(mark)
         if not told or _is_expected(scenario, _signs(mark)):
             continue
+        if mark.name == _UNDECLARED and mark.fields.get("name") in refused:
+            continue  # the stub has said why
         if mark.name == _REFUSED:
             failures.append(told)
         elif is_answer_heard([one for one in marks if one.at_ns >= mark.at_ns]):
@@ -52,20 +55,14 @@ def judge_functions(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str
     return failures, warnings
 
 
-def _told(scenario: Scenario, mark: Mark) -> str:
-    """What is wrong with a call; empty if nothing is, or something else tells it."""
+def _told(mark: Mark) -> str:
+    """What is wrong with a call, or that there is none; empty if nothing is."""
     name, fields = mark.fields.get("name"), mark.fields
     if mark.name == _REFUSED:
         return f"{name} was refused: {fields['reason']}"
     if mark.name == _UNDECLARED:
-        return f"the model called {name}, which it may not: {fields['why']}"
-    if mark.name != _CALLED:
-        return ""
-    arguments = fields.get("arguments")
-    if not isinstance(arguments, Mapping):
-        return f"the model called {name} with arguments that are no JSON object: {arguments!r}"
-    missing = _missing(_offered(scenario).get(str(name)), arguments)
-    return f"the model called {name} without {', '.join(missing)}" if missing else ""
+        return f"the model called {name}, but {fields['why']}"
+    return f"the model called nothing, but {fields['why']}" if mark.name == _MISSING else ""
 
 
 def _signs(mark: Mark) -> list[Mark]:
@@ -80,17 +77,16 @@ def _signs(mark: Mark) -> list[Mark]:
 
 
 def _is_expected(scenario: Scenario, signs: Sequence[Mark]) -> bool:
-    """Whether the scenario looks up one of them, and no mere call."""
-    return any(
-        one.is_told_by(sign) for one in scenario.looked_up for sign in signs if sign.name != _CALLED
-    )
+    """Whether the scenario looks up one of them."""
+    return any(one.is_told_by(sign) for one in scenario.looked_up for sign in signs)
 
 
 def doubtful_calls(scenario: Scenario, replies: Iterable[tuple[Where, Reply]]) -> Iterator[str]:
     """One line for each call in these replies that the agent could not make, with its place."""
     for where, call in _scripted(replies):
         told, sign = _doubt(scenario, call)
-        if told and not _is_expected(scenario, _signs(sign)):
+        signs = [*_signs(sign), _mark(_UNDECLARED, "realtime", call.name)]
+        if told and not _is_expected(scenario, signs):
             yield f"{scenario.at(*where)}: {told}"
 
 
@@ -189,11 +185,6 @@ def _offered(scenario: Scenario) -> Mapping[str, Mapping[str, Any] | None]:
         is_declared = "parameters" in stub.model_fields_set or not elsewhere
         offered[name] = stub.parameters if is_declared else None
     return offered | {name: http.parameters for name, http in tools.http.items()}
-
-
-def _missing(schema: Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> list[str]:
-    """The keys that the agent itself finds missing: what else is wrong, a stub refuses."""
-    return [name for name in (schema or {}).get("required", ()) if name not in arguments]
 
 
 def _scripted(replies: Iterable[tuple[Where, Reply]]) -> Iterator[tuple[Where, FunctionCall]]:

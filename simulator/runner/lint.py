@@ -17,6 +17,7 @@ from callerside.files import is_there
 from callerside.simulator.caller.audio import recordings
 from callerside.simulator.caller.audio.utterances import background, phrase
 from callerside.simulator.runner.functions import doubtful_calls
+from callerside.simulator.runner.heard_as_one import heard_as_one
 from callerside.simulator.scenario.expectations import FunctionCall, Silence, Transcript, fits
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.network import Direction
@@ -246,6 +247,7 @@ def warnings(scenario: Scenario) -> Iterator[str]:
     yield from doubtful_calls(scenario, lines(scenario.realtime))
     yield from _pauses_that_end_a_turn(scenario)
     yield from _replies_that_were_waited_for(scenario)
+    yield from heard_as_one(scenario)
 
 
 def _tried(

@@ -1,7 +1,7 @@
 """The benchmarks of a commit as a page: `out/bench.html` from pytest-benchmark's JSON.
 
 `nox -s bench` makes it of the newest in .benchmarks/, beside the one before it, with the history of
-all commits there in loops of reference work.
+all commits there: in loops of reference work, and in ratios to an earlier commit in the same run.
 
 Benchmarks leave their own figures in `extra_info`; those of whole calls are the steps of
 `reports.verdict.capacity`, those of a turn through files and through frames stand side by side.
@@ -62,6 +62,14 @@ class Row:
     be compared with another hour, and another machine."""
     before: float | None = None
     """The same of another commit; its milliseconds, where one of both has no loops."""
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    """Its own figures that are ratios within the same run: to an earlier commit, or to loops."""
+
+    @property
+    def compared(self) -> dict[str, float]:
+        """All that can be compared with another hour, and another machine, by what it is of."""
+        loops = {} if self.loops is None else {self.name: self.loops}
+        return loops | {f"{self.name}: {name}": value for name, value in self.ratios.items()}
 
     @property
     def change_percent(self) -> float | None:
@@ -97,7 +105,7 @@ class Benches:
     before: str = ""
     """The other commit, if there is one to compare with."""
     history: list[tuple[str, dict[str, float]]] = field(default_factory=list)
-    """By commit, the oldest first: the loops of each benchmark, by name."""
+    """By commit, the oldest first: what can be compared of each benchmark (`Row.compared`)."""
 
 
 def load_benches(path: Path) -> Benches:
@@ -143,7 +151,7 @@ def _beside(row: Row, other: Row | None) -> Row:
 
 
 def history(files: Sequence[Path]) -> list[tuple[str, dict[str, float]]]:
-    """By commit, the oldest first, the loops of each benchmark: what was measured last of each.
+    """By commit, the oldest first, the loops and ratios of each benchmark as measured last.
 
     Args:
         files: the newest first. One that holds no benchmarks is left out.
@@ -154,8 +162,8 @@ def history(files: Sequence[Path]) -> list[tuple[str, dict[str, float]]]:
             benches = load_benches(path)
             known = by_commit.setdefault(benches.commit or benches.measured_at, {})
             for row in benches.rows:
-                if row.loops is not None:
-                    known.setdefault(row.name, row.loops)
+                for name, value in row.compared.items():
+                    known.setdefault(name, value)
         if len(by_commit) > _COMMITS:
             break
     told = [(commit, loops) for commit, loops in by_commit.items() if loops]
@@ -185,7 +193,12 @@ def _row(one: Mapping[str, Any]) -> Row:
         rounds=stats["rounds"],
         extra=", ".join(f"{key} {_short(value)}" for key, value in extra.items()),
         loops=loops,
+        ratios={key: value for key, value in extra.items() if _is_ratio(key, value)},
     )
+
+
+def _is_ratio(name: str, value: object) -> bool:
+    return isinstance(value, float) and (name.endswith("_ratio") or name.startswith("loops_"))
 
 
 def _sides(benchmarks: Sequence[Mapping[str, Any]]) -> list[Side]:

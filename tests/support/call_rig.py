@@ -182,7 +182,7 @@ class CallRig:
     def delta(
         self, audio_ms: float, *, response: str = "r1", item: str = "a1"
     ) -> list[effects.Effect]:
-        pcm = b"\2\0" * round(audio_ms * self.rate_hz / 1000)
+        pcm = b"\0\2" * round(audio_ms * self.rate_hz / 1000)
         return self.event(
             "response.output_audio.delta", response_id=response, item_id=item, delta=pcm
         )

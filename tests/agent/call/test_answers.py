@@ -90,6 +90,36 @@ def test_an_answer_that_was_only_written_is_asked_for_again_as_speech_then_given
     assert rig.state == State.LISTENING
 
 
+def test_audio_in_which_nothing_sounds_is_asked_for_again_and_not_waited_out() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1", "metadata": None})
+    nearly_silent = b"\4\0" * 60 * rig.rate_hz  # -78 dBFS, for a minute
+    ids = {"response_id": "r1", "item_id": "a1"}
+    rig.event("response.output_audio.delta", **ids, delta=nearly_silent)
+    rig.wait(100)
+    rig.event("response.done", response={"id": "r1", "status": "completed", "output": []})
+    assert repairs(rig) == ["asked_again"]
+    assert rig.marks("response_silent") == [{"response": "r1"}]
+    assert not rig.sent("conversation.item.truncate"), "nothing that was said is lost"
+    assert not rig.marks("playout_cleared"), "nobody has barged in"
+    answered(rig, audio_ms=200, response="r2", asked=True)
+    rig.wait(300)
+    assert [one["item"] for one in rig.marks("playout_ended")] == ["a1", "ar2"]
+    assert rig.state is State.LISTENING
+
+
+def test_sound_behind_a_long_silence_is_an_answer() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1", "metadata": None})
+    ids = {"response_id": "r1", "item_id": "a1"}
+    for samples in (b"\0\0" * rig.rate_hz, b"\0\2" * 60):  # the sound is shorter than a frame
+        rig.event("response.output_audio.delta", **ids, delta=samples)
+    rig.event("response.done", response={"id": "r1", "status": "completed", "output": []})
+    assert not repairs(rig)
+
+
 def test_what_is_spoken_at_last_ends_the_turn() -> None:
     rig = listening()
     rig.turn()

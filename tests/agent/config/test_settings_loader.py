@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_api_key
+from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_keys
 from callerside.agent.config.settings import (
     CallSettings,
     Settings,
@@ -233,10 +233,10 @@ def test_secrets_are_not_shown() -> None:
 def test_a_key_is_asked_for_where_a_server_needs_one() -> None:
     real = Settings.model_validate({})
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
-        require_api_key(real, Secrets())
-    require_api_key(real, Secrets(api_key="k"))
+        require_keys(real, Secrets())
+    require_keys(real, Secrets(api_key="k"))
     own = Settings.model_validate({"realtime": {"url": "ws://127.0.0.1:9/x"}})
-    require_api_key(own, Secrets())
+    require_keys(own, Secrets())
 
 
 def test_the_url_template() -> None:

@@ -150,3 +150,38 @@ def test_what_cannot_be_replayed_whole_says_so_at_convert(
 
 def test_all_events_of_the_sdk_are_known() -> None:
     assert models_by_type(RealtimeServerEvent).keys() <= SERVER_EVENTS
+
+
+def test_words_are_told_of_an_answer_that_never_ends() -> None:
+    client = Client({"greeting": {"say": "We open at nine on Sundays."}})
+    client.send("response.create")
+    client.wait(600)
+    assert not client.all("response.output_audio_transcript.done")
+    (told,) = (one for one in tell(client.recording()) if one.who == "model")
+    begun = client.all("response.output_audio_transcript.delta")
+    words = "".join(delta["delta"] for delta in begun)
+    assert told.what == f'says "{words}" (never done)'
+    assert words.startswith("We open")
+
+
+def test_words_that_came_as_a_whole_are_told_once() -> None:
+    answers = [told.what for told in tell(call()) if told.who == "model"]
+    assert answers[0] == 'says "We open at nine."'
+
+
+def test_what_xai_writes_down_of_a_turn_is_told_as_the_caller_has_said_it() -> None:
+    entries = [
+        Entry(float(at_s), "server", {"type": kind, "item_id": "i", **fields})
+        for at_s, (kind, fields) in enumerate(
+            [
+                ("input_audio_buffer.committed", {}),
+                ("conversation.item.input_audio_transcription.updated", {"transcript": "When"}),
+                ("conversation.item.input_audio_transcription.updated", {"transcript": "When do"}),
+            ]
+        )
+    ]
+    recording = replace(call(), entries=tuple(entries))
+    assert [told.what for told in tell(recording)] == ['says "When do"']
+    flat = {"type": "session.updated", "session": {"turn_detection": {"type": "server_vad"}}}
+    recording = replace(recording, entries=(Entry(0.0, "server", flat),))
+    assert tell(recording)[0].what.startswith("turns by server_vad")

@@ -14,9 +14,11 @@ from websockets.exceptions import ConnectionClosed
 
 from callerside.fakes.recording.format import Entry, Header, Recording
 from callerside.fakes.script.model import Script
+from callerside.fakes.script.reply import Reply
 from callerside.fakes.server import control as fake_control
 from callerside.fakes.server import journal
 from callerside.fakes.server.control import Control, ControlError
+from callerside.fakes.server.control_routes import replies_of
 from callerside.fakes.server.journal import Journal, Search
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session import session as fake_session
@@ -479,3 +481,27 @@ def test_one_session_with_very_quick_deltas_leaves_others_their_turn() -> None:
     assert client._timers[name] <= client.now_ns, "the rest is due at once"
     client.wait(1000)
     assert client.types.count("response.done") == 1
+
+
+def test_each_reply_is_told_with_its_end() -> None:
+    replies = [
+        {"say": "Let me see.", "function_calls": [{"name": "a"}, {"name": "b"}]},
+        {"mcp_call": {"server": "shop", "name": "find"}},
+        {"say": "At nine.", "incomplete": {"reason": "content_filter"}},
+        {"failed": {"code": "insufficient_quota"}},
+        {"text": "At ten.", "cancelled": {}},
+        {"sends_only": "created"},
+    ]
+    script = Script.model_validate({"replies": replies, "default_reply": {"say": "Yes?"}})
+    told = list(replies_of(script))
+    assert [one["words"] for one in told] == [
+        "Let me see. / calls a / calls b",
+        "calls shop.find",
+        "At nine. (incomplete: content_filter)",
+        "(failed: insufficient_quota)",
+        "At ten. (cancelled: turn_detected)",
+        "(sends created)",
+        "Yes?",
+    ]
+    again = [Reply.model_validate(one["reply"]) for one in told]
+    assert again == [*script.replies, script.default_reply]

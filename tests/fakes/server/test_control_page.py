@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,6 +90,39 @@ def test_what_happens_is_seen_as_it_happens(browser: Browser, address: str) -> N
         assert "<b>When</b>" in text_of(browser, "#speech"), "what was heard is text, no markup"
         assert browser.run("document.querySelectorAll('#heard i').length") == 1
     browser.wait(lambda: "closed 1000" in text_of(browser, "#sessions"))
+
+
+def test_what_was_heard_stands_beside_the_turn_in_which_it_was(
+    browser: Browser, address: str
+) -> None:
+    with connect(f"ws://{address}/v1/realtime") as client:
+        transcription = {"input": {"transcription": {"model": "whisper-1"}}}
+        session = {"type": "realtime", "audio": transcription}
+        client.send(json.dumps({"type": "session.update", "session": session}))
+        replies = [{"say": "Pardon?", "unheard": True}, {"say": "At nine.", "heard": "Hello."}]
+        change = json.dumps({"replies": replies}).encode()
+        until(client, "session.updated")
+        urllib.request.urlopen(f"http://{address}/control/next", data=change, timeout=10)
+        for _ in replies:
+            say(client)
+            until(client, "response.done")
+        browser.open(f"http://{address}/")
+        browser.wait(lambda: "Hello." in text_of(browser, "#speech"))
+        first, second = text_of(browser, "#speech").split("; ")
+        assert first.endswith("(audio_unintelligible)")
+        assert second.endswith("“Hello.”")
+
+
+def test_what_is_appended_is_counted_while_it_goes_on(browser: Browser, address: str) -> None:
+    with connect(f"ws://{address}/v1/realtime") as client:
+        append = json.dumps({"type": "input_audio_buffer.append", "audio": "AAAA" * 240})
+        client.send(append)
+        browser.open(f"http://{address}/")
+        browser.wait(lambda: '"events":1,' in text_of(browser, "#events"))
+        client.send(append)
+        client.send(append)
+        browser.wait(lambda: '"events":3,' in text_of(browser, "#events"))
+        assert text_of(browser, "#events").count("input_audio_buffer.append") == 1
 
 
 def test_events_are_filtered_and_unfolded(browser: Browser, address: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from callerside.fakes.script.model import Script
 from callerside.fakes.session.chaos import Chaos
-from callerside.fakes.session.faults import FAULTS, BaseFault, name_of
+from callerside.fakes.session.faults import FAULTS, BaseFault, name_of, parse_fault, written
 
 REPLY = {"say": "We open at nine on Saturday.", "pace": 2, "think_ms": 100}
 
@@ -43,6 +43,16 @@ def test_every_fault_may_be_drawn() -> None:
     assert drawn == FAULTS.keys()
 
 
+def test_a_fault_is_written_as_it_is_read() -> None:
+    for seed in range(400):
+        chaos = Chaos(1, random.Random(seed))
+        faults: list[BaseFault | None] = [chaos.of_handshake(), chaos.of_response("reply 1")]
+        faults += [chaos.of_session("turn 1")]
+        for fault in faults:
+            assert fault is not None
+            assert parse_fault(written(fault)) == fault
+
+
 def test_so_many_are_drawn_as_the_rate_says() -> None:
     chaos = Chaos(0.02, random.Random(7))
     drawn = sum(chaos.of_session("turn 1") is not None for _ in range(10_000))
@@ -54,7 +64,9 @@ def test_a_fault_that_was_drawn_strikes_and_is_told() -> None:
         client = talked(1, seed)
         marks = client.marked("fault_applied")
         assert marks, seed
-        assert all(mark.fields["drawn"] is True for mark in marks), seed
+        for mark in marks:  # it tells all that it takes to have it again
+            fault = parse_fault(str(mark.fields["drawn"]))
+            assert (fault.fault, fault.at) == (mark.fields["fault"], mark.fields["at"])
         (begun,) = client.marked("chaos_begun")
         assert begun.fields == {"rate": 1, "seed": seed}
 

@@ -151,3 +151,35 @@ def test_any_prompt_is_taken_by_a_script_without_prompts() -> None:
     client = Client()
     client.update(prompt={"id": "pmpt_mine", "version": "3"})
     assert client.only("session.updated")["session"]["prompt"]["id"] == "pmpt_mine"
+
+
+def failed(done: dict[str, Any]) -> str | None:
+    return None if done["status"] == "completed" else done["status_details"]["error"]["code"]
+
+
+@pytest.mark.parametrize("truncation", ["auto", "disabled"])
+def test_instructions_alone_may_be_too_long_and_nothing_can_be_forgotten_of_them(
+    truncation: str,
+) -> None:
+    client = reading(context_tokens=60, truncation=truncation)
+    client.update(instructions="y" * 4 * 61)
+    assert failed(answer(client)) == "context_length_exceeded"
+    assert failed(answer(client, instructions="y" * 4 * 60)) is None
+    say(client, 1)
+    assert failed(answer(client, instructions="y" * 4 * 60)) == "context_length_exceeded"
+
+
+def test_the_newest_item_alone_may_be_too_long() -> None:
+    client = reading(context_tokens=19)  # ten are instructions
+    say(client, 2)
+    assert failed(answer(client)) == "context_length_exceeded"
+    assert not client.marked("context_truncated")
+
+
+def test_a_responses_own_input_may_be_too_long_whatever_the_conversation_is() -> None:
+    content = [{"type": "input_text", "text": TEN_TOKENS}]
+    given = [{"type": "message", "role": "user", "content": content}]
+    client = reading(context_tokens=30)
+    assert failed(answer(client, conversation="none", input=given * 2)) is None
+    done = answer(client, conversation="none", input=given * 3)
+    assert failed(done) == "context_length_exceeded"

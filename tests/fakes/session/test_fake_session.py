@@ -474,6 +474,7 @@ def test_every_mark_of_the_registry_is_written_but_that_of_a_replay() -> None:
     assert {mark.name for mark in client.marks} == MARKS["realtime"].keys() - {
         "departed",
         "served_leniently",  # tests/fakes/session/test_refusals.py
+        "call_missing",
         "chaos_begun",  # tests/fakes/session/test_chaos.py
         "mcp_listed",  # tests/fakes/session/test_mcp_tools.py
         "mcp_called",

@@ -208,6 +208,15 @@ REFUSED: list[tuple[Mapping[str, Any], str, str, str]] = [
         "session.tools[0].connector_id",
         "Invalid value: 'connector_shop'. Supported values are: 'connector_dropbox', ",
     ),
+    *(
+        (
+            session(tools=[{**TOOL, "parameters": schema}]),
+            "invalid_function_parameters",
+            "session.tools[0].parameters",
+            "must be a JSON Schema of 'type: \"object\"', got 'type: \"%s\"'." % kind,  # noqa: UP031
+        )
+        for schema, kind in (({"type": "string"}, "string"), ({}, "None"), ({"type": 5}, "5"))
+    ),
     (
         session(tools=[SHOP, SHOP]),
         "invalid_value",
@@ -422,7 +431,13 @@ def test_a_model_that_is_none_ends_the_session(model: str) -> None:
 
 SERVED = [
     session(
-        tools=[{**TOOL, "description": "x" * 1024, "parameters": {"default": None, "title": None}}]
+        tools=[
+            {
+                **TOOL,
+                "description": "x" * 1024,
+                "parameters": {"type": "object", "default": None, "title": None},
+            }
+        ]
     ),
     session(tools=[TOOL], tool_choice={"type": "function", "name": "hours"}),
     session(tools=[{"type": "mcp", "server_label": "s", "server_url": "https://mcp.example"}]),
@@ -731,10 +746,38 @@ def test_a_key_that_stands_in_no_such_item_is_left_out_at_once(content: object) 
     assert len(client.marked("served_leniently")) <= 3
 
 
-def test_an_output_that_is_no_text_is_taken_as_json() -> None:
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [({"output": {"open": True}}, '{"open": true}'), ({"output": None}, "null"), ({}, "")],
+)
+def test_an_output_that_is_no_text_is_taken_as_json(given: dict[str, Any], taken: str) -> None:
     client = Client(lenient=True)
-    client.send("conversation.item.create", item={**OUTPUT, "output": {"open": True}})
-    assert client.only("conversation.item.added")["item"]["output"] == '{"open": true}'
+    described = {key: OUTPUT[key] for key in ("type", "call_id")} | given
+    client.send("conversation.item.create", item=described)
+    assert client.only("conversation.item.added")["item"]["output"] == taken
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [({"arguments": {"day": 1}}, '{"day": 1}'), ({"arguments": None}, "null"), ({}, "{}")],
+)
+def test_so_are_arguments_of_a_call(given: dict[str, Any], taken: str) -> None:
+    client = Client(lenient=True)
+    described = {"type": "function_call", "name": "hours", "call_id": "c", **given}
+    client.send("conversation.item.create", item=described)
+    assert client.only("conversation.item.added")["item"]["arguments"] == taken
+
+
+@pytest.mark.parametrize("given", [{}, {"content_index": None}, {"content_index": -1}])
+def test_a_truncation_that_does_not_say_which_content_is_of_the_only_one(
+    given: dict[str, Any],
+) -> None:
+    client = Client({"greeting": SPOKEN}, lenient=True)
+    client.send("response.create")
+    client.wait(3000)
+    (said,) = client.all("conversation.item.added")
+    client.send("conversation.item.truncate", item_id=said["item"]["id"], audio_end_ms=100, **given)
+    assert client.only("conversation.item.truncated")["content_index"] == 0
 
 
 def test_a_truncation_that_is_too_long_is_cut_to_what_there_is() -> None:
@@ -843,6 +886,19 @@ CALL = {"replies": [{"function_call": {"name": "hours"}}, {"function_call": {"na
         ({"tools": [{**TOOL, "name": "other"}]}, "no tool of the session has this name"),
         ({"tools": [TOOL], "tool_choice": "none"}, "tool_choice is none"),
         ({"tools": [TOOL]}, None),
+        ({"tools": [TOOL], "tool_choice": "required"}, None),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "hours"}}, None),
+        (
+            {
+                "tools": [TOOL, {**TOOL, "name": "other"}],
+                "tool_choice": {"type": "function", "name": "other"},
+            },
+            "tool_choice is the function other",
+        ),
+        (
+            {"tools": [TOOL, SHOP], "tool_choice": {"type": "mcp", "server_label": "shop"}},
+            "tool_choice is the MCP server shop",
+        ),
     ],
 )
 @pytest.mark.parametrize("of_response", [False, True])
@@ -858,6 +914,80 @@ def test_a_call_that_no_model_would_make_is_told(
     told = [mark.fields["why"] for mark in client.marked("call_undeclared")]
     assert told == ([] if why is None else [why])
     assert client.marked("function_called")
+    assert not client.marked("call_missing")
+
+
+DAY = {
+    "type": "object",
+    "properties": {"day": {"type": "string"}, "next": {"$ref": "#"}},
+    "required": ["day"],
+}
+WRONG_REFERENCE = {"type": "object", "properties": {"day": {"$ref": "#/none"}}}
+ENDLESS = {"type": "object", "$ref": "#"}
+
+
+@pytest.mark.parametrize(
+    ("call", "schema", "why"),
+    [
+        ({"arguments": {"day": "Sunday"}}, DAY, None),
+        ({"arguments": {"day": 7}}, DAY, "its arguments do not fit: day: 7 is not of type 'str"),
+        ({}, DAY, "its arguments do not fit: 'day' is a required property"),
+        (
+            {"arguments": {"day": "x", "next": {}}},
+            DAY,
+            "its arguments do not fit: next: 'day' is a required property",
+        ),
+        ({"raw_arguments": '{"day": "Sunday"}'}, DAY, None),
+        ({"raw_arguments": ""}, {"type": "object"}, None),
+        ({"raw_arguments": "{'day"}, DAY, "its arguments are no JSON"),
+        ({"raw_arguments": "[" * 9000}, DAY, "its arguments are no JSON"),
+        ({"raw_arguments": "[7]"}, DAY, "its arguments are no JSON object"),
+        # A schema that is none, or that no document is needed for, says nothing, and ends nothing.
+        ({"arguments": {"day": 7}}, {"type": "object", "properties": 5}, None),
+        ({"arguments": {"day": 7}}, {"type": "object", "patternProperties": {"(": {}}}, None),
+        ({"arguments": {"day": 7}}, WRONG_REFERENCE, "its arguments do not fit: the schema refers"),
+        ({"arguments": {"day": 7}}, ENDLESS, "its arguments do not fit: the schema refers to its"),
+        ({"arguments": {"day": 7}}, None, None),
+    ],
+)
+def test_arguments_that_do_not_fit_what_the_session_declares_are_told(
+    call: dict[str, Any], schema: Any, why: str | None
+) -> None:
+    client = Client({"greeting": {"function_call": {"name": "hours", **call}}})
+    client.update(tools=[{**TOOL, "parameters": schema}])
+    client.send("response.create")
+    client.wait(60_000)
+    told = [mark.fields["why"] for mark in client.marked("call_undeclared")]
+    assert [text.startswith(why or "?") for text in told] == ([] if why is None else [True])
+    assert client.marked("function_called"), "it is done all the same"
+
+
+HOURS = {"type": "function", "name": "hours"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "choice", "why"),
+    [
+        ({"say": "At nine."}, "required", "tool_choice is required"),
+        ({"text": "At nine."}, HOURS, "tool_choice is the function hours"),
+        ({"say": "At nine."}, "auto", None),
+        ({"say": "At nine.", "function_call": {"name": "hours"}}, "required", None),
+        ({"failed": {"code": "server_error"}}, "required", None),
+    ],
+)
+@pytest.mark.parametrize("of_response", [False, True])
+def test_an_answer_without_the_call_that_was_asked_for_is_told(
+    reply: dict[str, Any], choice: Any, why: str | None, of_response: bool
+) -> None:
+    client = Client({"greeting": reply})
+    fields = {"tools": [TOOL], "tool_choice": choice}
+    if not of_response:
+        client.update(**fields)
+    client.send("response.create", response=fields if of_response else {})
+    client.wait(3000)
+    told = [mark.fields["why"] for mark in client.marked("call_missing")]
+    assert told == ([] if why is None else [why])
+    assert client.only("response.done")
 
 
 @pytest.mark.parametrize(

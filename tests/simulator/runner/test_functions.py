@@ -102,9 +102,10 @@ def mark(at_ms: int, source: Source, name: str, /, **fields: Any) -> Mark:
 
 
 UNDECLARED = mark(1000, "realtime", "call_undeclared", name="hour", why="no tool has this name")
-BROKEN = mark(1000, "realtime", "function_called", name="hours", arguments="{'day")
-MISSING = mark(1000, "realtime", "function_called", name="hours", arguments={})
+UNFIT = mark(1000, "realtime", "call_undeclared", name="hours", why="its arguments do not fit: x")
+NO_CALL = mark(1000, "realtime", "call_missing", response="r0", why="tool_choice is required")
 FINE = mark(1000, "realtime", "function_called", name="hours", arguments={"day": "Sunday"})
+STUB_REFUSED = mark(1001, "agent", "stub_refused", name="hours", call_id="c", reason="x")
 HEARD = [
     mark(2000, "realtime", "delta_sent", response="r"),
     mark(2100, "realtime", "response_done", response="r", status="completed"),
@@ -116,9 +117,9 @@ CALL = "{function_call: {name: hours}}"
 @pytest.mark.parametrize(
     ("called", "told"),
     [
-        (UNDECLARED, "the model called hour, which it may not: no tool has this name"),
-        (BROKEN, 'the model called hours with arguments that are no JSON object: "{\'day"'),
-        (MISSING, "the model called hours without day"),
+        (UNDECLARED, "the model called hour, but no tool has this name"),
+        (UNFIT, "the model called hours, but its arguments do not fit: x"),
+        (NO_CALL, "the model called nothing, but tool_choice is required"),
     ],
 )
 def test_it_is_a_warning_where_the_caller_heard_an_answer(
@@ -134,8 +135,13 @@ def test_it_is_a_warning_where_the_caller_heard_an_answer(
 
 def test_a_mere_expectation_of_the_call_does_not_mean_that_it_is_broken(tmp_path: Path) -> None:
     one = scenario(tmp_path, CALL, steps="{expect: {function_call: hours}}, ")
-    assert judge_functions(one, [MISSING, *HEARD])[1] == ["the model called hours without day"]
+    assert judge_functions(one, [FINE, UNFIT, *HEARD])[1]
     assert judge_functions(one, [FINE]) == ([], [])
+
+
+def test_what_the_stub_has_said_is_not_said_twice(tmp_path: Path) -> None:
+    told = judge_functions(scenario(tmp_path, CALL), [UNFIT, STUB_REFUSED, *HEARD])
+    assert told == (["hours was refused: x"], [])
 
 
 BROKEN_SERVER = f"{{real: true, mcp: {{shop: {{command: [{sys.executable}, -c, 'exit(3)']}}}}}}"

@@ -392,3 +392,59 @@ def test_a_reply_behind_a_function_call_or_a_failure_comes(tmp_path: Path, realt
 def test_what_is_known_needs_words_and_a_day(tmp_path: Path, known: str, told: str) -> None:
     with pytest.raises(ScenarioError, match=told):
         written(tmp_path, f"steps: [hang_up]\nknown_failure: {known}")
+
+
+PREAMBLE = """
+steps: [{say: "Are you open?"}, {expect: reply}, {expect: reply}, hang_up]
+realtime:
+  replies:
+    - {say: "One moment, please, I will look that up.", function_call: {name: hours}}
+    - {say: "We are closed."}
+"""
+SECOND = """
+steps: [{say: "Are you open?"}, {expect: reply}, {expect: reply}, hang_up]
+realtime: {replies: [{say: "Let me see, one moment.", next_after_ms: %s}, {say: "We are closed."}]}
+"""
+
+
+def stub(answers: str) -> str:
+    return f"agent: {{tools: {{stub: {{hours: {answers}}}}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (stub("{returns: x}") + PREAMBLE, True),
+        (stub("{returns: x, after: 1s}") + PREAMBLE, True),
+        (stub("{returns: x, after: 6s}") + PREAMBLE, False),
+        (stub("[{returns: x, after: 6s}, {returns: x}]") + PREAMBLE, False),
+        (stub("{never_returns: true}") + PREAMBLE, False),
+        (stub("{returns: x}") + "caller: {end_silence: 200ms}\n" + PREAMBLE, True),
+        (stub("{returns: x}") + PREAMBLE.replace("{expect: reply}, {expect", "{expect"), False),
+        (stub("{returns: x}") + PREAMBLE.replace("reply}, hang", "reply start}, hang"), True),
+        (
+            stub("{returns: x}")
+            + PREAMBLE.replace('    - {say: "We', '    - {think_ms: 6000, say: "We'),
+            False,
+        ),
+        ("agent: {tools: {module: elsewhere}}\n" + PREAMBLE, False),
+        ("agent: {tools: {module: shop}}\n" + PREAMBLE.replace("hours", "send_dtmf"), False),
+        (SECOND % 0, True),
+        (SECOND % 6000, False),
+        (
+            SECOND.replace("Let me see, one moment.", "no.wav").replace('{say: "no', '{wav: "no')
+            % 0,
+            False,
+        ),
+        # What is only written is asked for again: whose reply the second one is, nobody knows.
+        (stub("{returns: x}") + PREAMBLE.replace('{say: "We', '{text: "We'), False),
+    ],
+)
+def test_replies_that_nobody_can_tell_apart_are_warned_of(
+    tmp_path: Path, text: str, *, told: bool
+) -> None:
+    lines = [line for line in warnings(written(tmp_path, text)) if "no reply of its own" in line]
+    assert len(lines) == told
+    if told:
+        number = next(n for n, line in enumerate(text.splitlines(), 2) if line.startswith("steps"))
+        assert lines[0].startswith(f"{tmp_path / 'one.yaml'}:{number}:")
