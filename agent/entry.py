@@ -13,7 +13,7 @@ def main() -> int:
 
 def _load() -> Callable[[], int]:
     if sys.argv[1:2] == ["serve"]:  # loading takes time, and a reload may be asked for
-        from callerside.agent.service.signals import remember_reloads
+        from callerside.agent.service.early_reloads import remember_reloads
 
         remember_reloads()
     from callerside.agent.cli import main as command

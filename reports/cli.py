@@ -295,5 +295,7 @@ def _table(changes: list[Change]) -> str:
 
 
 def _bad_input(error: object) -> int:
+    if isinstance(error, OSError) and error.filename is not None:
+        error = f"{error.filename}: {error.strerror}"
     print(error, file=sys.stderr)
     return EXIT_BAD_INPUT

@@ -1,5 +1,6 @@
 """What all tests share: no skips where every peer is installed, and machines that stand still."""
 
+import gc
 import json
 import os
 import subprocess
@@ -41,6 +42,20 @@ five seeds by `nox -s pages`.
 def pytest_configure() -> None:
     """Each process of several is one that plays calls or one that only computes."""
     give_way_if_quiet()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays: no collection of garbage looks through it again.
+
+    There are some hundred thousand objects of it, and each test makes others.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

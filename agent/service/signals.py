@@ -8,30 +8,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from callerside.agent.service.early_reloads import reload_was_asked_for
+
 _READ_BYTES = 4096
-
-
-_early_reloads: list[int] = []
-"""Asked for before there was anybody to do them."""
-
-
-def remember_reloads() -> None:
-    """Let SIGHUP, which would end a process that is starting, wait until `signals` is there."""
-    signal.signal(signal.SIGHUP, lambda number, _frame: _early_reloads.append(number))
 
 
 @contextlib.contextmanager
 def signals(*, stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
     """SIGTERM and SIGINT call `stop`, SIGHUP calls `reload`, on the loop's thread.
 
-    So does one that came before (`remember_reloads`).
+    So does one that came before (`early_reloads`).
     """
     loop = asyncio.get_running_loop()
     handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
-    if _early_reloads:
-        _early_reloads.clear()
+    if reload_was_asked_for():
         loop.call_soon(reload)
     try:
         yield

@@ -65,7 +65,7 @@ MEANING: Mapping[Capability, str] = {
     Capability.DTMF_BY_INFO: "key presses by SIP INFO",
     Capability.TCP_FLOODS: "holding off TCP connections that are too many; a proxy in front can",
 }
-"""In words that complete "cannot do: ..."."""
+"""What an engine can do that has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,14 +145,21 @@ class RegistrationFailedError(SipError):
         )
 
 
+def lack(engine: EngineName, capability: Capability) -> str:
+    """What is said of an engine that cannot do something."""
+    able = [name for name, one in PROFILES.items() if capability in one.capabilities]
+    others = f"{able[0]} has it" if able else "no engine has it"
+    return (
+        f"{engine} has no capability `{capability}` ({MEANING[capability]}); {others} "
+        f"(docs/engines.md)"
+    )
+
+
 class CapabilityError(SipError):
     """Something was asked for that an engine cannot do."""
 
     def __init__(self, engine: EngineName, capability: Capability, asked: str) -> None:
-        super().__init__(
-            f"{asked}: {engine} has no capability `{capability}`: it cannot do "
-            f"{MEANING[capability]} (docs/engines.md)"
-        )
+        super().__init__(f"{asked}: {lack(engine, capability)}")
         self.capability = capability
 
 
@@ -175,9 +182,12 @@ def check_options(engine: EngineName, options: SipOptions) -> None:
         if getattr(options, option) and capability not in profile.capabilities:
             raise CapabilityError(engine, capability, f"sip.{option}")
     if options.max_calls > profile.calls_a_process:
+        holds = {name: one.calls_a_process for name, one in PROFILES.items()}
+        able = [name for name, calls in holds.items() if calls >= options.max_calls]
         raise SipError(
             f"sip.max_calls: a process of {engine} holds {profile.calls_a_process} calls, not "
             f"{options.max_calls}: start more workers"
+            + "".join(f", or set sip.engine: {name}, which holds {holds[name]}" for name in able)
         )
 
 

@@ -1,8 +1,8 @@
 """One phone call's audio and signalling: the door between a call and the telephone network.
 
 `CallLeg` is what a call needs of the telephone, and the inputs below are what the telephone reports
-it. `pjsua.leg` implements it on pjsua2, `simulator.lanes.virtual.leg` in memory; one conformance
-suite runs on both. The scripted caller stands on the same door from the other side.
+it. `pjsua.leg` and `baresip.leg` are one, and in memory `simulator.lanes.virtual.leg`; one
+conformance suite runs on all. The scripted caller stands on the same door from the other side.
 
 Audio is PCM, 16-bit little-endian, mono, at the leg's `sample_rate_hz`, in frames of 20 ms.
 

@@ -51,6 +51,9 @@ class Ending:
     reason: str | None = None
 
 
+NOTHING_AGREED = Ending(
+    by="network", status=488, reason="our offer was answered with no audio that we have"
+)
 UNACKNOWLEDGED = Ending(by="network", status=408, reason="nobody has acknowledged the answer")
 UNACKNOWLEDGED_NS = 4 * NS_PER_S
 """In which an answer is sent four times more (RFC 3261 §13.3.1.4)."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.options import PeerList, SipOptions
-from callerside.agent.telephony.screening import CONTROL
+from callerside.agent.telephony.screening import fault_of
+from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_S
 
 BURST_S = 2
@@ -21,11 +22,6 @@ MOST_SOURCES = 2_000
 
 RATE, NOT_ALLOWED = "rate", "not_allowed"
 _LONGEST_METHOD = 10
-_NEEDED = tuple(
-    re.compile(rf"^(?:{name})[ \t]*:", re.IGNORECASE | re.MULTILINE)
-    for name in ("via|v", "from|f", "to|t", "cseq")
-)
-"""What an answer repeats, besides the Call-ID (RFC 3261 §8.2.6.2)."""
 DROPPED = Answer(0, "dropped")
 _CALL_ID = re.compile(r"^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _RESPONSE = "SIP/2.0 "
@@ -147,7 +143,7 @@ class RequestGate:
 
 
 def _can_be_answered(message: str) -> bool:
-    """Nobody answers an ACK or a response, nor what has not all that an answer repeats."""
-    if message.startswith((_RESPONSE, "ACK ")) or CONTROL.search(message):
+    """Nobody answers an ACK or a response, nor what an answer could not repeat."""
+    if message.startswith((_RESPONSE, "ACK ")):
         return False
-    return all(name.search(message) for name in _NEEDED)
+    return fault_of(SipMessage(message)) is None

@@ -19,8 +19,7 @@ _VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
 UNSPEAKABLE = Answer(0, "cannot be answered")
 """An answer repeats headers of its request: with these it would be none (RFC 3261 §25.1)."""
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
-"""What no header has."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _BEFORE_HOST = re.compile(r"sips?:(?:[^@]*@)?", re.IGNORECASE)
 _HOST = re.compile(r"[;?/]")
 _SINGLE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
@@ -30,12 +29,21 @@ _TARGETED = ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
 """What is sent to its Contact from then on (RFC 3261 §12.2): it has an address there (§8.1.1.8)."""
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _URI = r'[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++'
-_ADDRESS = (
-    rf'(?:(?:{_QUOTED}\s*|[^<"]*+)<\s*{_URI}\s*>|{_URI})'
-    rf'(?:\s*+;(?:{_QUOTED}|[^,;"<>])*+)*+'
-)
-_ONE_ADDRESS = re.compile(_ADDRESS)
-_ADDRESSES = re.compile(rf"{_ADDRESS}(?:\s*,\s*{_ADDRESS})*")
+_SIP_URI = r'[Ss][Ii][Pp][Ss]?+:[^\s<>"]++'
+
+
+def _address(uri: str) -> str:
+    """What a pattern of a URI is with a name before it, and parameters behind it (§25.1)."""
+    return (
+        rf'(?:(?:{_QUOTED}\s*|[^<"]*+)<\s*{uri}\s*>|{uri})'
+        rf'(?:\s*+;(?:{_QUOTED}|[^,;"<>])*+)*+'
+    )
+
+
+_ONE_ADDRESS = re.compile(_address(_URI))
+_TARGETS = re.compile(rf"{_address(_SIP_URI)}(?:\s*,\s*{_address(_SIP_URI)})*")
+"""Where a call's requests go: SIP addresses alone (§8.1.1.8, §16.6). Others end the process of
+PJSIP, whose assertions they break."""
 _NUMBER = re.compile(r"\d+")
 _HIGHEST_CSEQ = 2**31 - 1
 _MOST_HOPS = 255
@@ -57,6 +65,7 @@ _NOT_ACCEPTABLE = Answer(406, "Not Acceptable", (("Accept", SDP),))
 _UNKNOWN_BODY = Answer(415, "Unsupported Media Type", (("Accept", SDP),))
 _UNKNOWN_CODING = Answer(415, "Unsupported Media Type", (("Accept-Encoding", "identity"),))
 _TOO_SHORT = Answer(422, "Session Interval Too Small", (("Min-SE", str(_SHORTEST_SESSION_S)),))
+_RINGING, _REDIRECTION = 101, 300
 _BAD_REQUEST = 400
 _NO_DESCRIPTION = Answer(_BAD_REQUEST, "Bad Session Description")
 _NO_MEDIA = Answer(488, "Not Acceptable Here")
@@ -85,7 +94,7 @@ def fault_of(request: SipMessage) -> Answer | None:
 
     `UNSPEAKABLE` is answered by nothing at all.
     """
-    if CONTROL.search(request.head):
+    if _CONTROL.search(request.head):
         return UNSPEAKABLE
     line = request.request_line
     if not all(map(_TOKEN.fullmatch, request.header_names)):
@@ -98,6 +107,17 @@ def fault_of(request: SipMessage) -> Answer | None:
     return next(
         (fault for look in _LOOKS if (fault := look(request, method, uri)) is not None), None
     )
+
+
+def fault_of_response(response: SipMessage) -> str:
+    """Why a response cannot be had by anybody; empty: it can.
+
+    One that begins a call, or changes where its requests go (RFC 3261 §12.1.2).
+    """
+    if response.method not in _TARGETED or not _RINGING <= response.status < _REDIRECTION:
+        return ""
+    fault = _looks_at_targets(response)
+    return "" if fault is None else fault.reason
 
 
 def answer_outside_calls(
@@ -233,11 +253,15 @@ def _looks_at_addresses(request: SipMessage, method: str, uri: str) -> Answer | 
     for name in ("from", "to"):
         if not _ONE_ADDRESS.fullmatch(request.header(name)):
             return _bad(f"no address in {name}")
-    contacts = request.headers("contact")
-    if method == "INVITE" and not any(contacts):
+    if method == "INVITE" and not any(request.headers("contact")):
         return _bad("no Contact")
-    if method in _TARGETED and not all(map(_ADDRESSES.fullmatch, contacts)):
-        return _bad("no address in Contact")
+    return _looks_at_targets(request) if method in _TARGETED else None
+
+
+def _looks_at_targets(message: SipMessage) -> Answer | None:
+    for name in ("contact", "record-route"):
+        if not all(map(_TARGETS.fullmatch, message.headers(name))):
+            return _bad(f"no address in {name.title()}")
     return None
 
 

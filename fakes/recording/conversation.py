@@ -26,6 +26,7 @@ _TRANSCRIBED = tuple(
     f"conversation.item.input_audio_transcription.{name}" for name in ("completed", "updated")
 )
 """Of the turn as a whole; xAI's `updated` is all of it so far."""
+_NOT_TRANSCRIBED = "conversation.item.input_audio_transcription.failed"
 _WORDS = tuple(
     f"response.{part}"
     for part in ("output_audio_transcript", "audio_transcript", "output_text", "text")
@@ -84,6 +85,11 @@ class _Teller:
             for entry in self._entries
             if entry.type in _TRANSCRIBED
         }
+        self._unheard = {
+            text_of(entry.event, "item_id"): text_of(part_of(entry.event, "error"), "code")
+            for entry in self._entries
+            if entry.type == _NOT_TRANSCRIBED
+        }
         self._format = AudioFormat()
         self._asked_at_s = 0.0
         self._speech_began_ms: float | None = None
@@ -95,6 +101,8 @@ class _Teller:
             text_of(item, "call_id"): text_of(item, "name") for item in items if "name" in item
         }
         """Names of functions, by the id of their call."""
+        self._items = {text_of(item, "id"): item for item in items}
+        """Items as they were told last."""
         self._refused = set(_refused(self._entries))
         self._settings = ""
 
@@ -117,7 +125,11 @@ class _Teller:
         event = entry.event
         if entry.type == "conversation.item.create":
             item = part_of(event, "item")
-            if text_of(item, "type") == "function_call_output":
+            if text_of(item, "type") == "mcp_approval_response":
+                asked = self._items.get(text_of(item, "approval_request_id"), {})
+                answer = "allows" if item.get("approve") else "denies"
+                yield Told(entry.at_s, "client", f"{answer} {_name_of(asked) or 'a call'}")
+            elif text_of(item, "type") == "function_call_output":
                 name = self._calls.get(text_of(item, "call_id")) or "a function"
                 yield Told(entry.at_s, "client", f"{name} returns {_short(item.get('output'))}")
             elif words := _words(item):
@@ -125,6 +137,12 @@ class _Teller:
         elif entry.type == "conversation.item.truncate":
             cut_ms = number_of(event, "audio_end_ms") or 0
             yield Told(entry.at_s, "client", "says how much was heard", f"{cut_ms:.0f} ms")
+        elif entry.type == "conversation.item.delete":
+            item = self._items.get(text_of(event, "item_id"), {})
+            what = text_of(item, "role") or text_of(item, "type")
+            yield Told(
+                entry.at_s, "client", f"deletes {f'an item ({what})' if what else 'an item'}"
+            )
         elif entry.type == "response.cancel":
             yield Told(entry.at_s, "client", "cancels the answer")
         elif entry.type == "response.create":
@@ -150,6 +168,11 @@ class _Teller:
             error = part_of(event, "error")
             words = f"error {text_of(error, 'code')}: {_short(text_of(error, 'message'))}"
             yield Told(entry.at_s, "server", words)
+        elif entry.type == "mcp_list_tools.failed":
+            server = text_of(self._items.get(text_of(event, "item_id"), {}), "server_label")
+            yield Told(entry.at_s, "server", f"cannot list the tools of {server or 'a server'}")
+        elif entry.type == "conversation.item.done":
+            yield from _of_mcp(entry)
         elif entry.type.startswith("response."):
             yield from self._response(entry)
 
@@ -157,7 +180,9 @@ class _Teller:
         heard = self._heard.get(text_of(entry.event, "item_id"))
         began_ms, self._speech_began_ms = self._speech_began_ms, None
         length = "" if began_ms is None else f"from {began_ms / 1000:.2f} s of what was sent"
-        what = f"says {_short(heard)}" if heard else "says something"
+        why_not = self._unheard.get(text_of(entry.event, "item_id"))
+        unheard = f"says something (not written down: {why_not})" if why_not else "says something"
+        what = f"says {_short(heard)}" if heard else unheard
         return Told(entry.at_s, "caller", what, length)
 
     def _response(self, entry: Entry) -> Iterator[Told]:
@@ -193,10 +218,39 @@ class _Teller:
             answer.unfinished[part] = answer.unfinished.get(part, "") + text_of(event, "delta")
 
     def _add_call(self, answer: _Answer, item: Mapping[str, Any]) -> None:
-        name = text_of(item, "name")
+        name = _name_of(item)
         if name:
+            asks = text_of(item, "type") == "mcp_approval_request"
             arguments = one_line(_compact(text_of(item, "arguments")), _LONGEST)
-            answer.calls.append(f"calls {name}({arguments})")
+            answer.calls.append(f"{'asks to call' if asks else 'calls'} {name}({arguments})")
+
+
+def _name_of(item: Mapping[str, Any]) -> str:
+    """What an item calls: a function, or a tool of an MCP server with that; empty if nothing."""
+    server, name = text_of(item, "server_label"), text_of(item, "name")
+    return f"{server}.{name}" if server and name else name
+
+
+def _of_mcp(entry: Entry) -> Iterator[Told]:
+    """What an MCP server offers, and what came of the call of a tool."""
+    item = part_of(entry.event, "item")
+    if text_of(item, "type") == "mcp_list_tools":
+        tools = item.get("tools")
+        names = (
+            [text_of(tool, "name") for tool in tools if isinstance(tool, Mapping)]
+            if isinstance(tools, list)
+            else []
+        )
+        what = f"lists the tools of {text_of(item, 'server_label')}: {', '.join(names) or 'none'}"
+        yield Told(entry.at_s, "server", what)
+    elif text_of(item, "type") == "mcp_call":
+        error = part_of(item, "error")
+        how = (
+            f"fails: {_short(error.get('message'))}"
+            if error
+            else f"returns {_short(item.get('output'))}"
+        )
+        yield Told(entry.at_s, "server", f"{_name_of(item)} {how}")
 
 
 def _refused(entries: Sequence[Entry]) -> Iterator[int]:
@@ -261,8 +315,11 @@ def _settings(session: Mapping[str, Any]) -> str:
     tools = session.get("tools")
     names = [text_of(tool, "name") or text_of(tool, "server_label") for tool in tools or ()]
     detection = part_of(heard, "turn_detection") or part_of(session, "turn_detection")
+    turns = f"turns by {text_of(detection, 'type') or 'the client'}"
+    if text_of(session, "type") == "transcription":
+        return f"{turns}, writes down and answers nobody"
     facts = [
-        f"turns by {text_of(detection, 'type') or 'the client'}",
+        turns,
         f"voice {voice if isinstance(voice, str) else _compact(voice)}",
         f"tools {', '.join(names) or 'none'}",
         f"instructions {_short(session.get('instructions') or '')}",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from callerside.durations import DurationMs
+from callerside.durations import Between, DurationMs
 from callerside.fakes.script.reply import Reply, ReplyItem
 from callerside.fakes.session.faults import Fault
 from callerside.models import Strict
@@ -68,9 +68,9 @@ class Vad(Strict):
 class PathDelay(Strict):
     """The way between client and server: what each direction adds to every message, in order."""
 
-    delay: DurationMs = Field(default=0.0, le=10_000)
+    delay: Annotated[DurationMs, Between(0, 10_000)] = 0.0
     """One way; a turn takes it there and back."""
-    jitter: DurationMs = Field(default=0.0, le=10_000)
+    jitter: Annotated[DurationMs, Between(0, 10_000)] = 0.0
     """How much later than that a message may come; the order stays."""
 
 

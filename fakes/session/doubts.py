@@ -7,6 +7,9 @@ from typing import Any
 from callerside.fakes.script.reply import FunctionCall
 from callerside.json_schema import flaw_of, problem_with
 
+_LONGEST_SCHEMA = 20_000
+"""In letters of JSON: a larger one is not looked at, as all sessions would wait for that."""
+
 
 def why_not_so(
     call: FunctionCall, functions: Mapping[str, Mapping[str, Any] | None], choice: Any
@@ -53,7 +56,9 @@ def _misfit(call: FunctionCall, parameters: Mapping[str, Any] | None) -> str | N
     if not isinstance(arguments, Mapping):
         return "its arguments are no JSON object"
     try:
-        if parameters is None or flaw_of(parameters) is not None:
+        if parameters is None or len(json.dumps(parameters)) > _LONGEST_SCHEMA:
+            return None
+        if flaw_of(parameters) is not None:
             return None
     except RecursionError:
         return None

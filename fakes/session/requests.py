@@ -5,9 +5,10 @@ What is wrong with it is said in the words of the API's own errors.
 
 import copy
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence, Set
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -218,6 +219,13 @@ def _without_cause(event: Event, error: RequestError) -> Event | None:
     return without(event, param) if param else None
 
 
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a number, and a finite one."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < math.inf
+
+
 _TEXTS = {"item.output": "", "item.arguments": "{}"}
 """Texts in which clients send JSON, or nothing at all: what that means."""
 
@@ -240,11 +248,12 @@ def _meant(event: Event, param: str, kind: str) -> Event | None:
     }
     if place in words:
         meant = words[place]
-    elif place == "item.content" and (given is None or isinstance(given, str)):
-        meant = [] if given is None else [{"type": text, "text": given}]
+    elif place == "item.content" and not isinstance(given, list):
+        part = {"type": text, "text": given} if isinstance(given, str) else given
+        meant = [part] if isinstance(part, Mapping) else []
     elif place in _TEXTS and not isinstance(given, str):
         meant = json.dumps(given, default=str) if last in here else _TEXTS[place]
-    elif place in ("audio_end_ms", "content_index") and isinstance(given, int | float):
+    elif param in ("audio_end_ms", "content_index") and _is_number(given):
         meant = max(0, int(given))
     elif param == "content_index":
         meant = 0

@@ -15,7 +15,7 @@ from callerside.reports.evidence import (
     read_recording,
 )
 from callerside.reports.formats.write import CALLS, call_directory, write_pages, write_run
-from callerside.reports.sound.files import read, recordings_at
+from callerside.reports.sound.files import SUFFIXES, read, recordings_at
 from callerside.reports.sound.report import evidence_of
 from callerside.reports.verdict.baselines import NewerResultsError, StoredError, load_results
 from callerside.reports.verdict.calibration import from_data
@@ -67,7 +67,8 @@ def rebuild(
     if not evidence:
         raise StoredError(
             f"{directory}: nothing to report: expected {CALLS}/*/{TIMELINE} (a run), {TIMELINE} "
-            "(a call), *.jsonl (an agent's timelines), or recordings"
+            "(a call), *.jsonl (an agent's timelines), or recordings "
+            f"({', '.join(sorted(SUFFIXES))}), in it and not in folders of it"
         )
     lane = evidence[0].info.lane
     info = RunInfo(started_at="", lane=lane)

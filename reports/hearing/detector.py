@@ -12,7 +12,7 @@ is speech. Only when something begins or ends is the hop searched for the exact 
 are finer than a hop.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ from callerside.reports.hearing.tone_detector import (
     BeepHeard,
     Tones,
     ToneTest,
+    edges_in_noise,
     is_of_tone,
     torn_tone,
 )
@@ -35,6 +36,7 @@ PAUSE_MS = 400
 
 _MANY_HOPS = 1 << 40  # more than any recording has
 _TORN_MS = 100  # a lost packet, or several
+_TONE_TRIES = 5
 _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a click
 
 __all__ = [
@@ -83,10 +85,11 @@ class Segment:
 def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Segment]:
     """Everything heard in a recording of one channel, in order, down to pauses of `hangover_ms`.
 
-    Tones are found as a caller finds them who listens, speech as `retrospect` has it.
+    Tones are found as a caller finds them who listens, and looked at again where noise is under
+    them; speech is as `retrospect` has it.
     """
     found = [
-        Segment("beep", one.onset, one.end, one.hz)
+        _out_of_noise(Segment("beep", one.onset, one.end, one.hz), samples, rate_hz)
         for one in listened(samples, rate_hz, hangover_ms=hangover_ms)
         if isinstance(one, BeepHeard)
     ]
@@ -108,8 +111,24 @@ def _named(
         is_near = one.start - beep.end < far and beep.start - one.end < far
         if hz is None and is_near and is_of_tone(sound, beep.hz or 0.0, rate_hz):
             hz = beep.hz
-    kind: Literal["beep", "speech"] = "speech" if hz is None else "beep"
-    return Segment(kind, one.start, one.end, hz, behind=one.behind)
+    if hz is None:
+        return Segment("speech", one.start, one.end, behind=one.behind)
+    return _out_of_noise(
+        Segment("beep", one.start, one.end, hz, behind=one.behind), samples, rate_hz
+    )
+
+
+def _out_of_noise(beep: Segment, samples: NDArray[np.int16], rate_hz: int) -> Segment:
+    """A tone with its edges as they are under noise, if there is any.
+
+    From edges that were found they are looked for again: it may have been a piece that was heard.
+    """
+    for _ in range(_TONE_TRIES):
+        edges = edges_in_noise(samples, beep.start, beep.end, beep.hz or 0.0, rate_hz)
+        if edges is None or edges == (beep.start, beep.end):
+            break
+        beep = replace(beep, start=edges[0], end=edges[1], behind=Behind.NOISE)
+    return beep
 
 
 def listened(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Heard]:

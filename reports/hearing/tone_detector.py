@@ -27,6 +27,10 @@ _TORN_PIECE_S, _TORN_FFT = 0.05, 16384  # of its longest piece at least
 _TORN_LOBE = 0.5  # of its energy is near one frequency
 _HOLE_MS, _SILENT = 2, 0.02
 _COHERENT_S = 0.1
+_EXACT_DB = 30.0  # below a tone, or less, what else is in it moves no edge
+_EXACT_PIECE_MS = 20  # in the purest of its pieces: others may be torn
+_EDGE_INSIDE_MS = 20, 120  # from its edge on: where it is learnt what the tone is like there
+_EDGE_AROUND_MS = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,57 @@ def _between_holes(wave: NDArray[np.float32], rate_hz: int) -> list[NDArray[np.f
     loud = np.abs(rows).max(axis=1) > _SILENT * np.abs(wave).max()
     edges = np.flatnonzero(np.diff(loud.astype(np.int8), prepend=0, append=0))
     return [wave[a * hop : b * hop] for a, b in edges.reshape(-1, 2).tolist()]
+
+
+def edges_in_noise(
+    samples: NDArray[np.int16], start: int, end: int, hz: float, rate_hz: int
+) -> tuple[int, int] | None:
+    """Where a tone begins and ends that has noise under it; None where nothing hides its edges.
+
+    What the tone is like is learnt inside, near each edge by itself, for packets that came late
+    may have put it in another phase. From there outwards each sample says for or against it; the
+    edge is where the sum of that is greatest.
+
+    Args:
+        samples: the recording.
+        start: roughly the tone's first sample, and
+        end: roughly the one after its last.
+        hz: its frequency.
+        rate_hz: of the samples.
+    """
+    around = rate_hz * _EDGE_AROUND_MS // 1000
+    low = max(0, start - around)
+    wave = samples[low : end + around].astype(np.float64)
+    start, end = start - low, end - low
+    first = _first_in_noise(wave, start, end, hz, rate_hz)
+    back = _first_in_noise(wave[::-1], wave.size - end, wave.size - start, hz, rate_hz)
+    if first is None or back is None or first >= wave.size - back:
+        return None
+    return low + first, low + wave.size - back
+
+
+def _first_in_noise(
+    wave: NDArray[np.float64], start: int, end: int, hz: float, rate_hz: int
+) -> int | None:
+    near, far = (start + rate_hz * ms // 1000 for ms in _EDGE_INSIDE_MS)
+    inside = wave[near : min(far, end)]
+    if inside.size < rate_hz * _EDGE_INSIDE_MS[0] // 1000:
+        return None
+    pieces = np.array_split(inside, max(1, inside.size * 1000 // (_EXACT_PIECE_MS * rate_hz)))
+    if min(_beside(piece, hz, rate_hz) for piece in pieces) < 10 ** (-_EXACT_DB / 10):
+        return None
+    size = 2 * np.dot(inside, _carrier(hz, inside.size, rate_hz)) / inside.size
+    tone = (size * np.exp(2j * np.pi * hz / rate_hz * np.arange(-near, inside.size))).real
+    speaks_for = tone * (wave[: near + inside.size] - tone / 2)
+    return int(np.cumsum(speaks_for[::-1])[::-1].argmax())
+
+
+def _beside(wave: NDArray[np.float64], hz: float, rate_hz: int) -> float:
+    """The share of a stretch's energy that is no tone of that frequency."""
+    turning = _carrier(hz, wave.size, rate_hz)
+    rest = wave - (2 * np.dot(wave, turning) / wave.size * turning.conj()).real
+    energy = float(wave.dot(wave))
+    return float(rest.dot(rest)) / energy if energy else 0.0
 
 
 def is_of_tone(samples: NDArray[np.int16], hz: float, rate_hz: int) -> bool:

@@ -17,6 +17,7 @@ from callerside.reports.metrics.error_bounds import (
     LOST_ONSET,
     MASKED_END,
     MASKED_ONSET,
+    NOISY_TONE,
     SAID,
     TONE,
 )
@@ -307,9 +308,10 @@ def detected(evidence: CallEvidence, channel: int) -> list[Sound]:
 
 def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
     sound = Sound(heard.kind, evidence.at_ns(heard.start), evidence.at_ns(heard.end), heard.hz)
-    if heard.kind == "beep" and heard.behind is Behind.SILENCE:
-        return replace(sound, start_bound=TONE, end_bound=TONE)
-    onset, end = _BOUNDS[Behind.SILENCE if heard.kind == "beep" else heard.behind]
+    if heard.kind == "beep":
+        edge = TONE if heard.behind is Behind.SILENCE else NOISY_TONE
+        return replace(sound, start_bound=edge, end_bound=edge)
+    onset, end = _BOUNDS[heard.behind]
     return replace(sound, start_bound=onset, end_bound=end)
 
 

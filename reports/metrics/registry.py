@@ -14,6 +14,15 @@ from callerside.marks import Source
 Evidence = Literal["caller's marks", "agent's marks", "server's marks", "recording", "audio sent"]
 """What a metric is measured from. *audio sent*: what was kept of what the server sent."""
 
+LONGEST_MS = 3_600_000.0
+"""No call is longer, and so nothing in it."""
+_AT_LEAST_SOME = (1.0, LONGEST_MS)
+"""Of a time that nothing keeps to zero."""
+_UPON_SOMETHING = (10.0, LONGEST_MS)
+"""Of what is heard after something else: less is not even half a packet's time."""
+_COUNTED = (0.0, 1_000_000.0)
+_IN_PER_CENT = (0.0, 100.0)
+
 MarkName = tuple[Source, str]
 
 TOLERANCE = 10.0
@@ -47,6 +56,8 @@ class Metric:
     """Kinds of it that have limits of their own."""
     own_delay: str = ""
     """The part of it that is a delay of the server's own, if it has one; limits may add to that."""
+    limits: tuple[float, float] = (0.0, LONGEST_MS)
+    """Between which a limit of it must lie: one beyond holds for no call, or for every one."""
     budget: Any = None
     """Its default limit, as a scenario's `budget:` writes one; None: it has none."""
     budget_note: str = "none"
@@ -85,6 +96,7 @@ _FAULTY = "of the faulty answer as it says, of the others 0"
 _ALL = (
     Metric(
         name="answer_ms",
+        limits=_AT_LEAST_SOME,
         meaning="INVITE sent → 200 OK received",
         sources=("caller's marks",),
         measured_by="measures:setup",
@@ -98,6 +110,7 @@ _ALL = (
     ),
     Metric(
         name="ringing_ms",
+        limits=_AT_LEAST_SOME,
         meaning="INVITE sent → 180 Ringing received (session request delay, RFC 6076 §4.3)",
         sources=("caller's marks",),
         measured_by="measures:setup",
@@ -110,6 +123,7 @@ _ALL = (
     ),
     Metric(
         name="connect_ms",
+        limits=_AT_LEAST_SOME,
         meaning="call received → Realtime socket open (agent)",
         sources=("agent's marks",),
         measured_by="measures:setup",
@@ -123,6 +137,7 @@ _ALL = (
     ),
     Metric(
         name="media_ready_ms",
+        limits=_AT_LEAST_SOME,
         meaning="call received → media active (agent)",
         sources=("agent's marks",),
         measured_by="measures:setup",
@@ -134,6 +149,7 @@ _ALL = (
     ),
     Metric(
         name="beep_ms",
+        limits=_UPON_SOMETHING,
         meaning="200 OK received → onset of the beep at the ear",
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:beep",
@@ -147,6 +163,7 @@ _ALL = (
     Metric(
         name="beep_hz",
         unit="Hz",
+        limits=(20.0, 20_000.0),
         meaning="frequency of the beep at the ear",
         sources=("recording",),
         measured_by="measures:beep",
@@ -158,6 +175,7 @@ _ALL = (
     ),
     Metric(
         name="beep_length_ms",
+        limits=_UPON_SOMETHING,
         meaning="its length, unless the call ended meanwhile",
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:beep",
@@ -168,6 +186,7 @@ _ALL = (
     ),
     Metric(
         name="greeting_ms",
+        limits=_UPON_SOMETHING,
         meaning="200 OK received → first speech at the ear, before the caller has spoken; not "
         "before the agent's `greeting_started`, where there is one",
         sources=("caller's marks", "agent's marks", "recording"),
@@ -181,6 +200,7 @@ _ALL = (
     ),
     Metric(
         name="ready_ms",
+        limits=_UPON_SOMETHING,
         meaning="call received → `LISTENING` after the greeting (agent)",
         sources=("agent's marks",),
         measured_by="measures:setup",
@@ -192,6 +212,7 @@ _ALL = (
     ),
     Metric(
         name="turn_ms",
+        limits=_UPON_SOMETHING,
         meaning="the packet with the caller's last voiced sample left → first voiced sample of the "
         "answer at the ear",
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
@@ -205,6 +226,7 @@ _ALL = (
     ),
     Metric(
         name="agent_overhead_ms",
+        limits=_AT_LEAST_SOME,
         meaning="`turn_ms` less the server's own delay and the way to it and back: what agent and "
         "telephone add",
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
@@ -217,6 +239,7 @@ _ALL = (
     ),
     Metric(
         name="uplink_ms",
+        limits=_AT_LEAST_SOME,
         meaning="the packet with the caller's last voiced sample left → its append sent (received, "
         "if appends were not traced)",
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),
@@ -228,6 +251,7 @@ _ALL = (
     ),
     Metric(
         name="downlink_ms",
+        limits=_AT_LEAST_SOME,
         meaning="first delta received by the agent → answer at the ear, less the silence that it "
         "begins with",
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
@@ -249,6 +273,7 @@ _ALL = (
     ),
     Metric(
         name="final_answer_ms",
+        limits=_UPON_SOMETHING,
         meaning="of a turn with functions: the packet with the caller's last voiced sample left → "
         "first voiced sample of the answer that waited for them, at the ear; what is said before "
         "it, and ends `turn_ms`, does not count",
@@ -286,6 +311,7 @@ _ALL = (
     ),
     Metric(
         name="barge_in_stop_ms",
+        limits=_UPON_SOMETHING,
         meaning="the caller's onset at the mouth, while the agent speaks → agent silent at the ear",
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),
         measured_by="barge_in:interruptions",
@@ -299,6 +325,7 @@ _ALL = (
     Metric(
         name="false_stops",
         unit="stops",
+        limits=_COUNTED,
         meaning="how often an answer was broken off although the caller had not spoken, or pressed "
         "a key, in the 1.5 s before",
         sources=(
@@ -314,6 +341,7 @@ _ALL = (
     ),
     Metric(
         name="heard_error_ms",
+        limits=(-LONGEST_MS, LONGEST_MS),
         meaning="`audio_end_ms` of a truncation, less the audio of that item heard",
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="barge_in:interruptions",
@@ -383,6 +411,7 @@ _ALL = (
     Metric(
         name="intelligibility",
         unit="%",
+        limits=(1.0, 100.0),
         meaning="of an answer as heard, against what was sent: STOI in per cent",
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
@@ -394,6 +423,7 @@ _ALL = (
     ),
     Metric(
         name="dead_air_ms",
+        limits=_UPON_SOMETHING,
         meaning="longest silence of both, from 200 OK to the hang-up",
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:flow",
@@ -419,6 +449,7 @@ _ALL = (
     Metric(
         name="double_talk_share",
         unit="%",
+        limits=_IN_PER_CENT,
         meaning="`talk_over_ms`, of the time in which either spoke",
         sources=(
             "caller's marks",
@@ -433,6 +464,7 @@ _ALL = (
     ),
     Metric(
         name="append_interval_ms",
+        limits=_AT_LEAST_SOME,
         meaning="p95 of the time between appends",
         sources=("agent's marks", "server's marks"),
         measured_by="measures:transport",
@@ -444,6 +476,7 @@ _ALL = (
     Metric(
         name="rtp_lost",
         unit="packets",
+        limits=_COUNTED,
         meaning="packets that did not come, by the agent's RTP statistics (RFC 3550)",
         sources=("agent's marks",),
         measured_by="measures:transport",
@@ -474,6 +507,7 @@ _ALL = (
     Metric(
         name="mos_heard",
         unit="MOS",
+        limits=(1.0, 4.5),
         meaning="what listeners would say of what the caller hears, by its packets: an estimate "
         "(ITU-T G.107, G.107.1), 1 to 4.5",
         sources=(
@@ -490,6 +524,7 @@ _ALL = (
     Metric(
         name="mos_sent",
         unit="MOS",
+        limits=(1.0, 4.5),
         meaning="the same of what the agent hears of the caller",
         sources=(
             "caller's marks",
@@ -505,6 +540,7 @@ _ALL = (
     Metric(
         name="agent_level_dbfs",
         unit="dBFS",
+        limits=(-100.0, 0.0),
         meaning="active speech level of the agent at the ear (ITU-T P.56)",
         sources=("recording",),
         measured_by="line_quality:agents_voice",
@@ -516,6 +552,7 @@ _ALL = (
     Metric(
         name="agent_clipping_share",
         unit="%",
+        limits=_IN_PER_CENT,
         meaning="how much of the agent's voice was cut off by clipping: samples as loud as the "
         "loudest, three and more in a row",
         sources=("recording",),
@@ -528,6 +565,7 @@ _ALL = (
     Metric(
         name="echo_return_loss_db",
         unit="dB",
+        limits=(0.0, 100.0),
         meaning="how much quieter the caller's own voice comes back to the ear (ITU-T G.122)",
         sources=(
             "caller's marks",

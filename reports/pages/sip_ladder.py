@@ -34,7 +34,8 @@ _MESSAGES: tuple[tuple[str, bool, Party, Party], ...] = (
 """What is written, whether it goes to the agent, who sends it, and who receives it."""
 
 _REFUSED = 300
-_LOSSES = {"loss", "burst_loss", "dead"}
+_SHOWN = dict.fromkeys(("loss", "burst_loss", "dead"), "lost") | {"stalled": "held back"}
+"""What befell packets, as far as it is shown, and what became of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,9 @@ class Ladder:
     messages: list[Message] = field(default_factory=list)
     rtp: list[Span] = field(default_factory=list)
     """Where media is up, with what was reported of each stream."""
-    lost: list[Span] = field(default_factory=list)
-    """Packets that the harness itself kept back, where they were; `kind` is the direction."""
+    kept_back: list[Span] = field(default_factory=list)
+    """Packets that the harness itself kept back, for good or for a while, where they were; `kind`
+    is the direction."""
 
 
 def ladder_of(evidence: CallEvidence, numbered: Sequence[tuple[int, Mark]], axis: Axis) -> Ladder:
@@ -69,7 +71,7 @@ def ladder_of(evidence: CallEvidence, numbered: Sequence[tuple[int, Mark]], axis
     return Ladder(
         sorted(messages, key=lambda message: message.sent),
         list(_rtp(evidence, axis)),
-        list(_lost(evidence, axis)),
+        list(_struck(evidence, axis)),
     )
 
 
@@ -163,11 +165,12 @@ def _statistics(reported: Mark) -> str:
     return f"{received} packets, {lost} lost{part}, jitter {jitter_ms:.1f} ms"
 
 
-def _lost(evidence: CallEvidence, axis: Axis) -> Iterator[Span]:
+def _struck(evidence: CallEvidence, axis: Axis) -> Iterator[Span]:
     for mark in evidence.find("caller", "impairment_applied"):
         what, direction = str(mark.fields.get("what")), str(mark.fields.get("at", ""))
-        if what in _LOSSES:
+        if what in _SHOWN:
             packets = mark.fields.get("packets", 1)
             end_ns = mark.at_ns + round(float(mark.fields.get("lasted_ms", 0)) * NS_PER_MS)
-            label = f"{packets} lost {direction.replace('_', ' ')} ({what.replace('_', ' ')})"
+            fate, where, why = _SHOWN[what], direction.replace("_", " "), what.replace("_", " ")
+            label = f"{packets} {fate} {where} ({why})"
             yield axis.span(mark.at_ns, end_ns, label, direction)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -26,6 +27,14 @@ _RATES_HZ = (8000, 16_000)
 _BLOCK_S = 10
 _CLIPPED = 32_000  # G.711's largest sample is 32,124
 _CLIPPED_RUN = 3
+_CUT_SHORT_S = 0.1  # less may be a codec's padding
+_SHORT_CHUNK = re.compile(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)")
+"""How libsndfile notes that a WAV's or AIFF's header speaks of more bytes than are there."""
+_NO_LENGTH = 0x7FFF_0000
+"""From here on what a header says is no length: it was written before the sound was there."""
+_OPEN_OGG = "lacks an end-of-stream bit"
+_HEADER_UNDONE = re.compile(r"^data *: 0$", re.MULTILINE)
+_LONGEST_HEADER = 4096  # bytes
 _PARTIES = {
     "caller": ("caller", "customer", "in", "rx", "left"),
     "agent": ("agent", "bot", "out", "tx", "right"),
@@ -151,15 +160,17 @@ def read(call: ToRead) -> Recorded:
     """
     if len(call.files) == 1:
         (path,) = call.files
-        channels, rate_hz, clipped = _channels(path, _rate_of([path]))
-        names = ("left", "right") if len(channels) == _MOST_CHANNELS else ("its one channel",)
+        rate_hz = _rate_of([path])
+        one = _channels(path, rate_hz)
+        names = ("left", "right") if len(one.channels) == _MOST_CHANNELS else ("its one channel",)
         return Recorded(
             name=call.name,
             files=call.files,
-            channels=channels,
+            channels=one.channels,
             rate_hz=rate_hz,
             names=names,
-            clipped=clipped,
+            clipped=one.clipped,
+            told=one.told,
         )
     return _of_two(call)
 
@@ -167,26 +178,29 @@ def read(call: ToRead) -> Recorded:
 def _of_two(call: ToRead) -> Recorded:
     rate_hz = _rate_of(call.files)
     parts = [_channels(path, rate_hz) for path in call.files]
-    for path, (channels, _, _) in zip(call.files, parts, strict=True):
-        if len(channels) != 1:
+    for path, part in zip(call.files, parts, strict=True):
+        if len(part.channels) != 1:
             raise SoundFileError(
-                f"{path}: {len(channels)} channels; of two files each must be mono, one a party"
+                f"{path}: {len(part.channels)} channels; of two files each must be mono, one a "
+                "party"
             )
-    one, other = (channels[0] for channels, _, _ in parts)
+    one, other = (part.channels[0] for part in parts)
     length = max(one.size, other.size)
-    told = []
+    told = [sentence for part in parts for sentence in part.told]
     if one.size != other.size:
         shorter = call.files[0] if one.size < other.size else call.files[1]
         short_ms = abs(one.size - other.size) * 1000 / rate_hz
-        told = [f"{shorter.name} is {short_ms:.0f} ms shorter than the other file; both are taken"]
-        told[0] += " to begin at the same instant"
+        told.append(
+            f"{shorter.name} is {short_ms:.0f} ms shorter than the other file; both are taken to "
+            "begin at the same instant"
+        )
     return Recorded(
         name=call.name,
         files=call.files,
         channels=tuple(np.pad(wave, (0, length - wave.size)) for wave in (one, other)),
         rate_hz=rate_hz,
         names=tuple(path.name for path in call.files),
-        clipped=tuple(clipped[0] for _, _, clipped in parts),
+        clipped=tuple(part.clipped[0] for part in parts),
         caller=0 if call.by_name else None,
         told=(*told, "two files have two clocks, unless one recorder wrote both"),
     )
@@ -208,11 +222,21 @@ def _opened(path: Path) -> soundfile.SoundFile:
         raise SoundFileError(f"{path}: cannot be read: {error.strerror}") from None
     except soundfile.LibsndfileError as error:
         why = str(error.error_string).rstrip(".") or "it cannot be decoded"
-        raise SoundFileError(f"{path}: cannot be read as sound: {why}") from None
+        raise SoundFileError(
+            f"{path}: cannot be read as sound: {why} (expected WAV, FLAC, OGG or MP3)"
+        ) from None
 
 
-def _channels(path: Path, rate_hz: int) -> tuple[tuple[Samples, ...], int, tuple[int, ...]]:
-    """Each channel at a rate, and how much of each is cut off at the top."""
+class _Read(NamedTuple):
+    """What a file holds: each channel, how much of each is cut off at the top, and what to tell."""
+
+    channels: tuple[Samples, ...]
+    clipped: tuple[int, ...]
+    told: tuple[str, ...]
+
+
+def _channels(path: Path, rate_hz: int) -> _Read:
+    """Each channel at a rate."""
     with _opened(path) as file:
         if file.channels > _MOST_CHANNELS:
             raise SoundFileError(f"{path}: {file.channels} channels, expected one or two")
@@ -223,12 +247,29 @@ def _channels(path: Path, rate_hz: int) -> tuple[tuple[Samples, ...], int, tuple
             blocks.append(block)
         whole = _resampled(blocks, file.samplerate, rate_hz, file.channels)
         if not len(whole):
-            raise SoundFileError(f"{path}: holds no sound")
-    return (
+            is_more = path.stat().st_size > _LONGEST_HEADER
+            undone = is_more and _HEADER_UNDONE.search(file.extra_info)
+            why = " by its header, which whatever wrote it did not finish" if undone else ""
+            raise SoundFileError(f"{path}: holds no sound{why}")
+        missing = _cut_short(file, sum(len(block) for block in blocks))
+    return _Read(
         tuple(np.ascontiguousarray(whole[:, c]) for c in range(whole.shape[1])),
-        rate_hz,
         tuple(clipped.tolist()),
+        (f"{path.name} is cut short: {missing}",) if missing else (),
     )
+
+
+def _cut_short(file: soundfile.SoundFile, count: int) -> str:
+    """How a file that was read, so many samples a channel, says that there was more; else empty."""
+    is_told = file.frames <= MOST_S * file.samplerate  # a header that is written first tells none
+    declared = float(file.frames if is_told else count)
+    chunk = _SHORT_CHUNK.search(file.extra_info)
+    if chunk is not None and int(chunk[1]) < _NO_LENGTH:
+        declared = count * int(chunk[1]) / int(chunk[2])
+    there_s = count / file.samplerate
+    if declared / file.samplerate - there_s >= _CUT_SHORT_S:
+        return f"its header speaks of {declared / file.samplerate:.1f} s, {there_s:.1f} are there"
+    return f"it stops unfinished after {there_s:.1f} s" if _OPEN_OGG in file.extra_info else ""
 
 
 def _blocks(path: Path, file: soundfile.SoundFile) -> Iterator[Samples]:

@@ -221,7 +221,7 @@ def _bleeds_told(recorded: Recorded, relation: of_channels.Relation) -> Iterator
     for channel, bleed in enumerate(relation.bleeds):
         here, there = recorded.names[channel], recorded.names[1 - channel]
         if relation.hears_both[channel]:
-            down_db = -bleed.gain_db
+            down_db = max(0.0, -bleed.gain_db)
             yield f"{here} hears both parties: what is said in {there} is {down_db:.0f} dB down"
         elif bleed.is_there:
             yield (
@@ -234,7 +234,8 @@ def _drift(recorded: Recorded, relation: of_channels.Relation) -> tuple[list[str
     ppm = relation.drift_ppm
     if ppm is None:
         if len(recorded.files) > 1:
-            return ["if the two files drift apart is not known: neither hears the other"], {}
+            how = "neither hears the other for long enough"
+            return [f"whether the two files drift apart is not known: {how}"], {}
         return [], {}
     apart_ms = abs(ppm) * recorded.channels[0].size / recorded.rate_hz / 1000
     if not ppm:

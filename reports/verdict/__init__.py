@@ -9,6 +9,7 @@ __all__ = [
     "call_result",
     "capacity",
     "compare",
+    "limit_sense",
     "looked_at",
     "machine",
     "outcome",

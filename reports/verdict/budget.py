@@ -39,7 +39,8 @@ Reason = Literal["machine", "undecided"]
 """Why a value is none: the machine took more of it than it is beyond its limit; or the limit lies
 within the error bound of the value."""
 
-_PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+"""Of which a limit may be, and how many per cent of the values keep it."""
 _BOUNDS = ("min", "max", "target", "within", "above_own")
 
 
@@ -264,7 +265,7 @@ def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> 
     judged = []
     for statistic, most in limit.percentiles if found else ():
         name = found[0].name
-        value = percentile(name, [one.value for one in found], _PERCENTILES[statistic])
+        value = percentile(name, [one.value for one in found], PERCENTILES[statistic])
         floor = METRICS[name].more_is_better
         margin = value - most if floor else most - value
         judged.append(
@@ -277,7 +278,7 @@ def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> 
                 low=most if floor else None,
                 high=None if floor else most,
                 margin=margin,
-                bound=_bound_of_percentile(found, value, _PERCENTILES[statistic]),
+                bound=_bound_of_percentile(found, value, PERCENTILES[statistic]),
                 statistic=statistic,
                 detail=f"of {len(found)} value{'' if len(found) == 1 else 's'}{of_what}",
             )
@@ -370,7 +371,7 @@ def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
         low=low,
         high=high,
         above_own=value.get("above_own"),
-        percentiles=tuple((p, float(value[p])) for p in _PERCENTILES if p in value),
+        percentiles=tuple((p, float(value[p])) for p in PERCENTILES if p in value),
         variants=tuple(
             (v, _parse(name, value[v], of_variant=True)) for v in metric.variants if v in value
         ),
@@ -406,7 +407,7 @@ def _bounds_of(metric: Metric, of_variant: bool) -> tuple[str, ...]:
     """The words that a limit of a metric, or of a variant of it, is made of."""
     return (
         *(bound for bound in _BOUNDS if bound != "above_own" or metric.own_delay),
-        *_PERCENTILES,
+        *PERCENTILES,
         *(() if of_variant else metric.variants),
     )
 

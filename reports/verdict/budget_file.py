@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from callerside.reports.verdict.budget import BudgetError, parse_limits
+from callerside.reports.verdict.budget import BudgetError
+from callerside.reports.verdict.limit_sense import check_limit
 from callerside.yaml.reader import read
 from callerside.yaml.source import YamlError
 
@@ -16,7 +17,8 @@ def read_budget(path: Path) -> dict[str, Any]:
     They stand at the top of the file, or under `budget:`, as in a scenario.
 
     Raises:
-        BudgetError: it cannot be read, or says something that is no limit; with file and line.
+        BudgetError: it cannot be read, or says something that is no limit, or a senseless one: a
+            line a mistake, with file and line.
     """
     try:
         source = read(path, "scenario")
@@ -28,9 +30,12 @@ def read_budget(path: Path) -> dict[str, Any]:
         data, where = data[KEY], (KEY,)
     if not isinstance(data, dict) or not data:
         raise BudgetError(f"{path}: expected limits, as in `turn_ms: 1500`")
+    mistakes = []
     for name, limit in data.items():
         try:
-            parse_limits({name: limit})
+            check_limit(name, limit)
         except BudgetError as error:
-            raise BudgetError(f"{source.place((*where, name), key=True)}: {error}") from None
+            mistakes.append(f"{source.place((*where, name), key=True)}: {error}")
+    if mistakes:
+        raise BudgetError("\n".join(mistakes))
     return dict(data)

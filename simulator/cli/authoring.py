@@ -159,6 +159,9 @@ def _scenario(given: argparse.Namespace) -> int:
 def _check(given: argparse.Namespace) -> int:
     scenarios = choose(given.paths, given.expression)
     problems = all_problems(scenarios)
+    # What cannot be played at all is no place to look for what is perhaps not as it was meant.
+    playable = [one for one in scenarios if not all_problems([one])] if problems else scenarios
+    warned = list(dict.fromkeys(line for scenario in playable for line in warnings(scenario)))
     try:
         plan(scenarios, repeat=None, seed=0)
     except PlanError as error:
@@ -173,11 +176,10 @@ def _check(given: argparse.Namespace) -> int:
         except EngineUnavailableError as error:
             return _bad_input(error)
         problems += missing(scenarios, agent=engine, caller=engine)
-    if problems:
-        return _bad_input("\n".join(problems))
-    warned = list(dict.fromkeys(line for scenario in scenarios for line in warnings(scenario)))
     for line in warned:
         print(f"{line} (a warning)", file=sys.stderr)
+    if problems:
+        return _bad_input("\n".join(problems))
     if given.strict and warned:
         return EXIT_BAD_INPUT
     print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")

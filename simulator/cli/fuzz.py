@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callerside.simulator.cli.common import Commands
+from callerside.simulator.cli.common import Commands, positive
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz
 from callerside.simulator.runner import run
 from callerside.simulator.runner.run import RunOptions
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_FINE, EXIT_FOUND = 0, 1
 _LOG_EVERY_S = 10
+_MOST_PROCESSES = 256
 _PAIRS = {
     "event": "states and events",
     "step": "states and the caller's steps",
@@ -42,14 +43,14 @@ def add_command(commands: Commands) -> None:
         "found; 1 a call broke an invariant; 2 could not run.",
     )
     parser.add_argument(
-        "--seeds", type=_positive, default=1000, metavar="N", help="calls (default: %(default)s)"
+        "--seeds", type=positive, default=1000, metavar="N", help="calls (default: %(default)s)"
     )
     parser.add_argument(
         "--first-seed", type=int, default=0, metavar="N", help="where to begin (default: 0)"
     )
     parser.add_argument(
         "--jobs",
-        type=_positive,
+        type=_processes,
         default=os.cpu_count() or 1,
         metavar="N",
         help="processes (default: one for each core)",
@@ -207,8 +208,8 @@ def _progress(summary: Summary, seeds: int) -> "Text":
     )
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
-    return number
+def _processes(text: str) -> int:
+    count = positive(text)
+    if count > _MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(f"{text}: expected at most {_MOST_PROCESSES}")
+    return count

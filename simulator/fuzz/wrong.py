@@ -286,7 +286,7 @@ def _tight_limit(choices: Choices, right: Judged, data: dict[str, Any]) -> Wrong
     others = [name for name in variants if name != one.variant]
     del data["budget"][one.name]
     if others and one.variant and chance(choices, 2):
-        data["budget"][one.name] = {others[0]: 1}
+        data["budget"][one.name] = {others[0]: 10}
         return Wrong(data=data, what=f"a limit on {one.name} that nothing is held to")
     most = one.value * _MUCH_LESS
     limit: Any = {"max": most}

@@ -94,6 +94,10 @@ class Impairer:
         arrival_ns = sent_ns + ms_to_ns(late_ms)
         if late_ms:
             self._note("delay", sent_ns)
+        held_ms = self._held_ms(sent_ns)
+        if held_ms:
+            self._note("stalled", sent_ns)
+            arrival_ns = max(arrival_ns, sent_ns + ms_to_ns(held_ms))
         if draw["reorder"] < self._settings.reorder:
             self._note("reorder", sent_ns)
             arrival_ns += REORDER_MS * NS_PER_MS
@@ -115,9 +119,18 @@ class Impairer:
             self._struck.append(self._latest[what])
 
     def _is_dead(self, sent_ns: int) -> bool:
-        assert self._first_ns is not None  # noqa: S101 - set by the only caller
-        since_ms = (sent_ns - self._first_ns) / NS_PER_MS
+        since_ms = self._since_first_ms(sent_ns)
         return any(begin <= since_ms < end for begin, end in self._settings.dead)
+
+    def _held_ms(self, sent_ns: int) -> float:
+        """For how long what is sent now is held back; 0: it is not."""
+        since_ms = self._since_first_ms(sent_ns)
+        held = (end - since_ms for begin, end in self._settings.stalled if begin <= since_ms < end)
+        return max(held, default=0.0)
+
+    def _since_first_ms(self, sent_ns: int) -> float:
+        assert self._first_ns is not None  # noqa: S101 - `arrivals` has set it
+        return (sent_ns - self._first_ns) / NS_PER_MS
 
     def _step_burst(self, draw: float) -> None:
         """One step of the two-state chain (Gilbert 1960, Elliott 1963)."""

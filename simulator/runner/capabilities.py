@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from callerside.agent.telephony.engine import MEANING, PROFILES, Capability, EngineName
+from callerside.agent.telephony.engine import PROFILES, Capability, EngineName, lack
 from callerside.simulator.runner.lint import Where, placed
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Press, Vanish
@@ -15,10 +15,7 @@ def missing(
     for scenario in scenarios:
         for where, engine, capability in _needs(scenario, agent, caller):
             if capability not in PROFILES[engine].capabilities:
-                yield (
-                    f"{scenario.at(*where)}: {scenario.name}: {engine} has no capability "
-                    f"`{capability}`: it cannot do {MEANING[capability]} (docs/engines.md)"
-                )
+                yield f"{scenario.at(*where)}: {scenario.name}: {lack(engine, capability)}"
 
 
 def _needs(

@@ -270,24 +270,29 @@ def _idle_network(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
     """Times in which nothing was to pass, and nothing would have: the call was over before.
 
     They count from the first packet, which is not marked: none comes long before the answer. So
-    none that begins after the last packet that was stopped has stopped any.
+    none that begins after the last packet that was stopped, or held back, has done so to any.
     """
     if scenario.network is None:
         return
     answered_ns = next((m.at_ns for m in _named(marks, "call_answered", "caller")), 0)
     names = ("to_agent", "to_caller")
-    for name, direction in zip(names, scenario.network.directions(), strict=True):
+    each = (
+        (name, what, times)
+        for name, direction in zip(names, scenario.network.directions(), strict=True)
+        for what, times in direction.intervals.items()
+    )
+    for name, what, times in each:
         until_ns = [
             mark.at_ns + ms_to_ns(float(mark.fields.get("lasted_ms", 0.0)))
             for mark in _named(marks, "impairment_applied", "caller")
-            if mark.fields.get("what") == "dead" and mark.fields.get("at") == name
+            if mark.fields.get("what") == what and mark.fields.get("at") == name
         ]
         struck_ms = ns_to_ms(max(until_ns) - answered_ns) if until_ns else -math.inf
-        idle = [one for one in _merged(direction.dead) if one[0] > struck_ms + _EARLY_MS]
+        idle = [one for one in _merged(times) if one[0] > struck_ms + _EARLY_MS]
         if idle:
             listed = ", ".join(f"{format_duration(a)} to {format_duration(b)}" for a, b in idle)
             where = name.replace("_", " ")
-            yield f"the network was never dead {where} ({listed}): the call was over"
+            yield f"the network was never {what} {where} ({listed}): the call was over"
 
 
 def _merged(times: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ _STOPPED_MS = 1000.0  # after the caller has begun, an agent that lets itself be
 _SETTLED_MS = 500.0  # after the answer, of a call that is to begin in the middle
 _REFUSAL = 300  # the first SIP status that means that something did not work
 _KEYS_TOGETHER_MS = 1500.0
+_MISSED_MS = 2000.0  # a caller who waits so long for an answer misses it
 _SERVER_SILENCE_MS, _PATH_MS = 500.0, 40.0  # what a turn takes besides the think time, by default
 _ROOM = 1.1  # above what was measured: a limit is for what is worse, and not for chance
 _ROOM_MS = 50.0
@@ -114,6 +116,8 @@ class _Reply:
     function: str = ""
     arguments: Any = None
     is_greeting: bool = False
+    is_withheld: bool = False
+    """What the caller said was not answered."""
     comment: str = ""
 
 
@@ -442,10 +446,13 @@ class _CallToReplay:
             greeting["interruptible"] = True  # what stands in its place was
         if greeting:
             settings = {**settings, "greeting": greeting}
-        lines = [f"agent: {_flow(settings)}"] if settings else []
+        comments = []
         if not self._own.get("agent"):
-            lines[:0] = ["# agent: its settings for this call, if they were others than defaults"]
-        return lines
+            comments = ["# agent: its settings for this call, if they were others than defaults"]
+            if self._unanswered:
+                settings = {**settings, "turns": {"watchdogs": {"response_ms": 0}}}
+                comments.append("# (response_ms: 0: it does not ask anew for what does not come)")
+        return [*comments, *([f"agent: {_flow(settings)}"] if settings else [])]
 
     def _is_greeting_stopped(self) -> bool:
         """Whether what now greets was broken off when the caller spoke into it."""
@@ -510,7 +517,10 @@ class _CallToReplay:
                 left = [u for u in left if u.start_ns >= act.start_ns]
                 before = act
                 later_ns = (at_ns for at_ns in turns_ns if at_ns > act.start_ns)
-                steps += self._meant(act.start_ns, next(later_ns, self._evidence.end_ns))
+                until_ns = next(later_ns, self._evidence.end_ns)
+                steps += self._meant(act.start_ns, until_ns)
+                if act in self._unanswered and ns_to_ms(until_ns - act.end_ns) >= _MISSED_MS:
+                    steps.append("  - expect: {response: withheld}")
             elif act.step:
                 before = act
             else:
@@ -758,7 +768,9 @@ class _CallToReplay:
 
     def _reply(self, one: _Reply, what: str, writing: _Writing) -> str:
         parts = []
-        if one.function:
+        if one.is_withheld:
+            parts.append("sends_only: nothing")
+        elif one.function:
             said = "raw_arguments" if isinstance(one.arguments, str) else "arguments"
             call = {"name": one.function, said: one.arguments or {}}
             parts.append(f"function_call: {json.dumps(call, ensure_ascii=False)}")
@@ -818,7 +830,28 @@ class _CallToReplay:
             )
 
     def _heard(self) -> Iterator[_Reply]:
-        """What the agent was heard to say, with think times that make it as late as it was."""
+        """What the agent was heard to say, and where it said nothing."""
+        unanswered = list(self._unanswered)
+        for start_ns, reply in self._said_by_agent():
+            while unanswered and unanswered[0].start_ns < start_ns:
+                yield self._withheld(unanswered.pop(0))
+            yield reply
+        yield from map(self._withheld, unanswered)
+
+    def _withheld(self, act: _Act) -> _Reply:
+        at_s = (act.start_ns - self._evidence.recording_start_ns) / NS_PER_S
+        return _Reply(
+            sound=np.zeros(0, np.int16),
+            rate_hz=self._evidence.rate_hz,
+            is_withheld=True,
+            comment=f"nobody answered what the caller said at {at_s:.2f} s",
+        )
+
+    def _said_by_agent(self) -> Iterator[tuple[int, _Reply]]:
+        """What the agent was heard to say, with think times that make it as late as it was.
+
+        Each with when it began.
+        """
         evidence = self._evidence
         late_ms = {
             turn.answer_ns: turn.turn_ms
@@ -834,15 +867,41 @@ class _CallToReplay:
                 if at_ns is not None and abs(at_ns - utterance.start_ns) < ms_to_ns(100)
             ]  # fmt: skip
             own_ms = _SERVER_SILENCE_MS + _PATH_MS
-            yield _Reply(
-                sound=np.ascontiguousarray(evidence.recording[first:past, EAR]),
-                rate_hz=evidence.rate_hz,
-                think_ms=max(0.0, near[0] - own_ms) if near else None,
-                is_greeting=number == 0 and self._greets,
-                comment="the caller spoke into it: what followed was never heard"
-                if last.spoken_into
-                else "",
+            yield (
+                utterance.start_ns,
+                _Reply(
+                    sound=np.ascontiguousarray(evidence.recording[first:past, EAR]),
+                    rate_hz=evidence.rate_hz,
+                    think_ms=max(0.0, near[0] - own_ms) if near else None,
+                    is_greeting=number == 0 and self._greets,
+                    comment="the caller spoke into it: what followed was never heard"
+                    if last.spoken_into
+                    else "",
+                ),
             )
+
+    @cached_property
+    def _unanswered(self) -> list[_Act]:
+        """What the caller said, and the agent said nothing more before the caller spoke again.
+
+        Where nobody knows what the server sent. What the caller says in two pieces is one turn of
+        a server's that waits longer than the pause.
+        """
+        if self._evidence.server_sent is not None:
+            return []
+        spoke = [act for act in self.acts if act.takes_turn]
+        turns = [
+            act
+            for act, later in zip(spoke, [*spoke[1:], None], strict=True)
+            if later is None or later.start_ns - act.end_ns > ms_to_ns(_SERVER_SILENCE_MS)
+        ]
+        begun_ns = [one.start_ns for one in self.utterances]
+        untils_ns = [*(act.start_ns for act in turns[1:]), self._evidence.end_ns]
+        return [
+            act
+            for act, until_ns in zip(turns, untils_ns, strict=True)
+            if not any(act.start_ns < at_ns < until_ns for at_ns in begun_ns)
+        ]
 
     def _unasked(self) -> Iterator[list[AgentUtterance]]:
         """What the agent said, each with what it said later before the caller spoke again.

@@ -186,11 +186,12 @@ def _network_of_nothing(scenario: Scenario) -> Iterator[str]:
         if one and one.model_fields_set & {"burst_loss", "burst_packets"} == {"burst_packets"}:
             place = scenario.at(*where, "burst_packets")
             yield f"{place}: burst_packets is the length of bursts: it needs burst_loss"
-        for number, (start_ms, _) in enumerate(one.dead if one else ()):
-            if start_ms >= scenario.time_limit:
-                limit = format_duration(scenario.time_limit)
-                place = scenario.at(*where, "dead", number)
-                yield f"{place}: never comes: the call is ended after {limit} (time_limit)"
+        for name, times in one.intervals.items() if one else ():
+            for number, (start_ms, _) in enumerate(times):
+                if start_ms >= scenario.time_limit:
+                    limit = format_duration(scenario.time_limit)
+                    place = scenario.at(*where, name, number)
+                    yield f"{place}: never comes: the call is ended after {limit} (time_limit)"
     if network.to_agent and network.to_caller:
         for name in sorted(network.model_fields_set & Direction.model_fields.keys()):
             place = scenario.at("network", name)

@@ -12,6 +12,9 @@ from callerside.simulator.scenario.loader import names_beside, no_forerunner
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Expect, Say
 
+MOST_CALLS = 100_000
+"""Of a run: a week of short calls, six at once. What is known of each is held at once."""
+
 _LETTER_MS, _ANSWER_MS = 65.0, 3_000.0
 """Of what is said; and what is heard, with the wait for it."""
 
@@ -28,7 +31,7 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
 
     Raises:
         PlanError: scenarios with one name, or an `after` that is not among them or is circular: a
-            line each.
+            line each; or more than `MOST_CALLS`.
     """
     by_name: dict[str, Scenario] = {}
     mistakes: list[str] = []
@@ -47,6 +50,7 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
             mistakes.append(str(error))
     if mistakes:
         raise PlanError("\n".join(dict.fromkeys(mistakes)))
+    _check_count(ordered, repeat)
     planned_calls: dict[str, PlannedCall] = {}
     for scenario in ordered:
         forerunner = by_name[scenario.after] if scenario.after else None
@@ -98,6 +102,17 @@ def _clash(name: str, scenario: Scenario, other: Scenario) -> str:
         f"{scenario.at()}: a call of {scenario.name} would be called {name}, as one of "
         f"{other.name} ({other.at()}) is; rename one of the files"
     )
+
+
+def _check_count(scenarios: Sequence[Scenario], repeat: int | None) -> None:
+    counts = {one.name: (repeat or one.repeat) * one.callers.count for one in scenarios}
+    total = sum(counts.values())
+    if total > MOST_CALLS:
+        name = max(counts, key=lambda one: counts[one])
+        raise PlanError(
+            f"a run of {total} calls ({counts[name]} of them {name}): expected at most "
+            f"{MOST_CALLS}; choose fewer (-k), or let `repeat` or `callers` be less"
+        )
 
 
 def _append_after_its_forerunners(

@@ -26,11 +26,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.call.states import State as AgentState
-from callerside.durations import DurationMs, format_duration
+from callerside.durations import Between, DurationMs, format_duration
 from callerside.mark_registry import MARKS
 from callerside.marks import Mark, Source
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry, NotDrawn
+
+WAIT = Between(1, least_bare_ms=100)
+"""For anything that is heard. Who wants less than a tenth of a second says so with its unit."""
 
 _MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
@@ -132,7 +135,7 @@ class Silence(_Detailed):
     """
 
     entry = _Entry(name="silence", unit="a duration, in ms", examples=("{silence: 2s}",))
-    silence: DurationMs
+    silence: Annotated[DurationMs, WAIT]
 
     def __str__(self) -> str:
         return f"{format_duration(self.silence)} of silence"

@@ -24,12 +24,18 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
 
 from callerside.agent.config.settings import CallSettings
-from callerside.durations import DurationMs
+from callerside.durations import Between, DurationMs
 from callerside.fakes.script.model import Script
 from callerside.models import Strict
 from callerside.paths import inside
-from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
-from callerside.simulator.scenario.expectations import Expectation, LookedUp, Transfer
+from callerside.reports.verdict.budget import BudgetError, is_lifted
+from callerside.reports.verdict.limit_sense import check_limit
+from callerside.simulator.scenario.expectations import (
+    WAIT,
+    Expectation,
+    LookedUp,
+    Transfer,
+)
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps
 from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE, IN_WORDS
@@ -67,7 +73,7 @@ def _checked_budget(value: Any) -> Any:
     mistakes = []
     for name, limit in value.items():
         try:
-            parse_limits({name: limit})
+            check_limit(name, limit)
         except BudgetError as error:
             why = str(error).removeprefix(f"{name}: ")
             context = {"why": why, "key": name, "value": ""}
@@ -112,18 +118,20 @@ class Echo(Strict):
     """The agent's own voice comes back to it, as from a loudspeaker near a microphone."""
 
     loss_db: float = Field(ge=0, le=60, description="How much weaker it comes back.")
-    delay: DurationMs = Field(ge=100, le=1000, description="When it comes back; at least 100ms.")
+    delay: Annotated[DurationMs, Between(100, 1000)] = Field(
+        description="When it comes back; at least 100ms."
+    )
 
 
 class Target(Strict):
     """Whoever the agent calls to hand a caller over, in an attended transfer."""
 
-    answers_after: DurationMs = Field(1_000.0, ge=0, le=120_000)
+    answers_after: Annotated[DurationMs, Between(0, 120_000)] = 1_000.0
     refuses: int | None = Field(
         None, ge=400, le=699, description="The SIP status that it answers with, instead of 200."
     )
-    hangs_up_after: DurationMs | None = Field(
-        None, ge=0, le=120_000, description="How long after its answer; by default it stays."
+    hangs_up_after: Annotated[DurationMs, Between(0, 120_000)] | None = Field(
+        None, description="How long after its answer; by default it stays."
     )
 
 
@@ -139,11 +147,11 @@ class Caller(Strict):
     echo: Echo | None = None
     gain_db: float = Field(0.0, ge=-60, le=60, description="Of all that leaves the telephone.")
     clip_dbfs: float = Field(0.0, ge=-40, le=0, description="Where it is cut off, after the gain.")
-    patience: DurationMs = Field(
-        10_000.0, gt=0, description="How long to wait for whatever has no `within` of its own."
+    patience: Annotated[DurationMs, WAIT] = Field(
+        10_000.0, description="How long to wait for whatever has no `within` of its own."
     )
-    end_silence: DurationMs = Field(
-        700.0, ge=200, description="Silence after which a greeting or a reply is over."
+    end_silence: Annotated[DurationMs, Between(200, 60_000)] = Field(
+        700.0, description="Silence after which a greeting or a reply is over."
     )
 
 
@@ -151,7 +159,9 @@ class Callers(Strict):
     """Several callers at once, each with a call of its own."""
 
     count: int = Field(ge=1, le=200)
-    spread: DurationMs = Field(0.0, description="The calls start evenly within this time.")
+    spread: Annotated[DurationMs, Between()] = Field(
+        0.0, description="The calls start evenly within this time."
+    )
 
 
 def _day(value: Any) -> Any:
@@ -299,7 +309,7 @@ class Scenario(Steps):
     known_failure: KnownFailure | None = Field(
         None, description="A failure that fails no run, until a day is over or the call passes."
     )
-    time_limit: DurationMs = Field(60_000.0, gt=0, le=3_600_000)
+    time_limit: Annotated[DurationMs, Between(1000)] = 60_000.0
     repeat: int = Field(1, ge=1, le=1000, description="How many times to place the call.")
     callers: Annotated[
         Callers, BeforeValidator(_callers_from_number, json_schema_input_type=int | Callers)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from callerside.durations import DurationMs
+from callerside.durations import Between, DurationMs
 from callerside.models import Strict
 from callerside.registry import NotDrawn, OneIn
 
@@ -25,6 +25,8 @@ def _parse_share(value: Any) -> float:
         {"value": repr(value)},
     )
 
+
+_Times = list[Annotated[tuple[DurationMs, DurationMs], Field(strict=False)]]
 
 Share = Annotated[
     float,
@@ -53,18 +55,26 @@ class Direction(Strict):
     burst_packets: Annotated[float, NotDrawn("bursts are what matters, not how long")] = Field(
         5.0, ge=1, le=1000, description="Mean length of such a burst."
     )
-    delay: Annotated[DurationMs, OneIn(6, (40, 150, 400))] = Field(0.0, le=5000)
-    jitter: Annotated[DurationMs, OneIn(6, (15, 60, 200))] = Field(
-        0.0, le=1000, description="Added to the delay, from 0 to this much."
+    delay: Annotated[DurationMs, Between(0, 5000), OneIn(6, (40, 150, 400))] = 0.0
+    jitter: Annotated[DurationMs, Between(0, 1000), OneIn(6, (15, 60, 200))] = Field(
+        0.0, description="Added to the delay, from 0 to this much."
     )
     reorder: Annotated[Share, OneIn(8, (0.02, 0.2))] = Field(
         0.0, description="Overtaken by the next."
     )
     duplicate: Annotated[Share, OneIn(10, (0.05, 0.5))] = 0.0
-    dead: Annotated[
-        list[Annotated[tuple[DurationMs, DurationMs], Field(strict=False)]],
-        NotDrawn("it is a burst that is not left to chance"),
-    ] = Field(default=[], description="Intervals, from and to, in which nothing passes.")
+    dead: Annotated[_Times, NotDrawn("it is a burst that is not left to chance")] = Field(
+        default=[], description="Intervals, from and to, in which nothing passes."
+    )
+    stalled: Annotated[_Times, NotDrawn("it is jitter that is not left to chance")] = Field(
+        default=[],
+        description="Intervals, from and to, in which packets are held back: all come at the end.",
+    )
+
+    @property
+    def intervals(self) -> dict[str, _Times]:
+        """What is bad for a while, by its name: from and to in ms, since the first packet."""
+        return {"dead": self.dead, "stalled": self.stalled}
 
     @property
     def enter_burst(self) -> float:
@@ -76,10 +86,11 @@ class Direction(Strict):
         if self.enter_burst > 1:
             why = f"burst_loss: {self.burst_loss} needs bursts of more than {self.burst_packets}"
             raise PydanticCustomError("network", "{why}", {"why": why})
-        for begin_ms, end_ms in self.dead:
-            if begin_ms >= end_ms:
-                why = f"dead: expected 0 <= from < to, got {begin_ms} to {end_ms}"
-                raise PydanticCustomError("network", "{why}", {"why": why})
+        for name, times in self.intervals.items():
+            for begin_ms, end_ms in times:
+                if begin_ms >= end_ms:
+                    why = f"{name}: expected 0 <= from < to, got {begin_ms} to {end_ms}"
+                    raise PydanticCustomError("network", "{why}", {"why": why})
         return self
 
 
@@ -101,9 +112,10 @@ class Network(Direction):
         le=1000,
         description="How slow the caller's media clock is, in millionths; in memory only.",
     )
-    media_delay: Annotated[DurationMs, NotDrawn("it has a scene of its own, a rare one")] = Field(
+    media_delay: Annotated[
+        DurationMs, Between(0, 5000), NotDrawn("it has a scene of its own, a rare one")
+    ] = Field(
         0.0,
-        le=5000,
         description="How long after its answer the agent's media comes up; in memory only.",
     )
 

@@ -19,10 +19,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.telephony.interface import DtmfMethod
-from callerside.durations import DurationMs, format_duration
+from callerside.durations import Between, DurationMs, format_duration
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry
-from callerside.simulator.scenario.expectations import Expectation, Silence
+from callerside.simulator.scenario.expectations import WAIT, Expectation, Silence
 from callerside.simulator.scenario.moments import Moment
 from callerside.speech.voices import IN_WORDS
 
@@ -85,7 +85,7 @@ class _Step(Strict):
     """Whether no step can follow."""
 
     when: Moment | None = Field(None, description="Do it at this moment; at once without it.")
-    within: DurationMs | None = Field(
+    within: Annotated[DurationMs, WAIT] | None = Field(
         None, description="Fail when what is waited for takes longer, from the step's beginning."
     )
 
@@ -218,7 +218,7 @@ class Pause(_Step):
         examples=("pause: 500ms",),
         fuzz=Drawn({"pause": range(0, 4001, 100)}, weight=0),  # behind each of the others
     )
-    pause: DurationMs
+    pause: Annotated[DurationMs, Between()]
 
     @property
     def least_ms(self) -> float:

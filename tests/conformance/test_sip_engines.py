@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numbered_frames import encoded, level, numbers
 from raw_sip import Flood, RawPhone, Response
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
@@ -664,6 +665,48 @@ def test_an_answer_to_our_offer_that_names_nothing_of_it_ends_the_call(agent: Ph
             assert ended.status in (415, 488)
 
 
+@pytest.mark.usefixtures("caller")
+def test_a_call_whose_ack_has_no_answer_to_our_offer_is_ended(agent: Phone) -> None:
+    """RFC 3261 §13.2.1: it has to have one; without a session it is a BYE that says so."""
+    call = agent.calls()
+    for n in range(5):
+        with RawPhone(agent.port) as caller:
+            caller.send("INVITE")
+            assert caller.final().status == 200
+            caller.send("ACK", cseq=1)
+            asked = caller.asked("BYE")
+            assert asked
+            caller.reply(asked, "200 OK")
+            ended = agent.wait_for(call + n, HungUp)
+            assert (ended.by, ended.status) == ("network", 488)
+
+
+def test_within_a_call_our_offer_that_is_not_answered_changes_nothing(line: Line) -> None:
+    """As one that is refused (RFC 3261 §14.1): the call goes on, and so does a hold."""
+    line.up()
+    for holds in (False, True):
+        if holds:
+            assert line.raw.request("INVITE", line.raw.sdp(attributes="a=sendonly")) == 200
+            line.phone.wait_for(line.call, MediaHeld)
+        line.raw._cseq += 1
+        line.raw.send("INVITE")
+        ours = line.raw.final()
+        assert ours.status == 200
+        line.raw.send("ACK", cseq=line.raw._cseq)
+        assert not line.raw.asked(within_s=0.8)
+        line.port = ours.audio_port
+        if holds:
+            assert line.raw.packets(QUIET_S) == 0
+        else:
+            line.is_heard()
+            is_sent_sound(line.raw)
+    assert line.raw.request("INVITE", line.raw.sdp()) == 200
+    line.phone.wait_for(line.call, MediaReady, count=2)
+    line.is_heard()
+    is_sent_sound(line.raw)
+    line.end()
+
+
 def test_within_a_call_the_offer_can_be_ours_too(line: Line) -> None:
     line.up()
     raw = line.raw
@@ -1050,14 +1093,6 @@ def test_packets_out_of_order_or_twice_are_heard_in_order_and_once(
     line.end()
 
 
-def level(pcm: bytes) -> int:
-    """Of the middle of a frame: at its ends, a change of rate mixes it with its neighbours."""
-    return int(to_samples(pcm)[len(pcm) // 4])
-
-
-LEVELS = [level(AudioFormat("pcmu").decode(2 * bytes([0x80 + n]))) for n in range(48)]
-"""Of the frames of a test that tells them apart, one after the other and then anew; so far from
-each other that a change of rate mixes none up."""
 FRAMES = 120
 
 
@@ -1133,8 +1168,8 @@ def test_whoever_begins_anew_is_heard_from_the_first_packet(line: Line) -> None:
     played = iter(range(40))
     for source, first, packets in ((7, 30_000, 2), (8, 500, 12), (8, 40_000, 12), (9, 39_990, 12)):
         for number in range(packets):
-            payload = bytes([0x80 + next(played)]) * 160
-            send(line, first + number, 160 * (first + number), payload, source=source)
+            stamp = 160 * (first + number)
+            send(line, first + number, stamp, encoded(next(played)), source=source)
             time.sleep(0.02)
     assert numbers_until(line, 37) == [*range(38)]
     line.end()
@@ -1227,22 +1262,11 @@ def test_a_process_that_stood_still_is_on_the_clock_again(line: Line, stood_s: f
         assert spoken_ms == pytest.approx((loud[-1] - loud[0]) / 8, abs=25)
 
 
-def numbers(line: Line) -> list[int]:
-    """Which of the packets have been heard, in their order."""
-    found: list[int] = []
-    for frame in line.frames():
-        heard = level(frame.pcm)
-        if abs(heard) > 1_000:
-            at = min(range(len(LEVELS)), key=lambda n: abs(LEVELS[n] - heard))
-            last = found[-1] if found else 0
-            found.append(last + (at - last) % len(LEVELS))
-    return found
-
-
 def numbers_until(line: Line, last: int) -> list[int]:
-    """The same, once the last one is there; a busy machine takes its time."""
+    """Which packets have been heard, once the last one is there; a busy machine takes its time."""
     for _ in range(100):
-        found = numbers(line)
+        heard = numbers(frame.pcm for frame in line.frames())
+        found = [number for number in heard if number is not None]
         if found[-1:] == [last]:
             break
         time.sleep(0.1)
@@ -1253,8 +1277,7 @@ def send_at(line: Line, arrivals: Sequence[tuple[float, int]]) -> None:
     began_s = time.monotonic()
     for at_ms, number in arrivals:
         time.sleep(max(0.0, began_s + at_ms / 1000 - time.monotonic()))
-        payload = bytes([0x80 + number % len(LEVELS)]) * 160
-        send(line, 1_000 + number, 160 * number, payload)
+        send(line, 1_000 + number, 160 * number, encoded(number))
 
 
 def test_audio_goes_to_where_it_comes_from(line: Line) -> None:
@@ -1332,6 +1355,29 @@ def test_a_call_ends_in_the_midst_of_its_frames(line: Line, who: str) -> None:
     assert ended.by == (line.role if who == "own" else line.peer)
     told = [one.input for one in line.phone.told(line.call)]
     assert [n for n, one in enumerate(told) if isinstance(one, HungUp)] == [len(told) - 1]
+
+
+@pytest.mark.parametrize("who", ["own", "foreign"])
+def test_no_sound_follows_a_goodbye(line: Line, who: str) -> None:
+    """RFC 3261 §15.1: neither a BYE nor its answer, though the loop may hear of that much later."""
+    line.up()
+    line.phone.do(line.call, "play", bytes(4 * RATE_HZ))
+    if who == "own":
+        line.phone.do(line.call, "hang_up")
+        bye = line.raw.asked("BYE")
+        assert bye
+        quiet_from_ns = time.monotonic_ns()
+        line.raw.reply(bye, "200 OK")
+    else:
+        line.phone.stall(line.call, STALL_S)
+        assert line.raw.request("BYE") == 200
+        quiet_from_ns = time.monotonic_ns()
+    line.phone.wait_for(line.call, HungUp)
+    came: list[int] = []
+    line.raw.rtp.setblocking(False)
+    PacketReader(line.raw.rtp, lambda _data, _source, at_ns: came.append(at_ns)).read_all()
+    late_ms = [(at_ns - quiet_from_ns) / NS_PER_MS for at_ns in came if at_ns > quiet_from_ns]
+    assert not late_ms
 
 
 def test_what_an_engine_cannot_do_is_refused_by_its_name() -> None:

@@ -7,9 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import planted_bugs
 import pytest
 from disturbed import disturbance, with_bug
 
@@ -37,6 +38,8 @@ RUN_LIMIT_S = 600
 for up to half a minute of calm and is placed again, alone: of five calls that is four minutes more,
 and a machine that others use as well takes twice that."""
 
+LIBRARY = Path(__file__).parents[2] / "scenarios"
+
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.alone,
@@ -44,26 +47,48 @@ pytestmark = [
 ]
 
 
-LIBRARY = Path(__file__).parents[2] / "scenarios"
+def of_the_library(name: str) -> str:
+    """A scenario as it is shipped."""
+    return (LIBRARY / f"{name}.yaml").read_text()
+
+
+NOTHING_IS_REFUSED = "never: [{mark: error_sent, source: realtime}]\n"
+"""What some do the server refuses, and no call is the worse for it."""
+GREETED_AFTER_HALF_A_GREETING = """
+version: 2
+about: Whoever calls after a caller who interrupted the greeting hears a whole one.
+after: one
+steps:
+- {expect: greeting}
+- {expect: {mark: greeting_started, fields: {origin: generated}}}
+- hang_up
+"""
 SHOWS = {
-    "NoFlushAtBargeIn": BARGE_IN,
-    "TruncatesByReceived": BARGE_IN,
-    "LosesWhatWasSaidBeforeTheSession": (LIBRARY / "slow_connect.yaml").read_text(),
-    "StaysStuckAfterAFailure": (LIBRARY / "server_error.yaml").read_text(),
+    "NoFlushAtBargeIn": [BARGE_IN],
+    "TruncatesByReceived": [BARGE_IN],
+    "CommitsTwice": [of_the_library("local_turns") + NOTHING_IS_REFUSED],
+    "CachesACancelledGreeting": [
+        of_the_library("barge_in_greeting"),
+        GREETED_AFTER_HALF_A_GREETING,
+    ],
+    "AsksForAResponseTooEarly": [BARGE_IN + NOTHING_IS_REFUSED],
+    "LosesWhatWasSaidBeforeTheSession": [of_the_library("slow_connect")],
+    "StaysStuckAfterAFailure": [of_the_library("server_error")],
 }
-"""Bugs that a caller suffers from, and a scenario that shows each. What others do the server
-refuses, and no call is the worse for it: invariants find them, in memory."""
+"""All bugs of `planted_bugs`, each with scenarios that show it, but for one: what an agent says
+after it has hung up nobody hears over SIP, where an invariant finds it in memory."""
 
 
 def played(
     folder: Path,
     calls: int,
     environment: Mapping[str, str] = os.environ,
-    scenario: str = BARGE_IN,
+    scenarios: Sequence[str] = (BARGE_IN,),
 ) -> str:
     """A few calls; the verdict of the run that was written down, whatever ended the process."""
     (folder / "scenarios").mkdir(parents=True)
-    (folder / "scenarios" / "one.yaml").write_text(scenario)
+    for name, scenario in zip(("one", "two"), scenarios, strict=False):
+        (folder / "scenarios" / f"{name}.yaml").write_text(scenario)
     (folder / "scenarios" / "suite.yaml").write_text((LIBRARY / "suite.yaml").read_text())
     run = [sys.executable, "-P", "-m", "callerside.simulator.cli", "run", "--jobs", "5"]
     subprocess.run(
@@ -91,8 +116,18 @@ def test_a_good_agent_passes_and_one_that_is_15_ms_late_is_told_from_it(tmp_path
     assert "agent_overhead_ms" in worse
 
 
+def test_each_planted_bug_has_its_scenario() -> None:
+    planted = {
+        name
+        for name, one in vars(planted_bugs).items()
+        if isinstance(one, type) and issubclass(one, planted_bugs.BrokenMachine)
+    }
+    elsewhere = {"BrokenMachine", "AnswersLate", "SpeaksAfterHangingUp"}
+    assert planted - elsewhere == SHOWS.keys()
+
+
 @pytest.mark.parametrize("bug", SHOWS)
 def test_what_is_wrong_is_found(tmp_path: Path, bug: str) -> None:
     with disturbance():
-        assert played(tmp_path / "good", 1, scenario=SHOWS[bug]) == "passed"
+        assert played(tmp_path / "good", 1, scenarios=SHOWS[bug]) == "passed"
         assert played(tmp_path / bug, 1, with_bug(bug), SHOWS[bug]) == "failed"

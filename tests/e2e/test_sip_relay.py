@@ -1,12 +1,15 @@
 """Real RTP through the relay: what it is told to do to packets is what happens to them."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import pytest
+from numbered_frames import frames, numbers
 from sip_rig import Phone, wait_until
 
+from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.agent.telephony.interface import (
     AudioReceived,
     CallLeg,
@@ -128,3 +131,95 @@ def test_without_a_relay_packets_cannot_be_impaired() -> None:
         caller.dial("sip:100@127.0.0.1", to_agent=Impairer(Direction(), random.Random(SEED)))
     wait_until(lambda: caller.facts().active_calls == 0, "nothing")
     assert caller.close() == 0
+
+
+NUMBERED = 150
+NETWORKS = {
+    "loss": Direction(loss=0.05),
+    "jitter": Direction(jitter=30, duplicate=0.05),
+    "reordering": Direction(jitter=30, reorder=0.1),
+    "stalls": Direction(stalled=[(700, 940), (1_500, 1_740)]),
+}
+MAY_BE_LATE = {"reordering": 3}
+"""Packets that came when their time had been filled: of a line that is not known yet."""
+NORMAL_MS = 15
+"""In the last second no more than this later than ever, as for the soonest of its packets."""
+
+
+def answer_and_count(leg: CallLeg, item: LegInput) -> None:
+    if isinstance(item, CallReceived):
+        leg.answer()
+    if isinstance(item, MediaReady):
+        leg.play(frames(NUMBERED, leg.sample_rate_hz))
+
+
+@pytest.mark.parametrize(
+    ("agents", "callers"), list(product(PROFILES, PROFILES)), ids=lambda engine: str(engine)
+)
+def test_what_the_line_does_is_made_good_whoever_calls_whom(
+    agents: EngineName, callers: EngineName
+) -> None:
+    """Both ways: none is made up, none lost but by the line, and the delay is soon as before.
+
+    A call for each network, all at once.
+    """
+    addresses = RelayAddresses()
+    options = SipOptions(sample_rate_hz=8_000, rtp_public_host=addresses.agent)
+    agent = Phone("agent", options, engine=agents)
+    caller = Phone("caller", SipOptions(), addresses, engine=callers)
+    agent.behave(answer_and_count)
+    caller.behave(answer_and_count)
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201 - shown by pytest when the test fails
+    calls = []
+    for network in NETWORKS.values():
+        theirs = agent.calls()
+        dice = random.Random(seed), random.Random(seed)
+        ours = caller.dial(
+            f"sip:100@127.0.0.1:{agent.port}",
+            to_agent=Impairer(network, dice[0]),
+            to_caller=Impairer(network, dice[1]),
+        )
+        agent.wait_for_call(theirs)
+        calls.append((theirs, ours))
+    for name, (theirs, ours) in zip(NETWORKS, calls, strict=True):
+        for phone, number in ((agent, theirs), (caller, ours)):
+            wait_until(lambda p=phone, n=number: _all_heard(p, n), f"{name}: all of it")  # type: ignore[misc]
+    for _, ours in calls:
+        caller.do(ours, "hang_up")
+    for name, (theirs, ours) in zip(NETWORKS, calls, strict=True):
+        for phone, number in ((agent, theirs), (caller, ours)):
+            _is_made_good(name, phone, number, seed)
+    assert (agent.close(), caller.close()) == (0, 0)
+
+
+def _heard(phone: Phone, number: int) -> list[tuple[int, float]]:
+    """Which frames, and when each came, in ms."""
+    told = [t.input for t in phone.told(number) if isinstance(t.input, AudioReceived)]
+    which = numbers(one.pcm for one in told)
+    return [(n, one.at_ns / 1e6) for n, one in zip(which, told, strict=True) if n is not None]
+
+
+def _all_heard(phone: Phone, number: int) -> bool:
+    heard = _heard(phone, number)
+    return bool(heard) and heard[-1][0] >= NUMBERED - 3  # the last ones may be lost
+
+
+def _is_made_good(name: str, phone: Phone, number: int, seed: int) -> None:
+    heard = _heard(phone, number)
+    which = [n for n, _ in heard]
+    assert which == sorted(set(which)), f"{name}: in order, and once"
+    missing = sorted(set(range(which[-1])) - set(which))
+    if name == "loss":
+        assert missing in _lost(seed, which[-1]), f"{name}: others than the line has lost"
+    else:
+        assert len(missing) <= MAY_BE_LATE.get(name, 0), f"{name}: {missing} were thrown away"
+    late_ms = [at_ms - 20 * n for n, at_ms in heard]
+    assert min(late_ms[-50:]) - min(late_ms) < NORMAL_MS, f"{name}: the delay has grown"
+
+
+def _lost(seed: int, count: int) -> Sequence[list[int]]:
+    """What the line can have lost of so many numbered frames: of packets that silence precedes."""
+    impairer = Impairer(NETWORKS["loss"], random.Random(seed))
+    fates = [not impairer.arrivals(0) for _ in range(count + 500)]
+    return [[n for n in range(count) if fates[n + first]] for first in range(500)]

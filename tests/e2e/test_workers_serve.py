@@ -235,7 +235,14 @@ def test_a_worker_that_dies_comes_back_with_the_settings_of_the_others(
     assert "beep_started" not in agent.marks("after")
 
 
-@pytest.mark.parametrize("delay_s", [0.2, 0.5])
+def is_caught(number: int, pid: int) -> bool:
+    """Whether a process has said what it does upon a signal: until then it ends by it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.3])
 def test_a_reload_that_is_asked_for_during_the_start_waits_for_its_end(
     tmp_path: Path, delay_s: float
 ) -> None:
@@ -249,6 +256,7 @@ def test_a_reload_that_is_asked_for_during_the_start_waits_for_its_end(
         )
     with starting:
         assert starting.stdout is not None
+        until(lambda: is_caught(signal.SIGHUP, starting.pid), "it says what it does upon SIGHUP")
         time.sleep(delay_s)
         starting.send_signal(signal.SIGHUP)
         assert starting.stdout.readline().startswith(b"ready ")

@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -32,6 +32,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.options import SipOptions
 from callerside.audio import to_samples
+from callerside.simulator.caller.ear import Arrival
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 
@@ -66,6 +67,8 @@ class Recorded:
     started_at_ns: int | None
     mouth: bytes
     ear: bytes
+    arrivals: Sequence[Arrival]
+    """What came in, of which the ear is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +383,9 @@ class _Child:
 
     def on_recorded(self, call: int) -> Recorded:
         recorder = self._placed[call].recorder
-        return Recorded(recorder.rate_hz, recorder.started_at_ns, *recorder.channels())
+        return Recorded(
+            recorder.rate_hz, recorder.started_at_ns, *recorder.channels(), recorder.arrivals
+        )
 
     def on_impaired(self, call: int) -> dict[str, Mapping[str, int]]:
         return {

@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from callerside.agent.telephony.engine import EngineName
 
@@ -483,6 +484,17 @@ BEYOND = [
         base="INVITE",
         right=frozenset({400}),
         change=(line("Contact:", "Contact: *"),),
+    ),
+    *(
+        Row(
+            name=f"{name.lower()}-of-{scheme}",
+            rule="RFC 3261 §8.1.1.8, §20.30: whither a call's requests go is a SIP address",
+            base="INVITE",
+            change=(change(f"{name}: <{scheme}:127.0.0.1>"),),
+            right=frozenset({400}),
+        )
+        for name, change in (("Contact", partial(line, "Contact:")), ("Record-Route", more))
+        for scheme in ("tel", "http")
     ),
     Row(
         name="no-contact",

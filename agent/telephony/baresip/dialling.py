@@ -10,6 +10,7 @@ from callerside.agent.telephony.baresip.endpoint import BaresipStation, Refusal
 from callerside.agent.telephony.baresip.leg import BaresipLeg
 from callerside.agent.telephony.baresip.media import RtpSocket
 from callerside.agent.telephony.baresip.placing import BaresipPlacedLeg, Placing
+from callerside.agent.telephony.baresip.stack import SWALLOWED
 from callerside.agent.telephony.engine import (
     REGISTER_S,
     OutgoingCall,
@@ -93,7 +94,7 @@ class BaresipDialler(BaresipStation):
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`: nobody calls us; who has vanished hears nothing."""
         if message.call_id in self.gone:
-            return (0, "", "")
+            return SWALLOWED
         leg = self.legs.get(message.call_id)
         if message.begins_call:
             return (480, "Temporarily Unavailable", "")

@@ -11,7 +11,7 @@ from baresip import BaresipError, Call, StackEvent, UserAgent
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
 from callerside.agent.telephony.baresip.placing import BaresipPlacedLeg, Placing
 from callerside.agent.telephony.baresip.registrant import Registrant
-from callerside.agent.telephony.baresip.stack import Stack
+from callerside.agent.telephony.baresip.stack import SWALLOWED, Stack
 from callerside.agent.telephony.engine import (
     CALLED_HEADER,
     OnRefused,
@@ -44,7 +44,6 @@ _MOST_INVITES = 100
 
 Refusal = tuple[int, str, str]
 
-_SWALLOWED: Refusal = (0, "", "")
 _NO_SUCH_CALL: Refusal = (481, "Call/Transaction Does Not Exist", "")
 _EXTENSIONS = extensions("baresip")
 _REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
@@ -142,6 +141,12 @@ class BaresipStation:
         if answer is not None:
             return _as_refusal(answer)
         return (200, "OK", "") if message.method == "NOTIFY" else None
+
+    def on_goodbye(self, call_id: str) -> None:
+        """See `Screen`: the loop learns of it later."""
+        leg = self.legs.get(call_id)
+        if leg is not None:
+            leg.fall_silent()
 
     def _means_another(self, request: SipMessage) -> bool:
         """Whether a request of a call's Call-ID names another tag than ours (RFC 3261 §12.2.2)."""
@@ -414,11 +419,11 @@ def _refusal_of_none(request: SipMessage) -> Refusal | None:
     """Of what is no request, or not one for this stack; None: it is one."""
     fault = fault_of(request)
     if fault is None:  # a call of RFC 2543, without a From tag, breaks the stack's memory
-        return _SWALLOWED if request.begins_call and not request.from_tag else None
+        return SWALLOWED if request.begins_call and not request.from_tag else None
     # An ACK is answered by nobody; and what is no request line the stack reads as a header,
     # "INVITE sip" as To by its hash, and would repeat.
     if request.method == "ACK" or request.request_line is None:
-        return _SWALLOWED
+        return SWALLOWED
     return _as_refusal(fault)
 
 

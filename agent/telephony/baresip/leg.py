@@ -33,7 +33,13 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import Described, described, readable, traceparent
-from callerside.agent.telephony.leg import UNACKNOWLEDGED, Ending, Leg, is_unacknowledged
+from callerside.agent.telephony.leg import (
+    NOTHING_AGREED,
+    UNACKNOWLEDGED,
+    Ending,
+    Leg,
+    is_unacknowledged,
+)
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S
@@ -52,9 +58,6 @@ _REASONS = {
     603: "Decline",
 }  # fmt: skip
 
-_NOTHING_AGREED = Ending(
-    by="network", status=488, reason="the answer to our offer names no audio that we have"
-)
 _ERROR = re.compile(r"error \[(\d+)\]")
 """What the stack says where its own trouble ended a call."""
 
@@ -174,6 +177,10 @@ class BaresipLeg(Leg):
         for task in self._tasks:
             task.cancel()
 
+    def fall_silent(self) -> None:
+        """Nothing more is to be said; on any thread."""
+        self._media.fall_silent()
+
     def on_message(self, sent: bool, message: SipMessage) -> None:
         """One of the call's messages has come, or gone."""
         if self._end_reported:
@@ -265,7 +272,7 @@ class BaresipLeg(Leg):
         """What both sides have said is how it is now."""
         theirs = self._theirs
         if self._is_up and self._is_unmet:
-            self._end(_NOTHING_AGREED)
+            self._end(NOTHING_AGREED)
         if not self._is_up or theirs is None or self._is_over or not self._media.port:
             return
         we_hold = self._we_offered and self._our_direction in ("sendonly", "inactive")

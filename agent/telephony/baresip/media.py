@@ -152,6 +152,8 @@ class CallMedia:
         self._reader: PacketReader | None = None
         self._line: _Line | None = None
         self._held = False
+        self._has_ended = False
+        """Whether nothing is said any more."""
         self._sender = rtp.Sender(
             random.getrandbits(32), random.getrandbits(16), random.getrandbits(32)
         )
@@ -247,6 +249,11 @@ class CallMedia:
         self._arm()
         return True
 
+    def fall_silent(self) -> None:
+        """Say nothing any more; on any thread."""
+        with self._lock:
+            self._has_ended = True
+
     def disconnect(self) -> None:
         """The call is over: no packet comes or goes any more."""
         self._pacer.remove(self)
@@ -273,7 +280,7 @@ class CallMedia:
     def pass_over(self, packets: int, at_ns: int) -> None:
         """See `Paced`."""
         with self._lock:
-            if self._line is None:
+            if self._line is None or self._has_ended:
                 return
             self._sender.pause(packets * self._line.frame)
             if self._on_left is not None:
@@ -283,7 +290,7 @@ class CallMedia:
         """See `Paced`; a frame's `FramePlayed` is told before a `clear` can be answered."""
         with self._lock:
             line = self._line
-            if line is None:
+            if line is None or self._has_ended:
                 return None
             pcm, played = self._silence, NOTHING_PLAYED
             is_pressing = self._keys.is_pressing and line.keys_type is not None
@@ -296,7 +303,12 @@ class CallMedia:
             own = self._socket
         if packet is None or own is None:
             return None
-        return partial(own.send, packet, line.latch.target)
+        return partial(self._send, own, packet, line.latch.target)
+
+    def _send(self, own: RtpSocket, packet: bytes, target: Address) -> None:
+        with self._lock:
+            if not self._has_ended:
+                own.send(packet, target)
 
     def _packet(self, line: "_Line", pcm: bytes) -> bytes | None:
         payload = line.encode(pcm)

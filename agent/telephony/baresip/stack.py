@@ -20,6 +20,7 @@ import structlog
 from baresip import Account, BaresipError, Config, Runtime, UserAgent, _events
 from baresip._native import ffi, lib
 
+from callerside.agent.telephony.baresip.late_offers import LateOffers
 from callerside.agent.telephony.baresip.media import RtpSocket
 from callerside.agent.telephony.baresip.native import (
     Library,
@@ -55,6 +56,7 @@ _SIP_SEARCH = range(10_000, 32_000)
 _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
 _SEARCH_TRIES = 200
+_REFUSAL = 300
 _CHALLENGES = (401, 407)
 _DIGEST = re.compile(rb"(?im)^((?:www|proxy)-authenticate[ \t]*:[ \t]*)(d)(igest)")
 _REPLACES = re.compile(rb"(?im)^(supported[ \t]*:[ \t]*)(replaces,?)")
@@ -71,6 +73,10 @@ _MOST_NOTED = 1_000
 _HEAD_END = b"\r\n\r\n"
 
 
+SWALLOWED = (0, "", "")
+"""What becomes of a message that nobody is to have: see `Screen`."""
+
+
 class Screen(Protocol):
     """Who decides on messages before the stack sees them; on the stack's thread."""
 
@@ -82,6 +88,9 @@ class Screen(Protocol):
 
         A status of 0 swallows it.
         """
+
+    def on_goodbye(self, call_id: str) -> None:
+        """A BYE is about to leave, or what agrees to one: no sound follows (RFC 3261 §15.1)."""
 
 
 OnMessage = Callable[[bool, SipMessage], None]
@@ -101,6 +110,8 @@ class Stack:
         self._on_message = on_message
         self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: deque[Callable[[], object]] = deque()
+        self._takes: deque[Callable[[], object]] = deque()
+        """What is done when the stack tells anything, in whatever it is at: it ends nothing."""
         self._forward: Callable[[int, int, bytes | None], None] = lambda *_: None
         self._verdict: tuple[int, str, str] | None = None
         self._is_turned_away = False
@@ -117,6 +128,7 @@ class Stack:
         """By Call-ID, of calls that we place: their sockets, until there are legs to have them."""
         self._nowhere: dict[str, int] = {}
         """By Call-ID: the number of the other side's offer, if it can be sent nothing."""
+        self._late_offers = LateOffers()
         told, here = options.rtp_public_host, options.listen_host
         self._advertised: tuple[bytes, bytes] | None = None
         if told and len(told) == len(here):
@@ -171,7 +183,11 @@ class Stack:
         hole.close()
 
     def run(self, job: Callable[[], object]) -> None:
-        """Do something on the stack's thread, soon, in order, and before what is asked for next."""
+        """Do something on the stack's thread, soon, in order, and before what is asked for next.
+
+        Never in the midst of what the stack does: a call that is ended while its answer is read is
+        read on behind its end, and the process with it.
+        """
         self._jobs.append(job)
         self._ring()
 
@@ -348,13 +364,11 @@ class Stack:
     # ---- on the stack's thread
 
     def _on_native(self, kind: int, handle: int, payload: bytes | None) -> None:
-        """What the stack tells; between that, our jobs."""
-        while self._jobs:
-            try:
-                self._jobs.popleft()()
-            except Exception:  # what is raised here would be lost in the stack's thread
-                _log.exception("sip_job_failed")
-        if handle != _DOORBELL or kind >= lib.BP_EV_BASE:
+        """What the stack tells, often in the midst of a message; the doorbell rings between two."""
+        _do(self._takes)
+        if handle == _DOORBELL and kind < lib.BP_EV_BASE:
+            _do(self._jobs)
+        else:
             self._forward(kind, handle, payload)
 
     def _stand_before(self) -> None:
@@ -386,12 +400,16 @@ class Stack:
                 self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
                 if self._verdict is not None and not self._verdict[0]:
                     self._blank(at, data)
+                if self._verdict is None and self._is_replaced(message):
+                    self._verdict = SWALLOWED
                 if self._verdict is None:
                     self._narrow(at, data, message)
                     self._hide_challenge(at, data, message)
             else:
                 self._edit_what_leaves(at, data, message)
                 self._note_dialled(message)
+                if message.method == "BYE" and message.status < _REFUSAL:
+                    self._screen.on_goodbye(message.call_id)
             if self._verdict is None or self._verdict[0]:
                 self.tell(self._on_message, sent, message)
         except Exception:  # what is raised here would be lost in the stack's thread
@@ -407,6 +425,16 @@ class Stack:
         blanked = b"\r\n".join([first, *map(_as_header, lines)]) + end + body
         if blanked != data:
             ctypes.memmove(at, blanked, len(data))
+
+    def _is_replaced(self, message: SipMessage) -> bool:
+        """Whether the stack is sent another message instead: it goes by what is in it alone."""
+        instead = self._late_offers.take(message)
+        if not instead or "udp" not in self.options.transports:
+            return False
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            host = self.options.listen_host
+            own.sendto(instead.encode(errors="surrogateescape"), (host, self.port))
+        return True
 
     def _note_dialled(self, message: SipMessage) -> None:
         """Of a call that we place: what comes before its socket is ours would be lost.
@@ -426,7 +454,7 @@ class Stack:
             forgotten = self._dialled.pop(next(iter(self._dialled)))
             if forgotten is not None:
                 forgotten.close()
-        self._jobs.append(take)
+        self._takes.append(take)
 
     def _narrow(self, at: int, data: bytes, message: SipMessage) -> None:
         """Of several lines baresip takes the first that is of audio: ours becomes that."""
@@ -511,6 +539,14 @@ class _Bound(threading.Event):
 def _without_hidden(allow: re.Match[bytes]) -> bytes:
     """A header `Allow`, as long as before."""
     return (allow[1] + _NOT_DONE.sub(b"", allow[2])).ljust(len(allow[0]))
+
+
+def _do(jobs: deque[Callable[[], object]]) -> None:
+    while jobs:
+        try:
+            jobs.popleft()()
+        except Exception:  # what is raised here would be lost in the stack's thread
+            _log.exception("sip_job_failed")
 
 
 def _as_header(line: bytes) -> bytes:

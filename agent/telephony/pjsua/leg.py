@@ -31,7 +31,13 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import readable
-from callerside.agent.telephony.leg import UNACKNOWLEDGED, Ending, Leg, is_unacknowledged
+from callerside.agent.telephony.leg import (
+    NOTHING_AGREED,
+    UNACKNOWLEDGED,
+    Ending,
+    Leg,
+    is_unacknowledged,
+)
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.media import LegMedia
@@ -418,6 +424,8 @@ class SipCallLeg(SipLeg):
             self._is_acknowledged = True
             self._inputs.post(CallAnswered())
             self.on_media(info)
+            if _audio_in_use(info.media) is None:
+                self._end(NOTHING_AGREED)
 
     def on_media(self, info: Any) -> None:
         """Before the ACK the caller may not have read our answer, and would not hear all of it."""

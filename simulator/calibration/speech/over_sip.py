@@ -2,13 +2,13 @@
 
 The scripted caller calls the responder of `callerside calibrate`, which greets with an utterance of
 the calibration, answers the caller's question with it, and is talked over. Where a sound is in what
-was heard is found by cross-correlation with its own first and last quarter of a second, each by
-itself, so that the truth passes through no detector and bears packets that come late; where it
-begins and ends is its clean source's to say.
+was heard is found by cross-correlation with its own first and last quarter of a second (more,
+where that is too faint), each by itself, so that the truth passes through no detector and bears
+packets that come late; where it begins and ends is its clean source's to say.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,8 +56,11 @@ SAMPLE = 60
 _CODECS = {"pcmu": "PCMU", "pcma": "PCMA", "g722": "G722"}
 _LONGEST_S = 5
 _SHORTEST_ANSWER_S = 2.6
-_INTO_MS = 1200  # of the answer the caller speaks
-_PIECE = CALLER_RATE_HZ // 4
+_INTO_MS = 1200  # of the answer, at least, the caller speaks
+_AMID_MS = 300  # of sound without a pause of a frame are to lie ahead then: no pause is cut
+_STEP_MS = 20
+_PIECES = (CALLER_RATE_HZ // 4, CALLER_RATE_HZ // 2, CALLER_RATE_HZ)
+"""Of a sound, by which its edge is found: more of it where that is too faint or too high."""
 _AROUND = CALLER_RATE_HZ * 3 // 10
 _STRETCH = CALLER_RATE_HZ * 60 // 1000  # as the reports tell sounds apart
 
@@ -169,12 +172,19 @@ def _sounds(plan: Plan) -> _Sounds:
     reply = answer_of(plan.utterance.wave(), more, _SHORTEST_ANSWER_S)
     level = plan.condition.level_dbfs
     said = reply[:longest], question[-longest:], barge[:longest]
-    return _Sounds(*(_as_said(levelled(wave, level)) for wave in said))
+    greets, asks, barges = (_as_said(levelled(wave, level)) for wave in said)
+    return _Sounds(greets, _without_lead(asks), _without_lead(barges))
 
 
 def _as_said(wave: NDArray[np.float64]) -> Samples:
     pcm = audio.resample(audio.to_bytes(wave * 32768), SERVER_HZ, CALLER_RATE_HZ)
     return audio.to_samples(pcm)
+
+
+def _without_lead(wave: Samples) -> Samples:
+    """A sound without the silence before it, which a caller leaves out, too."""
+    first = int(active_level.loud(wave, CALLER_RATE_HZ)[0])
+    return wave[max(0, first - _STRETCH) :]
 
 
 def _written(
@@ -190,13 +200,27 @@ def _written(
         audio_files.write_wav(speaks / f"{name}.wav", said.reply, CALLER_RATE_HZ)
         for what, samples in (("question", said.question), ("barge", said.barge)):
             audio_files.write_wav(directory / f"{name}-{what}.wav", samples, CALLER_RATE_HZ)
-        scenario = Scenario.model_validate(_scenario(name, plan.condition))
+        scenario = Scenario.model_validate(_scenario(name, plan.condition, into_ms(said.reply)))
         resolved = scenario.named("calibration", directory / "of_no_file")
         callings[name] = Calling(resolved.model_dump_json(), speech.of(resolved))
     return callings
 
 
-def _scenario(name: str, line: Condition) -> dict[str, object]:
+def into_ms(reply: Samples) -> int:
+    """How long after the beginning of an answer it is to be talked over: in the midst of a sound.
+
+    What is cut in a pause of its own had ended before.
+    """
+    step = CALLER_RATE_HZ * _STEP_MS // 1000
+    loud = active_level.loud(reply, CALLER_RATE_HZ)
+    frames = np.bincount((loud - loud[0]) // step) > 0
+    ahead = _AMID_MS // _STEP_MS
+    earliest = _INTO_MS // _STEP_MS
+    full = np.convolve(frames, np.ones(ahead), mode="valid")[earliest:]
+    return (earliest + int(full.argmax()) if full.size else earliest) * _STEP_MS
+
+
+def _scenario(name: str, line: Condition, into: int) -> dict[str, object]:
     return {
         "about": "A responder that speaks as people do.",
         "time_limit": "50s",
@@ -205,7 +229,7 @@ def _scenario(name: str, line: Condition) -> dict[str, object]:
             {"expect": "beep"},
             {"expect": "greeting"},
             {"say": {"wav": f"{name}-question.wav"}},
-            {"say": {"wav": f"{name}-barge.wav"}, "when": f"reply + {_INTO_MS}ms"},
+            {"say": {"wav": f"{name}-barge.wav"}, "when": f"reply + {into}ms"},
             "hang_up",
         ],
     }
@@ -266,24 +290,32 @@ def _stretches(source: Samples, played: int, channel: Samples, near: int, what: 
     if not loud.size:
         raise TruthError(f"nothing was heard of the {what}")
     first, past = int(loud[0]), int(loud[-1]) + 1
-    lags = []
-    for low, high in ((first, first + _PIECE), (past - _PIECE, past)):
-        low, high = max(0, low), min(high, played)
-        start, end = near + low - _AROUND, near + high + _AROUND
-        match = correlation.find(source[low:high], channel[max(0, start) : end])
-        if not match.found:
-            raise TruthError(f"the {what} was not found (correlation {match.correlation:.2f})")
-        lags.append(max(0, start) + match.offset - low)
-    places = loud + np.where(loud < (first + past) // 2, *lags)
+
+    def lag(low: int, high: int) -> int | None:
+        start, end = max(0, near + low - _AROUND), near + high + _AROUND
+        match = correlation.find(source[low:high], channel[start:end])
+        return start + match.offset - low if match.found else None
+
+    by_beginning = _first_found(lag(first, min(first + size, played)) for size in _PIECES)
+    by_end = _first_found(lag(max(0, past - size), past) for size in _PIECES)
+    if by_beginning is None or by_end is None:
+        edge = "beginning" if by_beginning is None else "end"
+        raise TruthError(f"the {edge} of the {what} was not found")
+    places = loud + np.where(loud < (first + past) // 2, by_beginning, by_end)
     return active_level.without_pauses(np.unique(places), _STRETCH)
+
+
+def _first_found(places: Iterable[int | None]) -> int | None:
+    return next((place for place in places if place is not None), None)
 
 
 def _end_there(heard: Heard, answer: Said, question: Samples) -> int:
     """Where the question ended in what the responder heard."""
     past = int(active_level.loud(question, CALLER_RATE_HZ)[-1]) + 1
-    tail = question[max(0, past - _PIECE) : past]
     earliest = max(0, answer.start - 3 * CALLER_RATE_HZ)
-    match = correlation.find(tail, heard.recording[earliest : answer.start, 1])
-    if not match.found:
-        raise TruthError(f"the question was not found there ({match.correlation:.2f})")
-    return earliest + match.offset + tail.size
+    for size in _PIECES:
+        tail = question[max(0, past - size) : past]
+        match = correlation.find(tail, heard.recording[earliest : answer.start, 1])
+        if match.found:
+            return earliest + match.offset + tail.size
+    raise TruthError(f"the end of the question was not found there ({match.correlation:.2f})")

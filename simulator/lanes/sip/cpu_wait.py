@@ -11,6 +11,7 @@ told as the machine's. What it spends in a busy loop, a garbage collection or be
 wait in the first place.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ class _Counted:
 
     main_ran: int
     waited: int
+    first_ns: int
+    """When it was counted for the first time."""
+    taken: int = 0
+    """Of its waits, what was taken for a wait since then: it cannot be more than that time."""
 
 
 @dataclass(slots=True)
@@ -54,6 +59,7 @@ class WaitWatch:
 
     Args:
         report: called for every wait that matters.
+        clock: that of the marks.
         sure: whether the looks come when they are due, whatever else runs.
         agents: the names of those that are the agent under test.
     """
@@ -62,10 +68,12 @@ class WaitWatch:
         self,
         report: Callable[[Stall], None],
         *,
+        clock: Callable[[], int] = time.monotonic_ns,
         sure: bool = False,
         agents: Callable[[str], bool] = lambda name: name.startswith("agent"),
     ) -> None:
         self._report = report
+        self._clock = clock
         self._sure = sure
         self._is_agent = agents
         self._counted: dict[int, _Counted] = {}
@@ -74,17 +82,17 @@ class WaitWatch:
         self._ran_ns = 0
         """By all processes of the agent, since the first look."""
         self._history: deque[tuple[int, int, Mapping[int, int]]] = deque()
-        """Of each look: when, all that the agent had run, and what the main threads had."""
+        """Of each look: when it was over, all that the agent had run, and what main threads had."""
         self._looks = 0
         self._stolen_at: tuple[int, int] | None = None
 
-    def look(self, now_ns: int, processes: Mapping[str, int]) -> None:
+    def look(self, processes: Mapping[str, int]) -> None:
         """Report who has waited for others than the agent since the last look.
 
         Args:
-            now_ns: on the clock of the marks.
             processes: the ids of the processes that there are now, by name.
         """
+        now_ns = self._clock()
         self._look_at_the_host(now_ns)
         waits: list[tuple[str, int, int]] = []
         for name, pid in processes.items():
@@ -95,11 +103,17 @@ class WaitWatch:
             before = self._counted.get(pid)
             if before is not None and waited_ns - before.waited >= ms_to_ns(WAIT_MS):
                 waits.append((name, pid, waited_ns - before.waited))
-            self._counted[pid] = _Counted(main_ran_ns, waited_ns)
+            if before is None:
+                self._counted[pid] = _Counted(main_ran_ns, waited_ns, first_ns=self._clock())
+            else:
+                before.main_ran, before.waited = main_ran_ns, waited_ns
         agents = [pid for name, pid in processes.items() if self._is_agent(name)]
         self._ran_ns += self._agent_has_run(agents, now_ns, at_once=bool(waits))
-        main = {pid: counted.main_ran for pid, counted in self._counted.items()}
-        self._history.append((now_ns, self._ran_ns, main))
+        # Whoever looks may have stood still in the middle, and the agent run meanwhile: of what it
+        # had run before, the main threads' part is read last, as it is read first of what it has.
+        counts = {pid: host.scheduled_ns(pid) for pid in agents}
+        main = {pid: counted[0] for pid, counted in counts.items() if counted is not None}
+        self._history.append((self._clock(), self._ran_ns, main))
         window_ns = now_ns - (self._looked_ns if self._looked_ns is not None else now_ns)
         for name, pid, waited_ns in waits:
             self._tell(name, pid, waited_ns, now_ns, window_ns)
@@ -113,10 +127,13 @@ class WaitWatch:
         earlier = [one for one in self._history if one[0] <= since_ns]
         looked_ns, ran_ns, main = (earlier or self._history)[-1 if earlier else 0]
         # What of it was before all looks, nobody knows: the agent may have run then.
-        waited_ns = min(waited_ns, now_ns - looked_ns)
+        counted = self._counted[pid]
+        room_ns = min(now_ns - looked_ns, now_ns - counted.first_ns - counted.taken)
+        waited_ns = max(0, min(waited_ns, room_ns))
+        counted.taken += waited_ns
         behind_ns = self._ran_ns - ran_ns
         if self._is_agent(name):  # nobody waits behind itself
-            own_ns = self._counted[pid].main_ran
+            own_ns = counted.main_ran
             behind_ns = max(0, behind_ns - (own_ns - main.get(pid, own_ns)))
         late_ms = (waited_ns - behind_ns) / NS_PER_MS
         if late_ms >= WAIT_MS:

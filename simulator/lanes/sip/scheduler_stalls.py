@@ -113,7 +113,7 @@ def watch(
     until: Callable[[], bool],
     *,
     cpus: int = 1,
-    look: Callable[[int, bool], None] = lambda _now_ns, _sure: None,
+    look: Callable[[bool], None] = lambda _sure: None,
 ) -> None:
     """Sleep in ticks on one processor (None: on any), and report every tick that came late.
 
@@ -122,8 +122,8 @@ def watch(
         report: called with every late tick.
         until: whether it is to end.
         cpus: how many are watched so.
-        look: called after every `LOOK_TICKS`, with the time, and whether ticks are sure to come
-            when they are due.
+        look: called after every `LOOK_TICKS`, with whether ticks are sure to come when they are
+            due.
     """
     if cpu is not None:
         host.bind(cpu)
@@ -148,7 +148,7 @@ def watch(
             )
         ticks += 1
         if ticks % LOOK_TICKS == 0:
-            look(now_ns, sure)
+            look(sure)
 
 
 def _cpus() -> list[int | None]:
@@ -165,10 +165,10 @@ class _Looks:
         self.processes: Mapping[str, int] = {}
         """As they were named last; set by another thread."""
 
-    def look(self, now_ns: int, sure: bool) -> None:
+    def look(self, sure: bool) -> None:
         if self._waits is None:
             self._waits = WaitWatch(self._report, sure=sure)
-        self._waits.look(now_ns, self.processes)
+        self._waits.look(self.processes)
 
 
 def main() -> None:

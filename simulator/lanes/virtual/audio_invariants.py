@@ -192,7 +192,8 @@ def _network_ms(traced: TracedCall) -> float:
     if network is None:
         return 0.0
     _, to_caller = network.directions()
-    return to_caller.delay + to_caller.jitter
+    held_ms = max((end - begin for begin, end in to_caller.stalled), default=0.0)
+    return to_caller.delay + to_caller.jitter + held_ms
 
 
 def _as_heard(pcm: bytes, codec: str) -> bytes:

@@ -11,7 +11,13 @@ import engines_table
 import pytest
 
 from callerside.agent.telephony import engines
-from callerside.agent.telephony.engine import MEANING, PROFILES, Capability, EngineName
+from callerside.agent.telephony.engine import (
+    MEANING,
+    PROFILES,
+    Capability,
+    EngineName,
+    lack,
+)
 from callerside.agent.telephony.engines import EngineUnavailableError, choose, resolve, sentence
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.options import SipOptions
@@ -41,8 +47,18 @@ def test_every_capability_has_words() -> None:
 def test_an_engine_holds_as_many_calls_as_its_profile_says() -> None:
     name = resolve("auto")
     most = PROFILES[name].calls_a_process
-    with pytest.raises(SipError, match=rf"{name} holds {most} calls, not {most + 1}"):
+    with pytest.raises(SipError, match=rf"{name} holds {most} calls, not {most + 1}") as raised:
         choose(name).answering(SipOptions(max_calls=most + 1), lambda _leg: None)
+    for other, profile in PROFILES.items():
+        names_it = f"set sip.engine: {other}, which holds {profile.calls_a_process}"
+        assert (names_it in str(raised.value)) == (profile.calls_a_process > most)
+
+
+def test_a_capability_that_is_lacking_is_said_with_an_engine_that_has_it() -> None:
+    told = lack("baresip", Capability.PUBLIC_CONTACT)
+    assert "`public_contact` (naming another host in SIP" in told
+    assert "pjsua2 has it" in told
+    assert "no engine has it" in lack("pjsua2", Capability.OPUS)
 
 
 def test_an_engine_that_is_not_installed_is_unavailable_and_says_how_to_get_it(

@@ -21,8 +21,9 @@ BUSY = Answer(503, "Service Unavailable", (("Retry-After", "5"),))
 
 
 def message(first: str = "INVITE sip:100@127.0.0.1 SIP/2.0", call_id: str = "new") -> str:
-    lines = (first, "v: SIP/2.0/UDP 127.0.0.9", "From: <sip:a@b>;tag=a", "t: <sip:b@b>")
-    return "\r\n".join([*lines, f"Call-ID: {call_id}", "CSeq: 1 INVITE", "", ""])
+    lines = (first, "v: SIP/2.0/UDP 127.0.0.9;branch=z9hG4bK1", "From: <sip:a@b>;tag=a")
+    more = ("t: <sip:b@b>", f"Call-ID: {call_id}", "Contact: <sip:a@127.0.0.9>", "CSeq: 1 INVITE")
+    return "\r\n".join([*lines, *more, "", ""])
 
 
 class Rig:
@@ -95,7 +96,7 @@ def test_what_nobody_answers_is_dropped(first: str) -> None:
     assert Rig().answers(11, first=first)[-1] == DROPPED
 
 
-@pytest.mark.parametrize("name", ["v:", "From:", "t:", "Call-ID:", "CSeq:"])
+@pytest.mark.parametrize("name", ["v:", "From:", "t:", "Call-ID:", "CSeq:", "Contact:"])
 def test_what_has_not_all_that_an_answer_repeats_is_dropped(name: str) -> None:
     rig = Rig()
     text = message().replace(name, "X:")

@@ -4,7 +4,12 @@ import pytest
 from torture import ROWS, SILENCE, TAKEN, Row, message
 
 from callerside.agent.telephony.options import SipOptions
-from callerside.agent.telephony.screening import answer_outside_calls, fault_of, unmet_invite
+from callerside.agent.telephony.screening import (
+    answer_outside_calls,
+    fault_of,
+    fault_of_response,
+    unmet_invite,
+)
 from callerside.agent.telephony.sip_message import SipMessage
 
 EXTENSIONS = ("timer", "100rel")
@@ -22,6 +27,30 @@ def answered(row: Row, *, allowed: bool = True) -> int:
         found = unmet_invite(request, SipOptions().codecs, EXTENSIONS)
         answer = found[0] if found else None
     return answer.status if answer else 0
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "is_one"),
+    [
+        ("Contact: <sip:a@h>", "200 OK", True),
+        ("Contact: Anna <sips:a@h;transport=tcp>;q=1, <sip:b@h>", "180 Ringing", True),
+        ("Record-Route: <sip:h;lr>", "200 OK", True),
+        ("Contact: <tel:1>", "200 OK", False),
+        ("Contact: <tel:1>", "183 Session Progress", False),
+        ("Contact: <tel:1>", "302 Moved Temporarily", True),
+        ("Contact: <tel:1>", "100 Trying", True),
+        ("Record-Route: <http://h/>", "200 OK", False),
+        ("Record-Route: <sip:h>, <tel:1>", "180 Ringing", False),
+    ],
+)
+def test_a_response_says_where_a_calls_requests_go_or_is_none(
+    line: str, status: str, *, is_one: bool
+) -> None:
+    """RFC 3261 §12.1.2; a redirection may go anywhere (§21.3)."""
+    response = SipMessage(f"SIP/2.0 {status}\r\nCSeq: 1 INVITE\r\n{line}\r\n\r\n")
+    assert (fault_of_response(response) == "") is is_one
+    other = SipMessage(response.text.replace("INVITE", "REGISTER"))
+    assert fault_of_response(other) == ""
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row.name))

@@ -14,6 +14,7 @@ from callerside.fakes.recording.comparison import differences
 from callerside.fakes.recording.conversation import describe, tell
 from callerside.fakes.recording.format import Entry, Recording, write_recording
 from callerside.fakes.recording.known_events import SERVER_EVENTS
+from callerside.fakes.session.interface import ConnectionRequested
 
 CALL = {"name": "hours", "arguments": {"day": "Sunday"}}
 REPLIES: list[dict[str, Any]] = [
@@ -185,3 +186,86 @@ def test_what_xai_writes_down_of_a_turn_is_told_as_the_caller_has_said_it() -> N
     flat = {"type": "session.updated", "session": {"turn_detection": {"type": "server_vad"}}}
     recording = replace(recording, entries=(Entry(0.0, "server", flat),))
     assert tell(recording)[0].what.startswith("turns by server_vad")
+
+
+SHOP = {"type": "mcp", "server_label": "shop", "server_url": "https://shop.example"}
+
+
+def shopping(*, approve: bool = True, **fate: Any) -> list[str]:
+    """What is told of a call of an MCP tool that is asked about, and of a server that is not."""
+    find = {"server": "shop", "name": "find", "arguments": {"number": 7}, **fate}
+    script = {"mcp": {"shop": {"tools": [{"name": "find"}]}}, "replies": [{"mcp_call": find}]}
+    client = Client({**script, "default_reply": {"text": "Well."}})
+    client.update(tools=[SHOP, {**SHOP, "server_label": "gone"}])
+    client.wait(1000)
+    client.say()
+    client.wait(2000)
+    done = client.all("conversation.item.done")
+    (asked,) = (e["item"]["id"] for e in done if e["item"]["type"] == "mcp_approval_request")
+    answer = {"type": "mcp_approval_response", "approval_request_id": asked, "approve": approve}
+    client.send("conversation.item.create", item=answer)
+    client.send("response.create")
+    client.wait(3000)
+    client.send("conversation.item.delete", item_id=asked)
+    told = tell(client.recording())
+    return [f"{one.who}: {one.what}" for one in told if one.who not in ("session", "caller")]
+
+
+BEFORE = [
+    "server: lists the tools of shop: find",
+    "server: cannot list the tools of gone",
+    'model: asks to call shop.find({"number": 7})',
+]
+ASKED = "client: asks for an answer"
+DELETED = "client: deletes an item (mcp_approval_request)"
+CALLED = 'model: calls shop.find({"number": 7})'
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (
+            {"returns": "sent"},
+            [
+                "client: allows shop.find",
+                ASKED,
+                CALLED,
+                'server: shop.find returns "sent"',
+                DELETED,
+            ],
+        ),
+        (
+            {"fails": {"message": "Broken."}},
+            [
+                "client: allows shop.find",
+                ASKED,
+                CALLED,
+                'server: shop.find fails: "Broken."',
+                DELETED,
+            ],
+        ),
+        (
+            {"approve": False},
+            ["client: denies shop.find", ASKED, 'model: says "Well."', DELETED],
+        ),
+    ],
+)
+def test_tools_of_mcp_servers_are_told_with_what_came_of_them(
+    how: dict[str, Any], told: list[str]
+) -> None:
+    assert shopping(**how) == BEFORE + told
+
+
+def test_a_turn_that_could_not_be_written_down_is_told_as_that() -> None:
+    heard = {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}
+    replies = [{"say": "x", "heard": "Hello."}, {"say": "x", "unheard": True}]
+    client = Client({"replies": replies}, request=ConnectionRequested(intent="transcription"))
+    client.send("session.update", session={"type": "transcription", **heard})
+    for _ in replies:
+        client.say()
+        client.wait(2000)
+    assert [told.what for told in tell(client.recording())] == [
+        "turns by server_vad, writes down and answers nobody",
+        'says "Hello."',
+        "says something (not written down: audio_unintelligible)",
+    ]

@@ -1,5 +1,6 @@
 """What the server refuses, and what it serves: each line of a table of cases, both ways."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -688,6 +689,9 @@ def test_what_a_lenient_session_makes_of_it(fields: dict[str, Any], left: dict[s
         ),
         ({"content": "Hi."}, {"content": MESSAGE["content"]}),
         ({"content": None}, {"content": []}),
+        ({"content": 5}, {"content": []}),
+        ({"content": [5]}, {"content": []}),
+        ({"content": MESSAGE["content"][0]}, {"content": MESSAGE["content"]}),
     ],
 )
 def test_what_a_lenient_session_makes_of_an_item(
@@ -738,6 +742,17 @@ def test_a_lenient_session_keeps_no_limits() -> None:
     ]
 
 
+@pytest.mark.parametrize("length_ms", ["x", None, math.inf, -math.inf, math.nan, True, [1]])
+def test_a_truncation_to_no_length_is_none(length_ms: object) -> None:
+    client = Client({"greeting": SPOKEN}, lenient=True)
+    client.send("response.create")
+    client.wait(3000)
+    said = client.only("conversation.item.added")["item"]["id"]
+    cut = {"item_id": said, "content_index": 0, "audio_end_ms": length_ms}
+    client.send("conversation.item.truncate", **cut)
+    assert client.only("error")["error"]["param"] == "audio_end_ms"
+
+
 @pytest.mark.parametrize("content", [["x"], "x", None, 5])
 def test_a_key_that_stands_in_no_such_item_is_left_out_at_once(content: object) -> None:
     client = Client(lenient=True)
@@ -768,7 +783,9 @@ def test_so_are_arguments_of_a_call(given: dict[str, Any], taken: str) -> None:
     assert client.only("conversation.item.added")["item"]["arguments"] == taken
 
 
-@pytest.mark.parametrize("given", [{}, {"content_index": None}, {"content_index": -1}])
+@pytest.mark.parametrize(
+    "given", [{}, *({"content_index": wrong} for wrong in (None, -1, "x", [1], True, math.inf))]
+)
 def test_a_truncation_that_does_not_say_which_content_is_of_the_only_one(
     given: dict[str, Any],
 ) -> None:
@@ -948,6 +965,7 @@ ENDLESS = {"type": "object", "$ref": "#"}
         ({"arguments": {"day": 7}}, WRONG_REFERENCE, "its arguments do not fit: the schema refers"),
         ({"arguments": {"day": 7}}, ENDLESS, "its arguments do not fit: the schema refers to its"),
         ({"arguments": {"day": 7}}, None, None),
+        ({"arguments": {"day": 7}}, {**DAY, "title": "x" * 20_000}, None),
     ],
 )
 def test_arguments_that_do_not_fit_what_the_session_declares_are_told(

@@ -82,17 +82,19 @@ def test_rtp_loss_is_drawn_where_it_struck_and_as_each_side_counted_it() -> None
         mark(1000, "caller", "impairment_applied", what="loss", at="to_agent", packets=2,
              lasted_ms=20.0),
         mark(1500, "caller", "impairment_applied", what="delay", at="to_agent", packets=9),
+        mark(1800, "caller", "impairment_applied", what="stalled", at="to_caller", packets=12),
         mark(6000, "agent", "rtp_measured", received_packets=297, lost_packets=3, jitter_ms=1.25),
     )  # fmt: skip
     _, view = seen(evidence)
-    (lost,) = view.ladder.lost
+    lost, late = view.ladder.kept_back
+    assert (late.label, late.kind) == ("12 held back to caller (stalled)", "to_caller")
     assert (lost.label, lost.kind) == ("2 lost to agent (loss)", "to_agent")
     assert at(view, lost.left) == pytest.approx(1000, abs=1)
     assert at(view, lost.width) == pytest.approx(20, abs=1)
     (stream,) = view.ladder.rtp
     assert stream.label == ("RTP to agent, PCMU: 297 packets, 3 lost (1.0 %), jitter 1.2 ms")
     assert stream.kind == "lossy"
-    assert [event.kind for event in view.troubles] == ["trouble minor"] * 2
+    assert [event.kind for event in view.troubles] == ["trouble minor"] * 3
 
 
 def test_the_budget_is_drawn_from_where_it_counts_to_where_it_ends() -> None:

@@ -1,8 +1,11 @@
 """Bare recordings: what is measured in them, what is told of them, and what is not guessed."""
 
 import json
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -210,6 +213,16 @@ def test_a_folder_has_the_worst_moments_first(tmp_path: Path) -> None:
     assert "2 calls, held to no limit" in page
 
 
+@pytest.mark.parametrize("name", ["a#1", "what?", "50%20", 'say "yes"', "ü + ö"])
+def test_a_page_is_reached_whatever_its_recording_is_called(tmp_path: Path, name: str) -> None:
+    report(tmp_path, write(tmp_path / f"{name}.wav", made().recording))
+    page = (tmp_path / "report" / "index.html").read_text()
+    links = {unescape(one) for one in re.findall(r'href="(calls/[^"]*)"', page)}
+    assert links
+    for link in links:
+        assert (tmp_path / "report" / unquote(urlsplit(link).path)).is_file(), link
+
+
 def test_a_file_that_cannot_be_read_hides_no_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +244,35 @@ def test_a_file_that_cannot_be_read_hides_no_other(
     assert "empty.wav: holds no sound" in verdicts["empty"]
     assert main(["report", str(tmp_path / "nothing.wav")]) == 2
     assert "nothing.wav" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg"])
+def test_a_file_that_is_cut_short_is_told(tmp_path: Path, suffix: str) -> None:
+    sound = made().recording
+    whole = tmp_path / f"call.{suffix}"
+    soundfile.write(whole, sound, RATE_HZ)
+    report(tmp_path, whole)
+    assert not any("cut short" in one for one in told(tmp_path, "call").told)
+    data = whole.read_bytes()
+    whole.write_bytes(data[: len(data) // 2])
+    report(tmp_path, whole)
+    assert any(f"call.{suffix} is cut short: it" in one for one in told(tmp_path, "call").told)
+
+
+@pytest.mark.parametrize("length", [0, 0x7FFF_FFFF, 0xFFFF_FFFF])
+def test_a_header_that_was_written_before_the_sound(tmp_path: Path, length: int) -> None:
+    """As of a recorder that cannot go back in what it writes, or was stopped."""
+    wav = write(tmp_path / "call.wav", made().recording)
+    header = bytearray(wav.read_bytes())
+    header[4:8] = header[40:44] = length.to_bytes(4, "little")
+    wav.write_bytes(bytes(header))
+    code, data = report(tmp_path, wav)
+    if length:
+        assert code == 0
+        assert not any("cut short" in one for one in told(tmp_path, "call").told)
+    else:
+        assert code == 2
+        assert "which whatever wrote it did not finish" in data["scenarios"][0]["detail"]
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,14 @@ def _edges(sound: NDArray[np.int16], played: int | None = None) -> tuple[int, in
     loud = active_level.loud(sound, RATE_HZ)
     loud = loud if played is None else loud[loud < played]
     return int(loud[0]), int(loud[-1]) + 1
+
+
+def test_an_answer_is_talked_over_in_the_midst_of_a_sound() -> None:
+    """Cut in a pause it would have ended before, and the call would be of no use."""
+    pause = np.zeros(RATE_HZ // 4, np.int16)
+    rest, piece = np.zeros(800, np.int16), speech(1000, 1)[: 900 * 16]
+    reply = np.concatenate((rest, piece, pause, piece, pause, piece))
+    assert over_sip.into_ms(reply) in range(1200, 2050 - 300)
+    late = np.concatenate((rest, piece, pause, pause, piece))
+    assert over_sip.into_ms(late) in range(1400, 1420 + 20)
+    assert over_sip.into_ms(np.concatenate((rest, piece))) == 1200

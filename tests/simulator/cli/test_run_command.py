@@ -129,7 +129,7 @@ def test_a_metric_whose_function_is_missing_leaves_a_report(
 
 
 def test_a_limit_that_is_not_kept_is_exit_1(callerside: Callerside) -> None:
-    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: 1}\n")
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: 10}\n")
     assert run_virtual(callerside) == 1
     assert verdicts() == {"good": "failed", "other": "passed"}
 
@@ -273,7 +273,7 @@ def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
     callerside: Callerside, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("scenarios/good.yaml").write_text(
-        GOOD + STEPS + "repeat: 5\nbudget: {beep_ms: {p50: 1000, p95: 1, max: 500}}\n"
+        GOOD + STEPS + "repeat: 5\nbudget: {beep_ms: {p95: 10, max: 500}}\n"
     )
     assert run_virtual(callerside, "scenarios/good.yaml") == 1
     assert "over budget: beep_ms p95 of 5 values is " in Path("out/latest/summary.md").read_text()
@@ -287,7 +287,7 @@ def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
 def test_the_limits_of_a_suite_hold_for_each_scenario_that_has_none_of_its_own(
     callerside: Callerside,
 ) -> None:
-    Path("scenarios/suite.yaml").write_text("budget: {beep_ms: {p50: 1}, answer_ms: 500}\n")
+    Path("scenarios/suite.yaml").write_text("budget: {beep_ms: {p50: 10}, answer_ms: 500}\n")
     Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: off}\n")
     assert run_virtual(callerside, "--repeat", "2") == 1
     data = json.loads(Path("out/latest/results.json").read_text())
@@ -353,6 +353,18 @@ def test_a_warning_is_told_as_one_and_is_no_failure_unless_strictly(
         assert line.startswith("scenarios/other.yaml:4:")
         assert told in line
         assert line.endswith(" (a warning)")
+
+
+def test_what_is_doubtful_in_one_file_is_told_beside_what_is_wrong_in_another(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doubtful = GOOD + "steps: [{say: One.}, {pause: 900ms}, {say: Two.}, hang_up]\n"
+    Path("scenarios/good.yaml").write_text(doubtful)
+    Path("scenarios/other.yaml").write_text(GOOD + "steps: [{say: {wav: gone.wav}}, hang_up]\n")
+    assert callerside("check", "scenarios") == 2
+    told = capsys.readouterr().err.splitlines()
+    assert any("good.yaml" in line and line.endswith("(a warning)") for line in told), told
+    assert any("gone.wav: there is no such file" in line for line in told), told
 
 
 def test_checking_tells_of_a_forerunner_that_is_not_there(

@@ -172,11 +172,21 @@ def test_a_log_is_told_how_far_it_is(
     assert "a second" in lines[0]
 
 
-def test_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["--seeds", "0"], "expected 1 or more"),
+        (["--seeds", "many"], "expected 1 or more"),
+        (["--jobs", "1000000"], "expected at most 256"),
+    ],
+)
+def test_refuses_nonsense(
+    capsys: pytest.CaptureFixture[str], given: list[str], complaint: str
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        main.main(["fuzz", "--seeds", "0"])
+        main.main(["fuzz", *given])
     assert caught.value.code == 2
-    assert "expected 1 or more" in capsys.readouterr().err
+    assert complaint in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("broken_agent")

@@ -1,4 +1,4 @@
-"""The network model keeps its promises: shares, bursts, order, dead intervals, seeds."""
+"""The network model keeps its promises: shares, bursts, order, intervals, seeds."""
 
 import random
 from collections import Counter
@@ -67,6 +67,15 @@ def test_nothing_passes_in_a_dead_interval() -> None:
     assert [n for n, fate in enumerate(fates) if not fate] == [5, 6, 7, 8, 9]
 
 
+def test_what_is_sent_in_a_stall_comes_at_its_end_in_order_and_what_follows_behind_it() -> None:
+    fates = run(Direction(stalled=[(100, 340), (500, 520)], jitter=5), 60)
+    arrivals = [20 * n + fate[0] for n, fate in enumerate(fates)]
+    assert arrivals[5:17] == [340] * 12
+    assert arrivals[17:25] == pytest.approx([20 * n for n in range(17, 25)], abs=5)
+    assert arrivals[25] == 520
+    assert arrivals[26:] == pytest.approx([20 * n for n in range(26, 60)], abs=5)
+
+
 def test_the_same_seed_decides_the_same_and_another_does_not() -> None:
     settings = Direction(loss=0.1, jitter=30, reorder=0.1, duplicate=0.1)
     assert run(settings, 500) == run(settings, 500)
@@ -129,6 +138,7 @@ def test_what_is_told_is_bounded_and_nothing_is_lost_of_the_count() -> None:
         ({"burst_packets": 0}, "burst_packets"),
         ({"delay": -1}, "delay"),
         ({"dead": [(200, 100)]}, "dead"),
+        ({"stalled": [(200, 200)]}, "stalled"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(settings: dict[str, float], names: str) -> None:

@@ -141,7 +141,7 @@ def test_of_several_processes_too_little_that_was_measured_is_told(calls: Path, 
 
 
 def test_percentiles_are_judged_over_the_calls_of_the_test(calls: Path, run: Run) -> None:
-    (calls / "many.yaml").write_text(PASSES + "repeat: 3\nbudget: {beep_ms: {p50: 1}}\n")
+    (calls / "many.yaml").write_text(PASSES + "repeat: 3\nbudget: {beep_ms: {p50: 10}}\n")
     code, told = run()
     assert code == 1
     assert "many-r3: over budget: beep_ms p50 of 3 values is " in told

@@ -48,7 +48,7 @@ def test_a_call_is_measured_once_and_read_at_most_once_with_a_complaint_or_witho
 
 def test_a_complaint_is_in_the_call_as_if_it_had_been_read_again(tmp_path: Path) -> None:
     """What is written beside the call, and what the report has of it."""
-    call = played(tmp_path, "never: [{state: LISTENING}]\nbudget: {beep_ms: 1}\n")
+    call = played(tmp_path, "never: [{state: LISTENING}]\nbudget: {beep_ms: 10}\n")
     evaluated = evaluate(call, "virtual").result
     assert evaluated is not None
     again = judge_call(load_evidence(call.directory))

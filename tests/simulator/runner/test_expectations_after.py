@@ -301,6 +301,15 @@ def test_times_that_make_one_are_struck_together(tmp_path: Path, dead: str) -> N
     assert check(scenario(tmp_path, text), [*CALL, once]) == []
 
 
+def test_a_stall_that_was_to_be_when_the_call_was_over_has_not_been_tried(tmp_path: Path) -> None:
+    text = "network: {stalled: [[1s, 1240ms]], to_caller: {}}\nsteps: [hang_up]\n"
+    struck = mark(1000, "caller", "impairment_applied", what="stalled", at="to_agent")
+    assert check(scenario(tmp_path, text), [*CALL, struck]) == []
+    assert check(scenario(tmp_path, text), [*CALL]) == [
+        "the network was never stalled to agent (1 s to 1.24 s): the call was over"
+    ]
+
+
 def test_two_pauses_within_one_time_do_not_stand_for_the_next(tmp_path: Path) -> None:
     text = "network: {to_agent: {dead: [[30s, 31s], [1s, 2s]]}}\nsteps: [hang_up]\n"
     both = [

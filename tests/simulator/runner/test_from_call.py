@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 from synthetic_call import speech
 
 from callerside.audio import to_samples
@@ -16,6 +17,7 @@ from callerside.reports.metrics.metrics import measure
 from callerside.simulator.cli.main import main
 from callerside.simulator.scenario import loader
 from callerside.speech.dtmf_tones import dtmf
+from callerside.speech.synthesis import synthesise
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 CALLS = {
@@ -129,6 +131,37 @@ def test_a_bare_recording_becomes_a_scenario_too(played: Path, tmp_path: Path) -
     for turn in (1, 2):
         key = ("turn_ms", turn)
         assert numbers(after)[key] == pytest.approx(numbers(before)[key], abs=90)  # its bound
+
+
+def test_what_nobody_answered_nobody_answers_again(tmp_path: Path) -> None:
+    """Else the answer to the next thing that the caller says comes to the one before it."""
+    here: list[NDArray[np.int16]] = []
+    there: list[NDArray[np.int16]] = []
+    for party, text, then_ms in (
+        (there, "Hello, how can I help?", 1000),
+        (here, "Are you open on Saturday?", 1000),
+        (there, "Yes, we are open until six.", 1000),
+        (here, "And where is it?", 3500),
+        (here, "I asked where it is.", 900),
+        (there, "It is behind the station.", 1500),
+        (here, "Thank you, that is all.", 3000),
+    ):
+        said = to_samples(synthesise(text, rate_hz=16_000))
+        pause = np.zeros(16 * then_ms, np.int16)
+        party += [said, pause]
+        (here if party is there else there).append(np.zeros(said.size + pause.size, np.int16))
+    recording = tmp_path / "call.wav"
+    soundfile.write(recording, np.stack([*map(np.concatenate, (here, there))], axis=1), 16_000)
+    folder = tmp_path / "scenarios"
+    arguments = ["--caller", "left", "--folder", str(folder)]
+    assert main(["scenario", str(recording), *arguments]) == 0
+    scenario = loader.load([folder / "call.yaml"])[0]
+    withheld = [reply.sends_only for reply in scenario.realtime.replies]
+    assert withheld == [None, "nothing", None, "nothing"]
+    run(tmp_path / "out", folder)
+    assert results(tmp_path / "out")["call"]["verdict"] == "passed"
+    again = tmp_path / "out" / "latest" / "calls" / "call"
+    assert order(again) == "agent caller agent caller caller agent caller"
 
 
 def test_a_call_is_taken_from_a_place_on(played: Path, tmp_path: Path) -> None:

@@ -67,6 +67,13 @@ def test_what_cannot_be_played_is_named(
         plan([scenario(name, after=after) for name, after in names], repeat=None, seed=1)
 
 
+@pytest.mark.parametrize(("repeat", "count"), [(999_999_999, 1), (1000, 101)])
+def test_a_run_has_an_end(repeat: int, count: int) -> None:
+    calls = [scenario("few"), scenario("many", callers=Callers(count=count))]
+    with pytest.raises(PlanError, match=rf"a run of \d+ calls \({repeat * count} of them "):
+        plan(calls, repeat=repeat, seed=1)
+
+
 def test_the_nearest_name_may_be_that_of_a_file_beside(tmp_path: Path) -> None:
     (tmp_path / "first_call.yaml").write_text("")
     alone = scenario("a", after="frist_call").named("a", tmp_path / "a.yaml")

@@ -286,6 +286,10 @@ def test_every_shipped_scenario_can_work() -> None:
             "steps: [hang_up]\nagent: {realtime: {url: 'ws://x'}}",
             "3:25: agent.realtime.url is for the run to set",
         ),
+        (
+            "steps: [hang_up]\nnetwork: {to_agent: {stalled: [[1s, 2s], [2min, 3min]]}}",
+            "3:42: never comes: the call is ended",
+        ),
         ("steps: [hang_up]\nnetwork: {burst_packets: 3}", "3:26: burst_packets is the length of"),
         (
             "steps: [hang_up]\nnetwork: {loss: 1%, to_agent: {loss: 2%}, to_caller: {}}",

@@ -298,6 +298,7 @@ def test_a_noise_file_is_heard_at_the_stated_snr(play: Play, tmp_path: Path, snr
         ("{reorder: 10%}", {"reorder"}),
         ("{duplicate: 10%}", {"duplicate"}),
         ("{dead: [[1s, 1200ms]]}", {"dead"}),
+        ("{stalled: [[1s, 1240ms]]}", {"stalled"}),
         ("{jitter: 30ms, delay: 40ms}", {"delay"}),
     ],
 )

@@ -187,10 +187,13 @@ def test_a_list_is_not_called_short_because_its_items_are_wrong(tmp_path: Path) 
 
 def test_digits_that_are_no_number_are_text(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
-    path.write_text("about: x\ncaller: {user: +4930}\nsteps: [{press: 0123}, {pause: 0.5}]\n")
+    text = "about: x\ncaller: {user: +4930}\nnetwork: {loss: 0.5}\nsteps: [{press: 0123}]\n"
+    path.write_text(text)
     scenario = load_file(path)[0]
     assert scenario.caller.user == "+4930"
-    assert [step.describe() for step in scenario.steps] == ["press 0123", "pause 0 ms"]
+    assert [step.describe() for step in scenario.steps] == ["press 0123"]
+    assert scenario.network is not None
+    assert scenario.network.loss == 0.5
 
 
 def test_a_file_that_is_no_text_is_told_with_its_place(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from callerside.agent.telephony.pjsua.native.binding import (
     StackModule,
     is_method,
 )
-from callerside.agent.telephony.screening import fault_of
+from callerside.agent.telephony.screening import fault_of, fault_of_response
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ class MalformedMessageFilter(StackModule):
         text = read.wholeMsg
         what = self.describe(message)
         is_request = what.startswith(b"Request")
-        fault = fault_of(SipMessage(text)) if is_request else None
+        fault = fault_of(SipMessage(text)) if is_request else _fault_of_response(text)
         if breaks_off(text) or has_long_address(text):
             fault = Answer(_BAD_REQUEST, "Bad Request")
         if fault is None:
@@ -67,6 +67,12 @@ class MalformedMessageFilter(StackModule):
                 unlogged=unlogged,
             )
         return True
+
+
+def _fault_of_response(text: str) -> Answer | None:
+    """Of what is answered by nobody."""
+    why = fault_of_response(SipMessage(text))
+    return Answer(0, why) if why else None
 
 
 def breaks_off(message: str) -> bool:

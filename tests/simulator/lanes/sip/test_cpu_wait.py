@@ -32,7 +32,7 @@ class Counters:
         self.stolen = 0
         self.now_ms = 0
         self.stalls: list[Stall] = []
-        self.watching = WaitWatch(self.stalls.append)
+        self.watching = WaitWatch(self.stalls.append, clock=lambda: ms_to_ns(self.now_ms))
         ns = 1_000_000
         monkeypatch.setattr(
             host, "scheduled_ns", lambda pid: (self.main_ran[pid] * ns, self.waited[pid] * ns)
@@ -48,7 +48,7 @@ class Counters:
         self.stalls.clear()
         self.now_ms += after_ms
         pids = {"agent": AGENT, "agent2": WORKER, "caller": CALLER}
-        self.watching.look(ms_to_ns(self.now_ms), pids)
+        self.watching.look(pids)
         return [(stall.process, stall.late_ms) for stall in self.stalls]
 
 
@@ -61,6 +61,14 @@ def test_of_a_wait_that_began_before_all_looks_that_time_is_not_told(counters: C
     """What the agent ran in it nobody has counted."""
     counters.waited[CALLER] += 200
     assert counters.look(after_ms=50) == [("caller", 50.0)]
+
+
+def test_what_lies_before_all_looks_makes_no_later_wait_longer(counters: Counters) -> None:
+    """Nobody knows when in the time between two looks the first one was over."""
+    counters.waited[CALLER] += 200
+    assert counters.look(after_ms=50) == [("caller", 50.0)]
+    counters.waited[CALLER] += 30
+    assert counters.look(after_ms=10) == [("caller", 10.0)], "60 in all: so long it was looked at"
 
 
 def test_what_is_waited_behind_foreign_work_is_told(counters: Counters) -> None:
@@ -143,15 +151,61 @@ def test_a_wait_of_many_looks_is_told_at_its_end_less_what_the_agent_ran_in_it(
     assert stall.within_ms == 550, "it may have begun a look earlier"
 
 
+def test_what_the_agent_ran_while_a_look_stood_still_is_the_agents(
+    counters: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wait that began in the middle of that look began before it knew what the agent had run."""
+    ran_ns = host.ran_ns
+
+    def stand_still(pid: int) -> int:
+        monkeypatch.setattr(host, "ran_ns", ran_ns)
+        counters.now_ms += 40
+        counters.ran[AGENT] += 40
+        return ran_ns(pid)
+
+    for _ in range(3):
+        assert counters.look(8) == []
+    monkeypatch.setattr(host, "ran_ns", stand_still)
+    assert counters.look(8) == []
+    assert counters.look(8) == []
+    counters.waited[CALLER] += 48  # it ended just after the last look: all of it lies behind
+    assert counters.look(8) == [("caller", 8.0)]
+
+
+def test_what_it_ran_itself_while_a_look_stood_still_is_no_others_time(
+    counters: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What all of the agent has run, and its main thread, are read at two instants."""
+    ran_ns = host.ran_ns
+
+    def stand_still(pid: int) -> int:
+        monkeypatch.setattr(host, "ran_ns", ran_ns)
+        counters.now_ms += 40
+        counters.ran[AGENT] += 40
+        counters.main_ran[AGENT] += 40
+        return ran_ns(pid)
+
+    for _ in range(3):
+        assert counters.look(8) == []
+    monkeypatch.setattr(host, "ran_ns", stand_still)
+    assert counters.look(8) == []
+    for _ in range(8):
+        assert counters.look(8) == []
+    counters.waited[AGENT] += 64  # since that look, and behind the agent's other process for 40
+    counters.ran[WORKER] += 40
+    assert counters.look(8) == [("agent", 24.0)]
+
+
 def test_it_says_whether_its_looks_are_sure() -> None:
     told: list[Stall] = []
     for sure in (False, True):
-        watching = WaitWatch(told.append, sure=sure)
+        times_ns = iter([0, 0, 0, 10**7, 10**7])
+        watching = WaitWatch(told.append, clock=times_ns.__next__, sure=sure)
         with pytest.MonkeyPatch.context() as patched:
             waited = iter([0, 5_000_000])
             patched.setattr(host, "scheduled_ns", lambda _pid, waited=waited: (0, next(waited)))
-            for now_ns in (0, 10**7):
-                watching.look(now_ns, {"caller": CALLER})
+            for _ in range(2):
+                watching.look({"caller": CALLER})
     assert [stall.sure for stall in told] == [False, True]
 
 
@@ -194,8 +248,8 @@ def test_looking_at_a_process_opens_its_files_once(monkeypatch: pytest.MonkeyPat
     ) as process:
         pid = process.pid
         monkeypatch.setattr(os, "open", note)
-        for number in range(50):
-            watching.look(number * 8 * NS_PER_MS, {"caller": pid})
+        for _ in range(50):
+            watching.look({"caller": pid})
         assert opened.count(f"/proc/{pid}/schedstat") == 1
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
     assert host.scheduled_ns(pid) is None, "it is gone"
@@ -212,7 +266,7 @@ def test_what_the_host_has_taken_is_told_and_never_sure(counters: Counters) -> N
 
 def test_a_process_that_is_gone_has_not_waited() -> None:
     told: list[Stall] = []
-    WaitWatch(told.append).look(1, {"agent-gone": 2**22 + 1})
+    WaitWatch(told.append).look({"agent-gone": 2**22 + 1})
     assert host.scheduled_ns(2**22 + 1) is None
     assert told == []
 
@@ -350,23 +404,27 @@ def told_while(
 
     assert process.stdin is not None
     assert process.stdout is not None
-    watching.look(time.monotonic_ns(), named)
-    begun_ns, ran_before_ns = time.monotonic_ns(), ran_ns()
+    # Others may have this processor between any two lines: what is left is counted from before the
+    # first look to after the last, and what was run within these.
+    begun_ns = time.monotonic_ns()
+    watching.look(named)
+    ran_before_ns = ran_ns()
     process.stdin.write(b"\n")
     process.stdin.flush()
     os.set_blocking(process.stdout.fileno(), False)
     while process.stdout.read(1) is None:
         time.sleep(0.005)
-        watching.look(time.monotonic_ns(), named)
+        watching.look(named)
     os.set_blocking(process.stdout.fileno(), True)
     process.stdout.readline()
     ran = {pid: main_ran_ns(pid) for pid in named.values() if pid != process.pid}
     while any(main_ran_ns(pid) == before for pid, before in ran.items()):
         time.sleep(0.005)  # a wait is counted when it is over
-        watching.look(time.monotonic_ns(), named)
+        watching.look(named)
     time.sleep(0.005)
-    watching.look(time.monotonic_ns(), named)
-    left_ns = time.monotonic_ns() - begun_ns - (ran_ns() - ran_before_ns)
+    ran_since_ns = ran_ns() - ran_before_ns
+    watching.look(named)
+    left_ns = time.monotonic_ns() - begun_ns - ran_since_ns
     return told, left_ns / NS_PER_MS
 
 
