@@ -16,7 +16,9 @@ from callerside.clock import NS_PER_S
 pytestmark = pytest.mark.e2e
 
 PLACES = 2
-WITHIN_S = UNACKNOWLEDGED_NS / NS_PER_S + 1
+LIMIT_S = UNACKNOWLEDGED_NS / NS_PER_S
+WITHIN_S = 20.0
+"""Long, for a machine with other work, and still less than the 32 s for which an answer is sent."""
 
 
 @pytest.fixture(params=tuple(PROFILES))
@@ -56,7 +58,7 @@ def test_a_call_that_is_acknowledged_late_stays_where_there_is_place(agent: Phon
         slow.send("INVITE", slow.sdp())
         assert slow.final().status == 200
         with pytest.raises(TimeoutError):
-            agent.wait_for(0, HungUp, within_s=WITHIN_S)
+            agent.wait_for(0, HungUp, within_s=LIMIT_S + 1)
         slow.send("ACK", cseq=1)
         agent.wait_for(0, CallAnswered)
         assert slow.request("BYE") == 200
