@@ -88,6 +88,13 @@ class Toolboxes:
                 self._servers[key] = server, server.offered()
 
 
+def stubs(settings: CallSettings) -> Toolbox:
+    """What there is for a call of settings in which nothing is real."""
+    return {
+        name: Stub(_declaration(name, stub), stub) for name, stub in settings.tools.stub.items()
+    }
+
+
 def reload_toolboxes(settings: Settings) -> Toolboxes:
     """The same from the files as they are now. Calls that have older functions keep those.
 

@@ -10,6 +10,9 @@ from callerside.json_schema import flaw_of, problem_with
 _LONGEST_SCHEMA = 20_000
 """In letters of JSON: a larger one is not looked at, as all sessions would wait for that."""
 
+_MOST_TOLD = 300
+"""In letters: what does not fit may be a whole schema."""
+
 
 def why_not_so(
     call: FunctionCall, functions: Mapping[str, Mapping[str, Any] | None], choice: Any
@@ -63,4 +66,4 @@ def _misfit(call: FunctionCall, parameters: Mapping[str, Any] | None) -> str | N
     except RecursionError:
         return None
     problem = problem_with(arguments, parameters)
-    return None if problem is None else f"its arguments do not fit: {problem}"
+    return None if problem is None else f"its arguments do not fit: {problem[:_MOST_TOLD]}"

@@ -9,6 +9,7 @@ what docs/fake-realtime.md says of it and of its keys, whose names carry their u
 """
 
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -464,11 +465,16 @@ def name_of(kind: type[BaseFault]) -> str:
 def parse_fault(text: str) -> Fault:
     """A fault as the command line has it: `NAME [KEY=VALUE ...] [at=POINT]`, `at` last.
 
+    A value with blanks stands in quotes.
+
     Raises:
         ValueError: it is none; the message says why.
     """
     head, _, point = text.partition(" at=")
-    name, *pairs = head.split() or [""]
+    try:
+        name, *pairs = shlex.split(head) or [""]
+    except ValueError:
+        raise ValueError(f"{text!r}: a quote is not closed") from None
     if name not in FAULTS:
         raise ValueError(f"{text!r}: no such fault; expected one of {', '.join(FAULTS)}")
     known = FAULTS[name].model_fields
@@ -495,7 +501,7 @@ def parse_fault(text: str) -> Fault:
 def written(fault: BaseFault) -> str:
     """A fault as `parse_fault` reads it, with whatever it has been given."""
     given = fault.model_dump(exclude_unset=True, exclude={"fault", "at"})
-    pairs = [f"{key}={value}" for key, value in given.items()]
+    pairs = [f"{key}={shlex.quote(str(value))}" for key, value in given.items()]
     return " ".join([name_of(type(fault)), *pairs, f"at={fault.at}"])
 
 

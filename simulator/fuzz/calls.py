@@ -12,6 +12,17 @@ from typing import Any
 from callerside.fakes.session.faults import FAULTS
 from callerside.registry import Drawn, NotDrawn, OneIn
 from callerside.simulator.fuzz.choices import Choices, between, chance, one_of
+from callerside.simulator.fuzz.meetings import make_meeting
+from callerside.simulator.fuzz.rare import make_rare, widen
+from callerside.simulator.fuzz.sayings import (
+    CALM_MS,
+    DESK,
+    FUNCTION_CALLS,
+    QUESTION,
+    REPLIES,
+    SHAPES,
+)
+from callerside.simulator.lanes.virtual.call import Drain
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import ACTIONS
 
@@ -97,39 +108,10 @@ _FAULTS = _drawn({name: kind.fuzz for name, kind in FAULTS.items()})
 _STEPS = _drawn({name: model.entry.fuzz for name, model in ACTIONS.items()})
 
 
-REPLIES = (
-    "At nine.",
-    "We open at nine in the morning and close at five in the afternoon.",
-    (
-        "We have three branches. The main branch is open from Monday to Saturday, the one at the "
-        "harbour from Tuesday to Friday, and the one at the station every day of the week."
-    ),
-)
-DESK = "sip:desk@127.0.0.1"
-TRANSFER = {"name": "transfer", "arguments": {"uri": DESK}}
-FUNCTION_CALLS: tuple[dict[str, Any], ...] = (
-    {"name": "look_up", "arguments": {"day": "Saturday"}},  # there is no such function
-    {"name": "send_dtmf", "arguments": {"digits": "42#"}},
-    {"name": "hang_up"},
-    TRANSFER,
-)
-FINAL_QUESTION = "Are you still there?"
-_FIRST_QUESTION = "What time do you open?"
-
 _MAX_STEPS = 8
 _MAX_REPLIES = 3
 _PATIENCE = {"connect_timeout_ms": 2000, "response_end_ms": 4000}
 """The agent's own long waits, made short, so that calls are short as well."""
-_CALM_MS = 10_000
-"""Longer than every fault and every wait: what has not recovered by then never will."""
-_ANSWER_MS = 15_000
-_QUESTION: list[Any] = [
-    {"pause": 2000},
-    {"say": FINAL_QUESTION},
-    {"expect": "reply", "within": _ANSWER_MS},
-    "hang_up",
-]
-
 
 GREETED: dict[str, Any] = {
     "about": "A call that leaves its greeting in the cache.",
@@ -137,6 +119,25 @@ GREETED: dict[str, Any] = {
 }
 """What a call comes after whose greeting is cached; its name is `GREETED_NAME`."""
 GREETED_NAME = "greeted"
+
+
+def generate_before(choices: Choices) -> dict[str, Any]:
+    """A call that comes before one whose greeting may be cached, of the same cache.
+
+    It is the plain one that leaves a greeting there, or any other; with other settings, as where
+    they were loaded anew between the two.
+    """
+    if not chance(choices, 2):
+        return GREETED
+    call = generate(choices)
+    return {key: value for key, value in call.items() if key != "after"}
+
+
+def generate_drain(choices: Choices) -> Drain | None:
+    """Whether the agent is to end during the call; few are so unlucky."""
+    if not chance(choices, 24):
+        return None
+    return Drain(after_ms=between(choices, 0, 12_000, 20), at_once=chance(choices, 3))
 
 
 def generate(choices: Choices) -> dict[str, Any]:
@@ -149,7 +150,7 @@ def generate(choices: Choices) -> dict[str, Any]:
         # No greeting is made: it comes to no harm, and an event may come after the calm only.
         faults = [fault for fault in faults if not fault["at"].startswith(("greeting", "event"))]
     if faults:
-        steps.append({"pause": _CALM_MS})
+        steps.append({"pause": CALM_MS})
     call: dict[str, Any] = {
         "about": "A call that the fuzzer made.",
         "lanes": [],
@@ -161,108 +162,15 @@ def generate(choices: Choices) -> dict[str, Any]:
         "steps": steps + _ending(choices),
         "time_limit": 120_000,
     }
-    _make_rare(choices, call)
-    _widen(choices, call)
+    make_rare(choices, call)
+    widen(choices, call)
+    make_meeting(choices, call)
     calls = {"function_call", "function_calls"}
     if any(calls & reply.keys() for reply in call["realtime"].get("replies", ())):
         agent["tools"] = agent.get("tools", {}) | {"transfer": [DESK], "send_dtmf": True}
     if {"drift_ppm", "media_delay"} & call["network"].keys():  # in memory only
         call["lanes"] = ["virtual"]
     return {key: value for key, value in call.items() if value}
-
-
-def _make_rare(choices: Choices, call: dict[str, Any]) -> None:
-    """What leads into states that a call seldom sees, or sees for a moment only."""
-    if chance(choices, 12):  # the caller acknowledges the answer before there is media
-        call["network"]["media_delay"] = one_of(choices, (20, 700))
-    if chance(choices, 12):
-        _make_commits_late(choices, call)
-    elif chance(choices, 16):
-        _make_transfer(choices, call)
-    elif chance(choices, 16):
-        _make_goodbye(choices, call)
-
-
-def _widen(choices: Choices, call: dict[str, Any]) -> None:
-    """A server that is far away, or fails again and again; an opening of another kind; and so on.
-
-    Drawn last, so that a call which is not made wider by it is what it would be without.
-    """
-    if chance(choices, 3):
-        delay, jitter = one_of(choices, (75, 30, 150, 300)), one_of(choices, (0, 20, 150))
-        call["realtime"]["path"] = {"delay": delay, "jitter": jitter}
-    agent = call["agent"]
-    if chance(choices, 4) and agent.get("greeting", {}).get("enabled", True):
-        greeting = {"delay_ms": one_of(choices, (500, 0, 1500, 2500))}
-        greeting["interruptible"] = bool(one_of(choices, (0, 1)))
-        agent["greeting"] = greeting
-        call["steps"][0] = {"pause": between(choices, 0, 3000, 20)}
-    for fault in call["realtime"].get("faults", ()):
-        if fault["at"] == "connect" and chance(choices, 3):
-            fault["sessions"] = one_of(choices, (2, 20))
-    for section, (one_in, options) in _MORE_SETTINGS.items():
-        if chance(choices, one_in):
-            agent[section] = agent.get(section, {}) | one_of(choices, options)
-    if chance(choices, 6):
-        _make_keys_sudden(choices, call)
-
-
-def _make_keys_sudden(choices: Choices, call: dict[str, Any]) -> None:
-    """A key is pressed at any moment of the first seconds, or of what follows a question."""
-    steps = call["steps"]
-    spoken = [number for number, step in enumerate(steps[:-4]) if "say" in step]
-    after = one_of(choices, [0, *spoken])
-    pause = {"pause": between(choices, 0, 4000, 20)}
-    steps[after + 1 : after + 1] = [pause, {"press": one_of(choices, ("1", "#", "12#"))}]
-
-
-def _make_transfer(choices: Choices, call: dict[str, Any]) -> None:
-    """The caller is sent elsewhere, by the model or because the API does not work, or is gone."""
-    why = one_of(choices, ("asked", "helpless"))
-    call["network"] = {}
-    call["realtime"] = {"replies": [{"function_call": TRANSFER}, {"say": REPLIES[0]}]}
-    if why == "helpless":
-        call["agent"]["failure"] = {"transfer_to": DESK}
-        fault = {"fault": "fail", "at": "reply 1", "code": "insufficient_quota"}
-        call["realtime"]["faults"] = [fault]
-    ending: list[Any] = [{"expect": {"transfer": "*"}, "within": _ANSWER_MS}, *_QUESTION]
-    if chance(choices, 2):
-        ending = [{"pause": 900}, "vanish"]
-    call["steps"] = [{"pause": 5000}, {"say": _FIRST_QUESTION}, *ending]
-
-
-def _make_goodbye(choices: Choices, call: dict[str, Any]) -> None:
-    """The caller says nothing, or has talked for long enough: the agent takes leave."""
-    limit = one_of(choices, ("silence_ms", "call_ms"))
-    call["agent"]["limits"] = {limit: between(choices, 3000, 9000, 500)}
-    shape = one_of(choices, SHAPES) if choices.up_to(2) else {"say": REPLIES[1]}
-    call["realtime"]["replies"] = [shape]
-    call["realtime"]["faults"] = []
-    call["steps"] = [{"pause": 60_000}, *_QUESTION]
-
-
-def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
-    """A server that waits for a commit, which a watchdog sends: much can happen until then."""
-    call["realtime"]["commits"] = "client"
-    call["agent"].pop("greeting", None)
-    call["after"] = None
-    what = one_of(choices, ("", "hang_up", "drop", "stall", "answer"))
-    if not what:
-        return
-    spoken: list[Any] = [{"pause": 5000}, {"say": _FIRST_QUESTION}]
-    call["network"] = {}
-    call["realtime"]["faults"] = []
-    if what == "hang_up":
-        call["steps"] = [*spoken, {"pause": 900}, "hang_up"]
-        return
-    if what == "answer":  # to a key that was pressed before
-        spoken.insert(1, {"press": "1#"})
-        call["agent"]["turns"]["barge_in"] = False
-        call["realtime"]["timing"] = {"think_ms": 2500}
-    else:
-        for_ms = {"for_ms": 6000} if what == "stall" else {}
-        call["realtime"]["faults"] = [{"fault": what, "at": "greeting + 6200ms", **for_ms}]
-    call["steps"] = [*spoken, {"pause": _CALM_MS}, *_QUESTION]
 
 
 def _opening(choices: Choices) -> list[Any]:
@@ -302,7 +210,7 @@ _ENDINGS = tuple(action for action in _STEPS if ACTIONS[action].ends_call)
 
 def _ending(choices: Choices) -> list[Any]:
     """The question that must be answered; or the caller leaves in the middle of everything."""
-    return [one_of(choices, _ENDINGS)] if chance(choices, 5) else _QUESTION
+    return [one_of(choices, _ENDINGS)] if chance(choices, 5) else QUESTION
 
 
 def _agent(choices: Choices) -> dict[str, Any]:
@@ -352,32 +260,6 @@ _SETTINGS: dict[str, tuple[int, tuple[dict[str, Any], ...]]] = {
     "failure": (8, ({"transfer_to": DESK}, {"retries": 0})),
 }
 """Sections of the agent's settings: one call in so many has one of these."""
-
-
-_MORE_SETTINGS: dict[str, tuple[int, tuple[dict[str, Any], ...]]] = {
-    "dtmf": (12, ({"interrupts": True}, {"to_model": False}, {"interdigit_timeout_ms": 300})),
-    "turns": (12, ({"barge_in": False},)),
-    "answers": (16, ({"spoken_retries": 0, "continuations": 0},)),
-    "tools": (16, ({"at_once": False}, {"wait": "off"})),
-}
-"""The same, of what a call is made wider by."""
-
-
-SHAPES: tuple[dict[str, Any], ...] = (
-    {"text": REPLIES[0]},
-    {"say": REPLIES[0], "incomplete": {"after_ms": 700}},
-    {"say": REPLIES[0], "incomplete": {"after_ms": 700, "reason": "content_filter"}},
-    {"say": REPLIES[0], "failed": {"after_ms": 500}},
-    {"say": REPLIES[0], "cancelled": {"after_ms": 700}},
-    {"say": REPLIES[0], "function_calls": list(FUNCTION_CALLS)},
-    {"items": [{"say": REPLIES[0]}, {"say": REPLIES[0], "after_ms": 600}]},
-    {"say": REPLIES[0], "pauses": [{"at_ms": 0, "for_ms": 800}]},
-    {"say": REPLIES[0], "next_after_ms": 0},
-    {"function_call": {"name": "no_such_function", "raw_arguments": "{'a"}},
-    {"sends_only": "nothing"},
-    {"sends_only": "created"},
-)
-"""Answers that are not as one hopes."""
 
 
 def _reply(choices: Choices) -> dict[str, Any]:

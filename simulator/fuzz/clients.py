@@ -7,8 +7,9 @@ is then replayed to a client that interrupts earlier.
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from callerside.audio import AudioFormat
@@ -19,8 +20,8 @@ from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.session import interface
 from callerside.fakes.session.session import RealtimeSession
-from callerside.simulator.fuzz.calls import REPLIES
 from callerside.simulator.fuzz.choices import Choices, chance, one_of
+from callerside.simulator.fuzz.sayings import REPLIES
 
 _RATE_HZ = 24_000
 _MOST_REQUESTS = 14
@@ -40,6 +41,8 @@ class Client:
     """Talks to a session in memory, and keeps what passed."""
 
     session: RealtimeSession | ReplaySession
+    names_events: bool = True
+    """Whether its events have ids, as an official client's need not."""
     now_ns: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
     passed: list[Entry] = field(default_factory=list)
@@ -59,12 +62,11 @@ class Client:
             elif isinstance(effect, interface.CancelTimer):
                 self.timers.pop(effect.name, None)
 
-    def send(self, kind: str, **fields: Any) -> str:
-        """A request; answers its id."""
+    def send(self, kind: str, **fields: Any) -> None:
+        """A request."""
         self.sent += 1
-        event_id = f"client_{self.sent}"
-        self.feed(interface.ClientEvent({"type": kind, "event_id": event_id, **fields}))
-        return event_id
+        named = {"event_id": f"client_{self.sent}"} if self.names_events else {}
+        self.feed(interface.ClientEvent({"type": kind, **named, **fields}))
 
     def wait(self, length_ms: float) -> None:
         """Let time pass."""
@@ -90,6 +92,8 @@ def generate_client(choices: Choices) -> dict[str, Any]:
     by_hand = bool(one_of(choices, (1, 0)))
     client: dict[str, Any] = {
         "by_hand": by_hand,
+        "often": one_of(choices, ("", "", "", "create", "commit", "cancel", "clear")),
+        "names_events": bool(one_of(choices, (1, 0))),
         "format": one_of(choices, ("audio/pcm", "audio/pcmu")),
         "requests": [],
         "think_ms": one_of(choices, (100, 800)),
@@ -102,6 +106,10 @@ def generate_client(choices: Choices) -> dict[str, Any]:
         len(client["requests"]) < 2 or choices.up_to(7)
     ):
         client["requests"].append(_request(choices, client))
+    if not by_hand and chance(choices, 3):  # it leaves turns to nobody, and later to the fake again
+        places = sorted(choices.up_to(len(client["requests"])) for _ in range(2))
+        for place, on in zip(reversed(places), (True, False), strict=True):
+            client["requests"].insert(place, {"kind": "detection", "on": on, "wait_ms": 0})
     return client
 
 
@@ -109,6 +117,8 @@ def _request(choices: Choices, client: Mapping[str, Any]) -> dict[str, Any]:
     kinds = ["append", "append", "append", "commit", "create", "cancel", "clear"]
     kinds += ["commit", "append"] if client["by_hand"] else ["silence", "append", "silence"]
     kind = one_of(choices, kinds)
+    if client["often"] and chance(choices, 2):
+        kind = client["often"]
     wait_ms = one_of(choices, (0, 0, 0, 20, 200, 700, 3000))
     request: dict[str, Any] = {"kind": kind, "wait_ms": wait_ms}
     if kind == "append":
@@ -129,12 +139,12 @@ def play_client(data: Mapping[str, Any]) -> Iterator[str]:
         }
     )
     session = RealtimeSession(prepare(script), call="client", rng=random.Random(0))
-    client = Client(session)
+    client = Client(session, names_events=data["names_events"])
     client.feed(interface.ConnectionRequested())
     hands = _ByHand(client, AudioFormat("pcmu" if data["format"] == "audio/pcmu" else "pcm"))
     client.send("session.update", session=_session(data))
     for request in data["requests"]:
-        _do(request, client, hands)
+        _do(request, client, hands, data)
         client.wait(request["wait_ms"])
     if not data["by_hand"]:
         hands.append(bytes(2 * _RATE_HZ * _ENDS_NO_TURN_MS // 1000), odd=False)
@@ -144,19 +154,19 @@ def play_client(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _replayed(client, data)
 
 
-def _session(data: Mapping[str, Any]) -> dict[str, Any]:
+def _session(data: Mapping[str, Any], *, detects: bool = True) -> dict[str, Any]:
     given: dict[str, Any] = {"format": {"type": data["format"]}}
     if data["format"] == "audio/pcm":
         given["format"]["rate"] = _RATE_HZ
     given["turn_detection"] = None
-    if not data["by_hand"]:
+    if detects and not data["by_hand"]:
         given["turn_detection"] = {"type": "server_vad", "threshold": data["threshold"]}
         if data["idle_timeout_ms"]:
             given["turn_detection"]["idle_timeout_ms"] = data["idle_timeout_ms"]
     return {"type": "realtime", "audio": {"input": given}}
 
 
-def _do(request: Request, client: Client, hands: "_ByHand") -> None:
+def _do(request: Request, client: Client, hands: "_ByHand", data: Mapping[str, Any]) -> None:
     match request["kind"]:
         case "append":
             samples = _RATE_HZ * request["length_ms"] // 1000
@@ -169,6 +179,8 @@ def _do(request: Request, client: Client, hands: "_ByHand") -> None:
             hands.clear()
         case "create":
             client.send("response.create")
+        case "detection":
+            client.send("session.update", session=_session(data, detects=request["on"]))
         case _:
             client.send("response.cancel")
 
@@ -252,20 +264,16 @@ def _in_order(client: Client) -> Iterator[str]:
 def _turns(client: Client, hands: _ByHand) -> Iterator[str]:
     """What the fake has heard by itself: each beginning has its end, and no turn is of another."""
     begun: str | None = None
-    until_ms = appended_ms = 0.0
-    for entry in client.passed:
+    until_ms = 0.0
+    for entry, appended_ms, cleared_ms in _on_the_audio_clock(client, hands.bytes_a_ms):
         kind, event = entry.type.removeprefix("input_audio_buffer."), entry.event
-        if kind == "append":
-            appended_ms += len(event["audio"]) / hands.bytes_a_ms
-        elif kind == "speech_started":
+        if kind == "speech_started":
             begun = event["item_id"]
             if event["audio_start_ms"] < until_ms - 1:
                 yield f"speech began at {event['audio_start_ms']} ms, in what was over by then"
-        elif kind in ("speech_stopped", "committed", "cleared"):
+        elif kind in ("speech_stopped", "committed", "cleared", "session.updated"):
             begun = None
-            until_ms = {
-                "speech_stopped": event.get("audio_end_ms"), "cleared": appended_ms
-            }.get(kind) or until_ms  # fmt: skip
+            until_ms = max(until_ms, cleared_ms, event.get("audio_end_ms", 0.0))
         elif kind == "timeout_triggered":
             until_ms = float(event["audio_end_ms"])
             if not event["audio_start_ms"] < until_ms <= appended_ms + _FRAME_MS:
@@ -274,19 +282,72 @@ def _turns(client: Client, hands: _ByHand) -> Iterator[str]:
         yield f"{begun} has begun, and not ended after {_ENDS_NO_TURN_MS} ms of silence"
 
 
+def _on_the_audio_clock(client: Client, bytes_a_ms: int) -> Iterator[tuple[Entry, float, float]]:
+    """What passed, how much had been appended by then, and how much before what was cleared."""
+    appended_ms = cleared_ms = 0.0
+    asked_ms: list[float] = []
+    for entry in client.passed:
+        if entry.type == "input_audio_buffer.append":
+            appended_ms += len(entry.event["audio"]) / bytes_a_ms
+        elif entry.type == "input_audio_buffer.clear":
+            asked_ms.append(appended_ms)  # it is done in its turn: more may be appended by then
+        elif entry.type == "input_audio_buffer.cleared":
+            cleared_ms = asked_ms.pop(0)
+        yield entry, appended_ms, cleared_ms
+
+
 def _replayed(client: Client, data: Mapping[str, Any]) -> Iterator[str]:
-    """A client that cancels earlier than the recorded one gets nothing after the end."""
+    """What was recorded is played to the same client again, to a faster one, and to half of it.
+
+    If it ends its turns itself, the same client gets what the recorded one got, and one that stops
+    halfway no answer to what it has not asked. One that is faster cancels earlier, and gets nothing
+    after the end.
+    """
     if not client.all("response.created"):
         return
+    cancels = any(request["kind"] == "cancel" for request in data["requests"])
+    if data["by_hand"] and not cancels:  # which brings what was to come
+        before, after = map(_landmarks, (client, _replay(client, data, data["requests"])))
+        differ = [one for one, other in zip_longest(before, after) if one != other]
+        if differ:
+            yield f"replayed to the same client, another thing comes than {differ[0]}"
+            return
+        half = _replay(client, data, data["requests"][: len(data["requests"]) // 2])
+        asked = sum(entry.type == "response.create" for entry in half.passed)
+        if len(half.all("response.created")) > asked:
+            yield f"a replay has more responses than the {asked} that a client asked for"
+            return
+    for wrong in _in_order(_replay(client, data, data["requests"], faster=2)):
+        if "after the end" in wrong:
+            yield f"in a replay {wrong}"
+
+
+_SAME_IN_A_REPLAY = ("error", "response.created")
+_APART_S = 0.1
+
+
+def _landmarks(client: Client) -> list[tuple[str, int]]:
+    """What came of its requests, and when, in tenths of a second."""
+    return [
+        (entry.type, round(entry.at_s / _APART_S))
+        for entry in client.passed
+        if entry.type in _SAME_IN_A_REPLAY
+    ]
+
+
+def _replay(
+    client: Client, data: Mapping[str, Any], requests: Sequence[Request], *, faster: float = 1
+) -> Client:
     recording = Recording(Header(model="gpt-realtime-2.1"), tuple(client.passed))
-    again = Client(ReplaySession(recording, call="again"))
+    replay = ReplaySession(recording, call="again")
+    again = Client(replay, names_events=data["names_events"])
     again.feed(interface.ConnectionRequested())
     hands = _ByHand(again, AudioFormat("pcmu" if data["format"] == "audio/pcmu" else "pcm"))
     again.send("session.update", session=_session(data))
-    for request in data["requests"]:
-        _do(request, again, hands)
-        again.wait(request["wait_ms"] / 2)
+    for request in requests:
+        _do(request, again, hands, data)
+        again.wait(request["wait_ms"] / faster)
+    if not data["by_hand"]:
+        hands.append(bytes(2 * _RATE_HZ * _ENDS_NO_TURN_MS // 1000), odd=False)
     again.wait(_AT_THE_END_MS)
-    for wrong in _in_order(again):
-        if "after the end" in wrong:
-            yield f"in a replay {wrong}"
+    return again

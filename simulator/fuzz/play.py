@@ -2,22 +2,31 @@
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
+from callerside.agent.tools.toolboxes import stubs
 from callerside.clock import NS_PER_S
 from callerside.simulator.caller.audio import utterances
 from callerside.simulator.fuzz import clients, wrong
-from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME, generate
+from callerside.simulator.fuzz.calls import (
+    GREETED,
+    GREETED_NAME,
+    generate,
+    generate_before,
+    generate_drain,
+)
 from callerside.simulator.fuzz.choices import ReplayedChoices, SeededChoices
 from callerside.simulator.fuzz.coverage import pairs, reached
 from callerside.simulator.fuzz.shrink import shrink, simplicity
 from callerside.simulator.lanes.planned_call import PlannedCall
-from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
+from callerside.simulator.lanes.virtual.call import Drain, VirtualCall, options_for, play_call
 from callerside.simulator.lanes.virtual.caller_invariants import ALL
 from callerside.simulator.lanes.virtual.invariants import (
     Breach,
@@ -38,10 +47,12 @@ RIGHT_PASSES, WRONG_FAILS = "right_scenarios_pass", "wrong_scenarios_fail"
 """What the harness breaks: of a scenario whose words come true, and of one whose words do not."""
 CLIENT_IS_SERVED = "clients_are_served"
 """What the fake breaks: what a client gets adds up."""
+OTHERS = (CRASHED, RIGHT_PASSES, WRONG_FAILS, CLIENT_IS_SERVED)
+"""What is no invariant of a call."""
 _MOST_TOLD = 3
+_CLIENTS_A_SEED = 8
+"""Of the fake: all of them take half as long as a call."""
 INVARIANTS: Mapping[str, Invariant] = {**ALL, "recovers": recovers}
-
-_GREETED = Scenario.model_validate(GREETED).named(GREETED_NAME)
 
 MAX_PLAYS = 150
 """For shrinking one call: a minute or so."""
@@ -63,9 +74,11 @@ class Outcome:
     """What came together; see `simulator.fuzz.coverage`."""
     virtual_s: float
     """How long the call lasted on its own clock."""
-    game: Literal["call", "wrong", "client"] = "call"
-    """`wrong`: a scenario that must fail, or the plain one that it was to be made of. `client`: a
-    client of the fake, without a call."""
+    game: Literal["call", "drain", "wrong", "client"] = "call"
+    """`drain`: during the call the agent is to end. `wrong`: a scenario that must fail, or the
+    plain one that it was to be made of. `client`: a client of the fake, without a call."""
+    before: Mapping[str, Any] | None = None
+    """The call before it, of the same cache."""
 
 
 def play_seed(seed: int, make_machine: MakeMachine = TracedMachine) -> Outcome:
@@ -73,9 +86,11 @@ def play_seed(seed: int, make_machine: MakeMachine = TracedMachine) -> Outcome:
     if seed % WRONG_EVERY == WRONG_EVERY - 1:
         return play_wrong(f"wrong-{seed}", SeededChoices(f"wrong {seed}"))
     if seed % WRONG_EVERY == WRONG_EVERY - 2:
-        client = play_client_of(f"client-{seed}", SeededChoices(f"client {seed}"))
-        if client.breaches:
-            return client
+        for number in range(_CLIENTS_A_SEED):
+            name = f"client-{seed}-{number}"
+            client = play_client_of(name, SeededChoices(f"client {seed} {number}"))
+            if client.breaches:
+                return client
     return play_choices(f"fuzz-{seed}", SeededChoices(seed), make_machine)
 
 
@@ -135,10 +150,19 @@ def play_wrong(name: str, choices: SeededChoices | ReplayedChoices) -> Outcome:
 def play_choices(
     name: str, choices: SeededChoices | ReplayedChoices, make_machine: MakeMachine = TracedMachine
 ) -> Outcome:
-    """Generate and play a call from choices."""
-    data = generate(choices)
+    """Generate and play a call from choices, and the one that comes before it, if one does."""
+    data, before, drain = generated(choices)
     scenario = Scenario.model_validate(data).named(name)
-    return play_scenario(scenario, data, choices.made, make_machine)
+    return play_scenario(scenario, data, choices.made, make_machine, before=before, drain=drain)
+
+
+def generated(
+    choices: SeededChoices | ReplayedChoices,
+) -> tuple[dict[str, Any], dict[str, Any] | None, Drain | None]:
+    """A call, the one before it that shares its cache, and whether the agent is to end in it."""
+    data = generate(choices)
+    before = generate_before(choices) if "after" in data else None
+    return data, before, generate_drain(choices)
 
 
 def play_scenario(
@@ -146,35 +170,50 @@ def play_scenario(
     data: Mapping[str, Any],
     choices: Sequence[int] = (),
     make_machine: MakeMachine = TracedMachine,
+    *,
+    before: Mapping[str, Any] | None = None,
+    drain: Drain | None = None,
 ) -> Outcome:
     """Play a scenario as a run with seed 0 would, and check every invariant.
 
-    If it comes after the call that fills the cache, that one is played first, and not judged.
+    If it comes after a call that fills the cache, that one (`before`, or the plain one) is played
+    first; what is true of every call is true of it, too.
     """
-    forerunners = [_GREETED] if scenario.after else []
+    before = before or (GREETED if scenario.after else None)
+    first = [Scenario.model_validate(before).named(GREETED_NAME)] if before else []
     prompts = MemoryPrompts()
-    call = None
+    calls: list[VirtualCall] = []
+    breaches: list[Breach] = []
     try:
-        *before, planned = plan([*forerunners, scenario], repeat=1, seed=0)
-        for forerunner in before:
-            _play(forerunner, prompts, make_machine)
-        call = _play(planned, prompts, make_machine)
-        settings = CallSettings.model_validate(scenario.agent)
-        breaches = check(TracedCall(scenario=scenario, settings=settings, call=call), INVARIANTS)
+        for planned in plan([*first, scenario], repeat=1, seed=0):
+            is_last = planned.scenario is scenario
+            call = play_planned(planned, prompts, make_machine, drain if is_last else None)
+            calls.append(call)
+            settings = CallSettings.model_validate(planned.scenario.agent)
+            traced = TracedCall(scenario=planned.scenario, settings=settings, call=call)
+            breaches += check(traced, INVARIANTS)
     except Exception as error:
         breaches = [Breach(invariant=CRASHED, detail=_crash(error))]
     return Outcome(
         name=scenario.name,
         data=data,
+        before=before,
         choices=choices,
         breaches=breaches,
-        reached=reached(call) if call else frozenset(),
-        pairs=pairs(call) if call else frozenset(),
-        virtual_s=call.ended_ns / NS_PER_S if call else 0.0,
+        reached=frozenset().union(*map(reached, calls)),
+        pairs=frozenset().union(*map(pairs, calls)),
+        virtual_s=sum(call.ended_ns for call in calls) / NS_PER_S,
+        game="drain" if drain else "call",
     )
 
 
-def _play(planned: PlannedCall, prompts: MemoryPrompts, make_machine: MakeMachine) -> VirtualCall:
+def play_planned(
+    planned: PlannedCall,
+    prompts: MemoryPrompts,
+    make_machine: MakeMachine = TracedMachine,
+    drain: Drain | None = None,
+) -> VirtualCall:
+    """Play one call of a plan; `prompts` is the cache that it shares with those before it."""
     settings = CallSettings.model_validate(planned.scenario.agent)
     options = options_for(planned.scenario, settings, planned.seed)
     return play_call(
@@ -184,7 +223,8 @@ def _play(planned: PlannedCall, prompts: MemoryPrompts, make_machine: MakeMachin
         seed=planned.seed,
         settings=settings,
         prompts=prompts,
-        options=options,
+        options=replace(options, drain=drain),
+        tools=stubs(settings),
         make_machine=make_machine,
     )
 
@@ -206,9 +246,9 @@ def shrink_outcome(
     def fails(candidate: Sequence[int]) -> Sequence[int] | None:
         nonlocal simplest
         made = tuple(candidate)
-        if outcome.game == "call":  # what is wrong is drawn by what was heard: it must be played
+        if outcome.game in ("call", "drain"):  # what is wrong is drawn by what was heard in a call
             choices = ReplayedChoices(candidate)
-            generate(choices)
+            generated(choices)
             made = tuple(choices.made)
         if made in seen or len(seen) > max_plays:
             return None
@@ -227,4 +267,23 @@ def shrink_outcome(
         return tried.choices
 
     shrink(outcome.choices, fails)
-    return simplest
+    if outcome.game != "call" or wanted == recovers.__name__:  # which needs the calm at its end
+        return simplest
+    return _with_fewer_steps(simplest, wanted, make_machine)
+
+
+def _with_fewer_steps(outcome: Outcome, wanted: str, make_machine: MakeMachine) -> Outcome:
+    """The same call without the steps that its breach does not need, whatever drew them."""
+    place = len(outcome.data["steps"]) - 1
+    while place >= 0 and len(outcome.data["steps"]) > 1:
+        steps = outcome.data["steps"]
+        data = {**outcome.data, "steps": [*steps[:place], *steps[place + 1 :]]}
+        place -= 1
+        try:
+            scenario = Scenario.model_validate(data).named(outcome.name)
+        except ValidationError:  # what begins has an end, and a call ends once
+            continue
+        tried = play_scenario(scenario, data, outcome.choices, make_machine, before=outcome.before)
+        if any(breach.invariant == wanted for breach in tried.breaches):
+            outcome = tried
+    return outcome

@@ -8,14 +8,15 @@ version are enough to play a call again; the written scenario is enough without 
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME
+from callerside.simulator.fuzz.calls import GREETED_NAME
 from callerside.simulator.fuzz.coverage import all_pairs, expected
 from callerside.simulator.fuzz.play import Outcome, play_seed, shrink_outcome
 from callerside.simulator.runner.process_pool import process_pool
@@ -172,15 +173,15 @@ def write_up(seed: int, directory: Path, *, small: bool = True) -> Finding:
         invariant=breach.invariant,
         detail=breach.detail,
         path=path,
-        after=_write_forerunner(directory) if "after" in shrunk.data else None,
+        after=_write_before(shrunk.before, directory) if shrunk.before else None,
         for_sip=shrunk.game == "call" and "lanes" not in shrunk.data,
         game=shrunk.game,
     )
 
 
-def _write_forerunner(directory: Path) -> Path:
+def _write_before(before: Mapping[str, Any], directory: Path) -> Path:
     path = directory / f"{GREETED_NAME}.yaml"
-    data = {"version": NEWEST, **GREETED}
+    data = {"version": NEWEST, **before}
     path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     return path
 

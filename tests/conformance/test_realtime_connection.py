@@ -300,9 +300,10 @@ async def test_a_lost_connection_is_told_as_1006(bench: Bench) -> None:
     assert client.told[1:] == [RealtimeClosed(reason="the connection was lost", code=1006)]
 
 
-async def test_garbage_is_told_and_does_not_end_the_connection(bench: Bench) -> None:
+@pytest.mark.parametrize("text", ["{no json", "[" * 100_000], ids=["no JSON", "nested too deep"])
+async def test_garbage_is_told_and_does_not_end_the_connection(bench: Bench, text: str) -> None:
     client = await up(bench)
-    client.connection.send({"type": "garbage", "text": "{no json"})
+    client.connection.send({"type": "garbage", "text": text})
     client.connection.send({"type": "echo", "event": {"type": "after"}})
     await bench.until(lambda: len(client.told) == 3)
     assert [type(one) for one in client.told[1:]] == [RealtimeGarbage, RealtimeEvent]

@@ -454,6 +454,19 @@ def test_a_refusal_is_told_with_its_status(called: Line, status: str) -> None:
     assert (ended.by, ended.status) == ("agent", int(status[:3]))
 
 
+def test_an_answer_without_a_description_is_none(called: Line) -> None:
+    """RFC 3261 §13.2.1: our offer has to be answered by then; there is nobody to be heard."""
+    called.ring()
+    called.raw.reply(called.invite, "200 OK", f"Contact: <{called.raw.contact}>")
+    assert called.raw.asked("ACK")
+    bye = called.raw.asked("BYE")
+    assert bye
+    called.raw.reply(bye, "200 OK")
+    ended = called.phone.wait_for(called.call, HungUp)
+    assert ended.by == "network"
+    assert ended.status in (406, 488)
+
+
 # ---- new offers
 
 
@@ -532,6 +545,38 @@ def test_who_holds_says_so_and_resumes(called: Line) -> None:
         assert called.raw.asked("ACK")
     called.is_heard()
     called.end()
+
+
+def test_who_holds_can_press_keys(called: Line) -> None:
+    """The other side hears those who hold it (`sendonly`): silence, and what is pressed."""
+    called.ring()
+    named = re.search(r"^a=rtpmap:(\d+) telephone-event", called.invite, re.MULTILINE)
+    assert named is not None
+    codecs, attributes = f"0 {named[1]}", KEYS.replace("101", named[1])
+    called.up(codecs=codecs, attributes=attributes)
+    called.phone.do(called.call, "hold")
+    offer = called.raw.asked("INVITE")
+    answer = called.raw.sdp(codecs=codecs, attributes=f"{attributes}\r\na=recvonly")
+    called.raw.reply(offer, "200 OK", body=answer)
+    assert called.raw.asked("ACK")
+    time.sleep(SETTLE_S)
+    called.phone.do(called.call, "send_dtmf", "5")
+    wait_until(
+        lambda: any(one[1] & 0x7F == int(named[1]) and one[12] == 5 for one in taken(called.raw)),
+        "the key",
+    )
+    called.end()
+
+
+def taken(raw: RawPhone) -> list[bytes]:
+    """Packets that have come."""
+    came: list[bytes] = []
+    raw.rtp.settimeout(0)
+    with suppress(BlockingIOError):
+        while True:
+            came.append(raw.rtp.recv(2048))
+    raw.rtp.settimeout(2)
+    return came
 
 
 def hold_and_resume(leg: Any, item: LegInput) -> None:

@@ -20,13 +20,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.marks import Mark
-from callerside.simulator.caller.audio import utterances
-from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME, generate
+from callerside.simulator.fuzz.calls import GREETED_NAME
 from callerside.simulator.fuzz.choices import SeededChoices
-from callerside.simulator.lanes.virtual.call import options_for, play_call
+from callerside.simulator.fuzz.play import generated, play_planned
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.model import Scenario
 
@@ -82,22 +80,13 @@ def unnamed(text: str) -> str:
 
 def fuzz_call(seed: int) -> str:
     """The marks of a generated call, as `callerside fuzz` plays it."""
-    scenario = Scenario.model_validate(generate(SeededChoices(seed))).named(f"fuzz-{seed}")
-    before = [Scenario.model_validate(GREETED).named(GREETED_NAME)] if scenario.after else []
+    data, before, drain = generated(SeededChoices(seed))
+    scenario = Scenario.model_validate(data).named(f"fuzz-{seed}")
+    first = [Scenario.model_validate(before).named(GREETED_NAME)] if before else []
     prompts = MemoryPrompts()
     marks: list[Mark] = []
-    for planned in plan([*before, scenario], repeat=1, seed=0):
-        settings = CallSettings.model_validate(planned.scenario.agent)
-        options = options_for(planned.scenario, settings, planned.seed)
-        call = play_call(
-            planned.scenario,
-            utterances.prepare(planned.scenario, options.line.sample_rate_hz),
-            call=planned.name,
-            seed=planned.seed,
-            settings=settings,
-            prompts=prompts,
-            options=options,
-        )
+    for planned in plan([*first, scenario], repeat=1, seed=0):
+        call = play_planned(planned, prompts, drain=drain if planned.scenario is scenario else None)
         marks = [*call.caller_marks, *call.agent_marks, *call.realtime_marks]
     return of_marks(marks)
 

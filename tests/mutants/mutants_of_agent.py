@@ -193,6 +193,7 @@ MUTANTS = (
         name="late_refusal_of_an_update_ends_the_session",
         row="agent C",
         says="an error that names session.update after the session is ready ends it",
+        in_calls=False,  # the fake refuses an update, or accepts it, and never both
         edits=(
             Edit(
                 _SESSION,

@@ -1,24 +1,29 @@
 """Plays seeds of the fuzzer in the tree that it is told of, until one breaks an invariant.
 
-Run by `mutants.py` in a process of its own, with a mutant's tree first on its path. Prints what was
-found as one line of JSON.
+Run by `mutants.py` in a process of its own, with a mutant's tree first on its path, and with the
+seeds as a list in JSON for its input. Prints what was found as one line of JSON.
 """
 
 import json
 import sys
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from callerside.simulator.fuzz import play, runner
 
-_MAX_PLAYS = 500
-"""For shrinking: a minute or so."""
+_MAX_PLAYS = 100
+"""For shrinking: a quarter of a minute or so."""
+_MORE = 10
+"""Seeds after the one that found it, to see what else it breaks."""
 
 
-def main(tree: str, first: int, seeds: int, every: int, shrunk: str) -> dict[str, object]:
+def main(tree: str, seeds: Iterable[int], shrunk: str) -> dict[str, object]:
     """The first of those seeds that breaks an invariant; shrunk, if a file is named for it."""
     if not Path(play.__file__).resolve().is_relative_to(Path(tree).resolve()):
         raise SystemExit(f"{play.__file__} is not of {tree}")
-    for seed in range(first, first + seeds, every):
+    left = iter(seeds)
+    for seed in left:
         outcome = play.play_seed(seed)
         if not outcome.breaches:
             continue
@@ -33,11 +38,14 @@ def main(tree: str, first: int, seeds: int, every: int, shrunk: str) -> dict[str
             Path(shrunk).write_text(text, encoding="utf-8")
             found["steps"] = len(small.data.get("steps") or small.data["requests"])
             found["invariant"] = small.breaches[0].invariant
+        more = (play.play_seed(one).breaches for one in islice(left, _MORE))
+        found["breaks"] = sorted(
+            {one.invariant for some in (outcome.breaches, *more) for one in some}
+        )
         return found
     return {}
 
 
 if __name__ == "__main__":
-    _, tree, first, seeds, every, shrunk = sys.argv
-    found = main(tree, int(first), int(seeds), int(every), shrunk)
-    sys.stdout.write(json.dumps(found) + "\n")
+    _, tree, shrunk = sys.argv
+    sys.stdout.write(json.dumps(main(tree, json.load(sys.stdin), shrunk)) + "\n")

@@ -173,3 +173,16 @@ def request(event_id: str) -> Effect:
     """A `response.create`."""
     event: Event = {"type": "response.create", "event_id": event_id}
     return events.SendEvent(event=event)
+
+
+BUGS: tuple[tuple[type[BrokenMachine], str, int], ...] = (
+    (NoFlushAtBargeIn, "interrupted_audio_stops", 50),
+    (TruncatesByReceived, "truncations_are_true", 50),
+    (CommitsTwice, "one_commit_a_turn", 50),
+    (CachesACancelledGreeting, "only_whole_greetings_are_kept", 250),
+    (AsksForAResponseTooEarly, "one_response_at_a_time", 20),
+    (LosesWhatWasSaidBeforeTheSession, "nothing_appended_is_lost", 150),
+    (StaysStuckAfterAFailure, "recovers", 200),
+    (SpeaksAfterHangingUp, "nothing_after_the_end", 50),
+)
+"""Bug, the invariant that must catch it, and within how many seeds (from 0 on)."""

@@ -151,6 +151,7 @@ class BaresipPlacedLeg(BaresipLeg):
             self._inputs.post(CallProgressed(status=status))
         elif _OK <= status < _REFUSAL:
             self._answered = True
+            self._is_unmet |= self._theirs is None
             self._inputs.post(CallAnswered(status=status))
         elif status >= _REFUSAL and status not in _CHALLENGES:
             reason = message.reason or ""

@@ -291,13 +291,23 @@ class SipLeg(Leg):
         if media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE and self._stream is not None:
             self._connect(self._call, media.index, self._stream)
         else:
+            if media.status == pjsua2.PJSUA_CALL_MEDIA_LOCAL_HOLD and self._stream is not None:
+                self._join(self._call, media.index, self._stream)  # whoever holds can press keys
             news = self._media.hold()
             if news and media.status == pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD:
                 self._inputs.post(MediaHeld())
 
     def _connect(self, call: Call, line: int, stream: Stream) -> None:
-        """Join the stream of the description's n-th line."""
+        """Hear and speak, on the stream of the description's n-th line."""
         fresh = not self._media.is_live
+        codec = self._join(call, line, stream)
+        self._rtp.begin(line)
+        if fresh or codec != self._codec:
+            self._codec = codec
+            self._inputs.post(MediaReady(codec=codec))
+
+    def _join(self, call: Call, line: int, stream: Stream) -> str:
+        """Have the stream for our audio; returns its codec."""
         told = call.getStreamInfo(line)
         codec = str(told.codecName)
         audio, setting = told.audCodecParam.info, told.audCodecParam.setting
@@ -311,10 +321,7 @@ class SipLeg(Leg):
             packet_ms=int(audio.frameLen * setting.frmPerPkt),
             piece_ms=int(audio.frameLen),
         )
-        self._rtp.begin(line)
-        if fresh or codec != self._codec:
-            self._codec = codec
-            self._inputs.post(MediaReady(codec=codec))
+        return codec
 
     def _end(self, ending: Ending, status: int = 0) -> None:
         if self._is_over or self._call is None:

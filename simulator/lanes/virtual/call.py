@@ -51,6 +51,16 @@ _LAST_MESSAGES_NS = NS_PER_S
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drain:
+    """The agent is asked to end a call that is up, as a process does that drains."""
+
+    after_ms: float
+    """From the call's beginning."""
+    at_once: bool = False
+    """Not after the last word."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VirtualOptions:
     """What the call stands on.
 
@@ -58,11 +68,13 @@ class VirtualOptions:
         line: the telephone line.
         packet_ms: one way of an RTP packet.
         frame_by_frame: no two frames pass at once, which takes longer and changes nothing.
+        drain: the agent's process is to end during the call.
     """
 
     line: LineOptions = field(default_factory=LineOptions)
     packet_ms: float = 0.5
     frame_by_frame: bool = False
+    drain: Drain | None = None
 
 
 def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> VirtualOptions:
@@ -170,6 +182,7 @@ class _VirtualCallHarness:
         self._make_machine = make_machine
         self._name = call
         self._packet_ms = options.packet_ms
+        self._drain = options.drain
         self._seed = seed
         self._scenario = scenario
         self._settings = settings
@@ -254,7 +267,7 @@ class _VirtualCallHarness:
             self._settings.turns.append_interval_ms != FRAME_MS
         )
         leg.on_consult = self._consult
-        CallDriver(
+        driver = CallDriver(
             machine,
             leg,
             self._connect,
@@ -266,7 +279,11 @@ class _VirtualCallHarness:
             background=run_inline,
             run_tools=partial(_run_bounded, self._settings.limits.tool_ms),
             on_end=self._agent_ended,
-        ).start()
+        )
+        driver.start()
+        if self._drain is not None:
+            end = partial(driver.end, "draining", at_once=self._drain.at_once)
+            self._clock.call_at(self._clock.now_ns() + ms_to_ns(self._drain.after_ms), end)
 
     def _consult(self, uri: str) -> VirtualLeg:
         """Somebody else's line, on which the agent is who calls."""

@@ -9,11 +9,18 @@ from itertools import pairwise
 from typing import Any
 
 from callerside.agent.call import events
-from callerside.agent.call.events import Timer, TimerFired
+from callerside.agent.call.events import EndRequested, Timer, TimerFired
 from callerside.agent.observe.call_records import CallRecords
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected
 from callerside.agent.telephony.interface import MediaReady
 from callerside.clock import NS_PER_MS, NS_PER_S, ms_to_ns
+from callerside.simulator.lanes.virtual.answers_owed import (
+    AUDIO_DELTAS,
+    AnswersOwed,
+    fired,
+    is_told,
+    purpose_of,
+)
 from callerside.simulator.lanes.virtual.audio_invariants import AUDIO
 from callerside.simulator.lanes.virtual.invariants import (
     PROTOCOL_BREAKERS,
@@ -21,81 +28,89 @@ from callerside.simulator.lanes.virtual.invariants import (
     Invariant,
     TracedCall,
     at_ms,
-    client_events,
     is_of_briefing,
     server_event,
 )
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
 from callerside.simulator.lanes.virtual.trace import Step
+from callerside.simulator.scenario.steps import Say
 
-_AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
-"""As both dialects call it."""
-
-_SPEECH_STOPPED = "input_audio_buffer.speech_stopped"
-_TURN = "turn"
-_BY_THE_CALLER = frozenset({"turn_detected", "client_cancelled"})
-"""Why a response was cancelled that nobody misses."""
 _ENDS_NO_WAIT = frozenset({Timer.CALL_LIMIT, Timer.SESSION_MOVE_DUE})
 """Timers that may run for an hour."""
 _UNLIMITED_NS = NS_PER_S
 _TOLD_MARGIN_MS = 1_500
 """After `failure.hold_after_ms`: the opening may just have begun to say something else."""
+_END_MARGIN_NS = NS_PER_S
 _OVER_THE_CALLER_NS = 40 * NS_PER_MS
 """Two frames: one may be on its way when the caller begins to speak."""
 
 
 def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
-    """Whatever is asked of the model is owed to somebody: a turn, keys, a function's result.
-
-    An answer that has begun pays for one of them. One that failed, was cut short, or had no sound
-    pays for none; what a lost session owed is not known, and is counted as one.
-    """
-    owed = 0
-    heard: set[str] = set()
+    """Whatever is asked of the model is owed to somebody: a turn, keys, a result, one greeting."""
+    owed = AnswersOwed()
     for step in traced.turning_points:
-        if is_of_briefing(step):
-            continue
-        event = server_event(step)
-        kind = event.get("type")
-        if kind in _AUDIO_DELTAS:
-            heard.add(str(event["response_id"]))
-        elif kind == "response.created" and _purpose(event["response"]) in (None, _TURN):
-            owed = max(0, owed - 1)
-        elif kind == "response.done":
-            owed += not _is_an_answer(event["response"], heard)
-        owed += _new_debts(step, kind)
-        for sent in client_events(step):
-            is_create = sent["type"] == "response.create"
-            if is_create and _purpose(sent.get("response") or {}) == _TURN and not owed:
-                yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"
+        if not is_of_briefing(step) and owed.asked_for_nothing(step):
+            yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"
 
 
-def _new_debts(step: Step, kind: object) -> int:
-    """How many answers the agent owes from now on."""
-    debts = int(kind in (_SPEECH_STOPPED, "input_audio_buffer.timeout_triggered"))
-    if isinstance(step.given, RealtimeConnected):
-        debts += 1
-    debts += _fired(step, Timer.RESPONSE_END_LIMIT)
-    if kind != _SPEECH_STOPPED:  # under the policy `local` the agent's own ear ends a turn
-        debts += any(
-            isinstance(effect, events.EmitMark) and effect.name == "speech_stopped"
-            for effect in step.effects
-        )
-    told = (one["item"] for one in client_events(step) if one["type"] == "conversation.item.create")
-    owing = [
-        item
-        for item in told
-        if item["type"] == "function_call_output" or item.get("role") == "user"
+def nobody_is_left_unanswered(traced: TracedCall) -> Iterator[str]:
+    """What the caller said, and the server could hear, leads to something that the caller hears.
+
+    Where the call says otherwise, it is not looked at: its server swallows events or answers, its
+    telephone loses sound or is on hold, its session ends while it hears the words.
+    """
+    if not _is_answering(traced):
+        return
+    heard_ns = [
+        mark.at_ns
+        for mark in traced.call.agent_marks
+        if mark.name in ("playout_started", "prompt_started")
     ]
-    return debts + len(owing)
+    excused_ns = [mark.at_ns for mark in traced.call.agent_marks if mark.name in _EXCUSES]
+    for begun_ns, until_ns in _utterances(traced):
+        limit_ns = until_ns + _ANSWER_LIMIT_NS
+        if any(begun_ns <= at_ns <= limit_ns for at_ns in [*heard_ns, *excused_ns]):
+            continue
+        acts = (m.at_ns for m in traced.call.caller_marks if m.name in _ACTS and m.at_ns > until_ns)
+        over_ns = min(traced.trace[-1].at_ns, *acts, traced.call.ended_ns)
+        if over_ns > limit_ns:
+            yield f"nothing was heard of an answer to what was said until {at_ms(until_ns)}"
 
 
-def _is_an_answer(response: Mapping[str, Any], heard: set[str]) -> bool:
-    """Whether nothing more is owed for it."""
-    details = response.get("status_details") or {}
-    if response.get("status") == "cancelled":
-        return details.get("reason") in _BY_THE_CALLER
-    return response.get("status") == "completed" and response.get("id") in heard
+_ANSWER_LIMIT_NS = 9 * NS_PER_S
+"""The watchdogs' times, a server that thinks for long, and a session that has to be made."""
+_EXCUSES = frozenset(
+    {"media_held", "realtime_failed", "realtime_closed", "hang_up_sent", "transfer_sent"}
+    | {"call_ended", "capture_overflowed"}
+)
+_ACTS = frozenset({"utterance_started", "call_ended", "hang_up_sent", "step_started"})
+
+
+def _is_answering(traced: TracedCall) -> bool:
+    """Whether nothing in the scenario is there to keep answers or words from anybody."""
+    scenario, settings = traced.scenario, traced.settings
+    plain = all(reply.model_fields_set == {"say"} for reply in scenario.realtime.replies)
+    return (
+        plain
+        and traced.faults <= _FAULTS_OF_CONNECTIONS
+        and scenario.network is None
+        and scenario.realtime.commits == "server"
+        and settings.turns.vad.create_response
+    )
+
+
+_FAULTS_OF_CONNECTIONS = frozenset({"refuse", "accept_late"})
+
+
+def _utterances(traced: TracedCall) -> Iterator[tuple[int, int]]:
+    """When the caller said words: from and until."""
+    begun_ns: int | None = None
+    words = {str(step.say) for step in traced.scenario.steps if isinstance(step, Say)}
+    for mark in traced.call.caller_marks:
+        if mark.name == "utterance_started":
+            begun_ns = mark.at_ns if mark.fields["text"] in words else None
+        elif mark.name == "utterance_ended" and begun_ns is not None:
+            yield begun_ns, mark.at_ns
 
 
 def nobody_is_talked_over(traced: TracedCall) -> Iterator[str]:
@@ -109,9 +124,9 @@ def nobody_is_talked_over(traced: TracedCall) -> Iterator[str]:
     since_ns: int | None = None
     begun: set[str] = set()
     for step in traced.turning_points:
-        if _is_told(step, "speech_started"):
+        if is_told(step, "speech_started"):
             since_ns = step.at_ns
-        if _is_told(step, "speech_stopped") or _ends_all_speech(step):
+        if is_told(step, "speech_stopped") or _ends_all_speech(step):
             since_ns = None
         for effect in step.effects:
             if not isinstance(effect, events.Play):
@@ -124,19 +139,10 @@ def nobody_is_talked_over(traced: TracedCall) -> Iterator[str]:
                 yield f"{item} began while the caller spoke, at {at_ms(step.at_ns)}"
 
 
-def _is_told(step: Step, what: str) -> bool:
-    """By the server, or by the agent's own ear."""
-    return server_event(step).get("type") == f"input_audio_buffer.{what}" or _marked(step, what)
-
-
 def _ends_all_speech(step: Step) -> bool:
     """Whether whoever would tell the end of what is said is gone, or has been waited for enough."""
     gone = isinstance(step.given, RealtimeConnected | RealtimeClosed)
-    return gone or _fired(step, Timer.SPEECH_LIMIT)
-
-
-def _fired(step: Step, timer: Timer) -> bool:
-    return isinstance(step.given, TimerFired) and step.given.timer is timer
+    return gone or fired(step, Timer.SPEECH_LIMIT)
 
 
 def protected_words_are_heard(traced: TracedCall) -> Iterator[str]:
@@ -154,7 +160,7 @@ def stored_greetings_are_greetings(traced: TracedCall) -> Iterator[str]:
         event = server_event(step)
         kind = event.get("type")
         if kind == "response.created":
-            purposes[event["response"]["id"]] = _purpose(event["response"])
+            purposes[event["response"]["id"]] = purpose_of(event["response"])
         for effect in step.effects:
             if not isinstance(effect, events.StorePrompt):
                 continue
@@ -170,7 +176,7 @@ def _audio_by_response(traced: TracedCall) -> dict[str, bytearray]:
     received: dict[str, bytearray] = {}
     for step in traced.trace:
         event = server_event(step)
-        if event.get("type") in _AUDIO_DELTAS:
+        if event.get("type") in AUDIO_DELTAS:
             pcm = traced.api_format.decode(event["delta"])
             received.setdefault(event["response_id"], bytearray()).extend(pcm)
     return received
@@ -217,7 +223,7 @@ def _unlimited(traced: TracedCall) -> Iterator[tuple[int, int]]:
 
 
 def who_waits_is_told(traced: TracedCall) -> Iterator[str]:
-    """Who has no session, and hears nothing, is told before long."""
+    """Who has no session, and hears nothing, is told before long, once if it is cut short."""
     settings = traced.settings
     limit_ns = ms_to_ns(settings.failure.hold_after_ms + _TOLD_MARGIN_MS)
     model = replay_playout(traced)
@@ -225,11 +231,14 @@ def who_waits_is_told(traced: TracedCall) -> Iterator[str]:
     if media_ns is None:
         return
     opened_ns = media_ns + ms_to_ns(settings.greeting.delay_ms)
+    cleared_ns = [mark.at_ns for mark in traced.agent("playout_cleared")]
     for lost_ns, found_ns in _without_session(traced):
         since_ns = max(lost_ns, opened_ns)
         silent = [(a, b) for a, b in model.idle if a <= since_ns < b or since_ns <= a < found_ns]
         for begun_ns, ended_ns in silent[:1]:
             from_ns = max(begun_ns, since_ns)
+            if any(abs(begun_ns - at_ns) < NS_PER_MS for at_ns in cleared_ns):
+                continue
             if min(ended_ns, found_ns) - from_ns > limit_ns:
                 yield f"nobody told the caller who waited for a session from {at_ms(from_ns)} on"
 
@@ -265,10 +274,37 @@ def who_is_let_go_is_told(traced: TracedCall) -> Iterator[str]:
             heard |= limit_ns is not None  # it was being said
         elif mark.name == "hang_up_sent" and limit_ns is not None and not heard:
             yield f"hung up at {at_ms(mark.at_ns)} without a word since {at_ms(limit_ns)}"
-        elif mark.name in ("media_held", "playout_overflowed"):
-            return  # what is said to somebody on hold is not heard
+        elif mark.name in ("media_held", "playout_overflowed", "transfer_sent"):
+            return  # on hold nothing is heard; and who is transferred is not let go
         elif mark.name in ("speech_started", "dtmf_received") and limit_ns is not None:
             return  # the caller would not hear it
+
+
+def ends_when_asked(traced: TracedCall) -> Iterator[str]:
+    """A call that is to end, as its process drains, ends at once or when its last word was heard.
+
+    Whoever hears nothing any more is not kept for longer than a last word may take.
+    """
+    given = [(step.at_ns, step.given) for step in traced.trace]
+    asked = [(at_ns, one) for at_ns, one in given if isinstance(one, EndRequested)]
+    if not asked:
+        return
+    asked_ns, request = asked[0]
+    leaves = (s.at_ns for s in traced.turning_points if any(map(_is_leaving, s.effects)))
+    left_ns = next(leaves, traced.trace[-1].at_ns)
+    if request.at_once:
+        if left_ns > asked_ns:
+            yield f"to end at once at {at_ms(asked_ns)}, and ended at {at_ms(left_ns)}"
+        return
+    limit_ns = ms_to_ns(traced.settings.limits.farewell_ms) + _END_MARGIN_NS
+    for begun_ns, ended_ns in replay_playout(traced).idle:
+        if min(ended_ns, left_ns) - max(begun_ns, asked_ns) > limit_ns:
+            yield f"to end since {at_ms(asked_ns)}, and silent from {at_ms(begun_ns)} on"
+            return
+
+
+def _is_leaving(effect: events.Effect) -> bool:
+    return isinstance(effect, events.HangUp | events.Transfer | events.Finish)
 
 
 def records_are_true(traced: TracedCall) -> Iterator[str]:
@@ -319,24 +355,16 @@ def sessions_end_for_a_reason(traced: TracedCall) -> Iterator[str]:
         ready = False
 
 
-def _marked(step: Step, name: str) -> bool:
-    return any(
-        isinstance(effect, events.EmitMark) and effect.name == name for effect in step.effects
-    )
-
-
-def _purpose(response: Mapping[str, Any]) -> object:
-    return (response.get("metadata") or {}).get("purpose")
-
-
 _IN_THE_CALLERS_WORDS: Mapping[str, Invariant] = {
     "turns_are_answered_once": turns_are_answered_once,
+    "nobody_is_left_unanswered": nobody_is_left_unanswered,
     "nobody_is_talked_over": nobody_is_talked_over,
     "protected_words_are_heard": protected_words_are_heard,
     "stored_greetings_are_greetings": stored_greetings_are_greetings,
     "every_wait_has_a_limit": every_wait_has_a_limit,
     "who_waits_is_told": who_waits_is_told,
     "who_is_let_go_is_told": who_is_let_go_is_told,
+    "ends_when_asked": ends_when_asked,
     "records_are_true": records_are_true,
     "nothing_is_played_twice": nothing_is_played_twice,
     "sessions_end_for_a_reason": sessions_end_for_a_reason,

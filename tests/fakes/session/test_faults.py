@@ -10,7 +10,7 @@ from in_memory import Client
 from pydantic import ValidationError
 
 from callerside.fakes.script.model import Script
-from callerside.fakes.session.faults import FAULTS, Close, parse_fault
+from callerside.fakes.session.faults import FAULTS, Close, parse_fault, written
 from callerside.fakes.session.interface import (
     AcceptConnection,
     CloseConnection,
@@ -279,6 +279,8 @@ def test_a_session_without_faults_sends_events_one_by_one() -> None:
         ("refuse at=turn 1", "cannot strike at 'turn 1', only at: connect"),
         ("fail at=reply 1 + 5ms", "shapes the whole of reply"),
         ("stall for_ms=soon at=turn 1", "for_ms: expected a number"),
+        ("error message='x at=turn 1", "a quote is not closed"),
+        ("error message=Try later. at=turn 1", "expected KEY=VALUE, not 'later.'"),
         ("stall for_ms at=turn 1", "expected KEY=VALUE, not 'for_ms'"),
         ("stall long=5 at=turn 1", "long: there is no such key"),
         ("refuse status=200", "status: expected"),
@@ -289,6 +291,13 @@ def test_a_session_without_faults_sends_events_one_by_one() -> None:
 def test_a_fault_that_makes_no_sense_is_refused(text: str, expected: str) -> None:
     with pytest.raises(ValueError, match=re.escape(expected)):
         parse_fault(text)
+
+
+def test_a_value_with_blanks_stands_in_quotes() -> None:
+    fault = parse_fault("close reason='Try \"later\".' at=turn 1")
+    assert isinstance(fault, Close)
+    assert fault.reason == 'Try "later".'
+    assert parse_fault(written(fault)) == fault
 
 
 def test_a_number_may_be_a_text() -> None:

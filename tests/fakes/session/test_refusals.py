@@ -966,6 +966,7 @@ ENDLESS = {"type": "object", "$ref": "#"}
         ({"arguments": {"day": 7}}, ENDLESS, "its arguments do not fit: the schema refers to its"),
         ({"arguments": {"day": 7}}, None, None),
         ({"arguments": {"day": 7}}, {**DAY, "title": "x" * 20_000}, None),
+        ({"arguments": {"day": 7}}, {**WRONG_REFERENCE, "title": "x" * 9_000}, "its arguments do"),
     ],
 )
 def test_arguments_that_do_not_fit_what_the_session_declares_are_told(
@@ -977,6 +978,7 @@ def test_arguments_that_do_not_fit_what_the_session_declares_are_told(
     client.wait(60_000)
     told = [mark.fields["why"] for mark in client.marked("call_undeclared")]
     assert [text.startswith(why or "?") for text in told] == ([] if why is None else [True])
+    assert all(len(text) < 400 for text in told)
     assert client.marked("function_called"), "it is done all the same"
 
 

@@ -79,6 +79,23 @@ def test_what_lies_elsewhere_is_noticed(change: str, what: str) -> None:
     assert told.endswith("; pjsua2-python 2.15.1.post1 works")
 
 
+@pytest.mark.parametrize(
+    ("version", "is_taken"),
+    [("2.10.post6", False), ("2.15", False), ("2.15.1", True), ("2.15.3", True), ("2.16", False)],
+)
+def test_another_version_is_not_taken_though_all_lies_where_it_should(
+    version: str, *, is_taken: bool
+) -> None:
+    """With 2.10 a call's first packet was never heard."""
+    change = (
+        "import importlib.metadata as m; real = m.version; "
+        f"m.version = lambda name: {version!r} if name == 'pjsua2-python' else real(name)"
+    )
+    told = run(TRY, change)
+    assert (told == "chosen") is is_taken
+    assert is_taken or told.endswith("; pjsua2-python 2.15.1.post1 works")
+
+
 def test_an_engine_that_is_refused_leaves_its_place_to_the_next() -> None:
     assert run(CHOOSE).startswith("pjsua2 of SIP engines: pjsua2 1.0, baresip 1.0")
     told = run(CHOOSE, "media.JITTER_SIZE_WORD = 7")
