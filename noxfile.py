@@ -286,6 +286,7 @@ def attack(session: nox.Session) -> None:
         "CALLERSIDE_MUTATED": "20000",
         "CALLERSIDE_FLOOD_S": "10",
         "CALLERSIDE_FLOOD_PER_S": "2000",
+        "CALLERSIDE_RTP_PER_S": "50000",
     }
     env = few if small else many
     session.run("pytest", "-q", "--timeout=900", *files, *arguments, env=env)

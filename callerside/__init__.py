@@ -20,6 +20,7 @@ __all__ = [
     "loop_clock",
     "marks",
     "models",
+    "paths",
     "ports",
     "reports",
     "simulator",

@@ -297,6 +297,14 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         _mark("media_held", "the caller put us on hold"),
         _mark("media_resumed", "the caller took us off hold, or changed the media"),
         _mark(
+            "media_source",
+            "audio comes from an address that nobody has named: it is the caller's, to whom ours "
+            "is sent there now; a stranger's, and is not heard; or so much that most of it is not "
+            "looked at",
+            what=Field(kind="text", words=("moved", "stranger", "flood")),
+            source=TEXT,
+        ),
+        _mark(
             "recording_started",
             "sample 0 of both channels of the call's recording, where it is recorded",
             sample_rate_hz=HZ,

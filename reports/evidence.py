@@ -30,8 +30,9 @@ from pydantic import (
 
 from callerside.atomic_files import write_atomically
 from callerside.audio_files import write_flac, write_wav
-from callerside.files import is_there, name_of_one, read_bytes
+from callerside.files import is_there, read_bytes
 from callerside.marks import Mark, Source, merge, to_lines
+from callerside.paths import name_of_one
 from callerside.reports.hearing.detector import Segment
 from callerside.timelines import read_timeline
 

@@ -66,6 +66,7 @@ from callerside.agent.telephony.interface import (
     HungUp,
     MediaHeld,
     MediaReady,
+    MediaSource,
     PlayoutCleared,
     PlayoutOverflowed,
     RtpMeasured,
@@ -644,6 +645,9 @@ class CallMachine:
     def _media_held(self, _event: MediaHeld) -> None:
         self._context.mark("media_held")
 
+    def _media_source(self, event: MediaSource) -> None:
+        self._context.mark("media_source", {"what": event.what, "source": event.source})
+
     def _listen(self, pcm: bytes) -> bool:
         return self._uplink.is_open and self._parts.turns.hear(pcm)
 
@@ -712,6 +716,7 @@ class CallMachine:
             CallAnswered: self._call_answered,
             MediaReady: self._media_ready,
             MediaHeld: self._media_held,
+            MediaSource: self._media_source,
             PlayoutCleared: self._playout_cleared,
             PlayoutOverflowed: parts.playout.overflowed,
             DtmfReceived: parts.dtmf.pressed,

@@ -134,6 +134,20 @@ class SipSettings(Strict):
     """Sent to callers who are refused, as `Retry-After`."""
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
+    rtp_sources: Literal["known", "any"] = "known"
+    """Whose audio is heard in a call. `known`: of the hosts that its SDP and SIP name, and of
+    `allowed_peers`. `any`: anybody's, as long as the caller says nothing, for callers behind a NAT
+    and a proxy whose sound comes from a third address. It goes to known hosts in either case."""
+    strangers: Literal["refuse", "drop"] = "refuse"
+    """What everybody else gets, if there is such a list: a 403, or no answer at all."""
+    requests_per_source_per_s: int = Field(50, ge=0, le=100_000)
+    """Messages that belong to no call and are looked at, of one address (twice as many in two
+    seconds after a quiet time); 0: all."""
+    requests_per_s: int = Field(200, ge=0, le=100_000)
+    """The same of all addresses together that may call, and as many of all others; 0: all."""
+    over_limit: Literal["refuse", "drop"] = "refuse"
+    """What those get who may call and ask more often: a 503 with `Retry-After`, or no answer at
+    all. Others get none."""
     registration: RegistrationSettings | None = None
     outbound_proxy: HostPort | None = None
     """Host, or host:port, through which calls go that the agent places (attended transfers); null:
@@ -823,6 +837,25 @@ class ToolSettings(Strict):
     """The words; made and cached like the greeting."""
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
+class PrivacySettings(Strict):
+    """What is left out of timelines, records, recorded events and the log; sound has it all."""
+
+    mask_keys: Switch = False
+    """Keys that the caller presses: each is an `x`. The model and functions get them as ever."""
+    mask: list[Annotated[str, AfterValidator(_pattern)]] = Field(default=[])
+    """Regular expressions (Python's): what they find in what anybody says, in what functions are
+    given and in what they answer is `[masked]`, such as numbers of cards by
+    `\\b(?:\\d[ -]?){13,19}\\b`."""
+
+
 class TimelineSettings(Strict):
     """Where the calls' marks go."""
 
@@ -849,6 +882,7 @@ class CallSettings(Strict):
     answers: AnswerSettings = AnswerSettings()
     limits: LimitSettings = LimitSettings()
     tools: ToolSettings = ToolSettings()
+    privacy: PrivacySettings = PrivacySettings()
     timeline: TimelineSettings = TimelineSettings()
     recordings: RecordingSettings = RecordingSettings()
 

@@ -19,6 +19,8 @@ WORKER_TIMEOUT_MS = 1500
 
 PROBE_INTERVAL_S = 2
 CHILDREN = 4
+LIMIT_WINDOW_S = 2
+"""An address may ask at once as often as it may in so many seconds, as with the agent itself."""
 DEFAULT_PORT = 5060
 CONFIG_NAME = "kamailio.cfg"
 LIST_NAME = "dispatcher.list"
@@ -53,6 +55,14 @@ class Proxy:
     allowed_peers: Sequence[str] = ()
     """Networks (CIDR) that may call; empty: everybody."""
     retry_after_s: int = 5
+    drops_strangers: bool = False
+    """Whether others get no answer at all."""
+    requests_per_source_per_s: int = 0
+    """Of one address; 0: any number."""
+    requests_per_s: int = 0
+    """Calls of all that may call; 0: any number."""
+    drops_over_limit: bool = False
+    """Whether those who ask more often get no answer at all."""
 
 
 def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
@@ -73,7 +83,11 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
         probe_interval_s=PROBE_INTERVAL_S,
         probe_from=_bracketed(proxy.host),
         list_file=list_file,
-        allowed_peers=_allowed(proxy.allowed_peers),
+        allowed_peers=_allowed(proxy),
+        load_limits=_load_limits(proxy),
+        source_limit=_source_limit(proxy),
+        limit=_limit(proxy),
+        over_limit=_over_limit(proxy),
         known_as=_known_as(proxy),
         worker_transport=_worker_transport(proxy),
         retry_after_s=proxy.retry_after_s,
@@ -106,6 +120,10 @@ def proxy_for(
         workers_known_as=settings.sip.public_host,
         allowed_peers=tuple(settings.sip.allowed_peers),
         retry_after_s=settings.sip.retry_after_s,
+        drops_strangers=settings.sip.strangers == "drop",
+        requests_per_source_per_s=settings.sip.requests_per_source_per_s * workers,
+        requests_per_s=settings.sip.requests_per_s * workers,
+        drops_over_limit=settings.sip.over_limit == "drop",
     )
 
 
@@ -176,15 +194,62 @@ def _listen(proxy: Proxy, transport: str) -> str:
     )
 
 
-def _allowed(peers: Sequence[str]) -> str:
+def _load_limits(proxy: Proxy) -> str:
+    lines = []
+    if proxy.requests_per_source_per_s:
+        at_once = proxy.requests_per_source_per_s * LIMIT_WINDOW_S
+        lines += [
+            'loadmodule "pike.so"',
+            f'modparam("pike", "sampling_time_unit", {LIMIT_WINDOW_S})',
+            f'modparam("pike", "reqs_density_per_unit", {at_once})',
+            f'modparam("pike", "remove_latency", {2 * LIMIT_WINDOW_S})',
+            'modparam("pike", "pike_log_level", -1) # it has a line for each that it stops',
+        ]
+    if proxy.requests_per_s:
+        lines += [
+            'loadmodule "ratelimit.so"',
+            'modparam("ratelimit", "timer_interval", 1)',
+            f'modparam("ratelimit", "pipe", "0:TAILDROP:{proxy.requests_per_s}")',
+            'modparam("ratelimit", "queue", "0:INVITE")',
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _source_limit(proxy: Proxy) -> str:
+    if not proxy.requests_per_source_per_s:
+        return "    return; # as often as it likes: sip.requests_per_source_per_s is 0"
+    return """    if (!pike_check_req()) {
+        route(OVER_LIMIT);
+    }"""
+
+
+def _limit(proxy: Proxy) -> str:
+    if not proxy.requests_per_s:
+        return "    return; # as many as there are: sip.requests_per_s is 0"
+    return """    if (!rl_check("0")) {
+        route(OVER_LIMIT);
+    }"""
+
+
+def _over_limit(proxy: Proxy) -> str:
+    if proxy.drops_over_limit:
+        return "    # sip.over_limit is drop"
+    return f"""    if (!is_method("ACK")) {{
+        append_to_reply("Retry-After: {proxy.retry_after_s}\\r\\n");
+        sl_send_reply("503", "Service Unavailable");
+    }}"""
+
+
+def _allowed(proxy: Proxy) -> str:
+    peers = proxy.allowed_peers
     if not peers:
         return "    return; # everybody may call: sip.allowed_peers is empty"
     tests = " || ".join(f'is_in_subnet("$si", "{peer}")' for peer in peers)
+    refusal = "" if proxy.drops_strangers else '    sl_send_reply("403", "Forbidden");\n'
     return f"""    if ({tests}) {{
         return;
     }}
-    sl_send_reply("403", "Forbidden");
-    exit;"""
+{refusal}    exit;"""
 
 
 def _known_as(proxy: Proxy) -> str:

@@ -5,6 +5,7 @@ __all__ = [
     "call_records",
     "logs",
     "mark_sinks",
+    "masking",
     "metrics",
     "retention",
     "secrets",

@@ -30,6 +30,7 @@ from callerside.agent.telephony.interface import (
     LegInput,
     MediaHeld,
     MediaReady,
+    MediaSource,
     PlayoutCleared,
     PlayoutOverflowed,
     RtpMeasured,
@@ -274,6 +275,7 @@ class RecordingLeg:
             case (
                 CallReceived() | CallProgressed() | CallAnswered() | MediaReady() | MediaHeld()
                 | DtmfReceived() | TransferRequested() | TransferProgressed() | RtpMeasured()
+                | MediaSource()
             ):  # fmt: skip
                 return  # no audio
             case unknown:

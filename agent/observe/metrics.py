@@ -361,7 +361,9 @@ class AgentMetrics:
             "488 `media` (no audio that we have), `lines` (more than 4 of audio, or 15 of media); "
             "400 `malformed` (its session description is none); 503 `starting`, `draining`, "
             "or `closing`: more than about 45 calls a second, whose sockets are not closed that "
-            "fast; 500 `failed` is a fault of ours.",
+            "fast; 503 `rate`: more than `sip.requests_per_s` or `sip.requests_per_source_per_s`; "
+            "500 `failed` is a fault of ours. A status of 0: `rate` or `not_allowed`, without an "
+            "answer.",
             ["status", "reason"],
             registry=self.registry,
         )
@@ -390,7 +392,7 @@ class AgentMetrics:
             self._forget(mark.call)
 
     def call_refused(self, status: int, reason: str) -> None:
-        """Count a call that was turned away; `reason` is one of `pjsua.admission.Reason`."""
+        """Count a call that was turned away; `reason` is one of a few words."""
         self._refused.labels(self._refusal(status), reason).inc()
 
     def set_lines(self, lines: int) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 
 try:
@@ -42,7 +43,11 @@ MAX_WAITING_EVENTS = 3_000
 """Before the handshake is done: a minute of 20 ms appends."""
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 """After it: four minutes of appends. A socket that takes nothing for so long is dead."""
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""A minute of sound in one event; what is larger is read by nobody."""
+MOST_SILENT_FRAMES = 1_000
+"""Within `_WINDOW_S`: pings, pongs and pieces of messages, which say nothing by themselves."""
+_WINDOW_S = 10.0
 _CLOSE_TIMEOUT_S = 2.0
 _PING_INTERVAL_S = 5.0
 _PING_TIMEOUT_S = 10.0
@@ -56,6 +61,7 @@ _FRAME = struct.Struct("!BBH4s")
 _FRAMED = range(126, 1 << 16)
 """Of so many bytes that their number takes two."""
 _WHOLE_TEXT, _MASKED_LONG, _MASK_BYTES = 0x81, 0xFE, 4
+_SILENT = frozenset({Opcode.PING, Opcode.PONG, Opcode.CONT})
 _AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 
 
@@ -173,6 +179,7 @@ class WebSocketConnection:
                 compression=None,  # audio does not shrink, and waiting for it costs latency
                 max_size=MAX_MESSAGE_BYTES,
                 proxy=None if _is_loopback(self._url) else True,
+                create_connection=_BoundedConnection,
             ) as socket:
                 return await self._converse(socket)
         except InvalidStatus as error:
@@ -206,10 +213,14 @@ class WebSocketConnection:
             await asyncio.wait(tasks)
         if self._overflow:
             return RealtimeClosed(reason=self._overflow)
+        if isinstance(socket, _BoundedConnection) and socket.exceeded:
+            return RealtimeClosed(reason=socket.exceeded, code=CloseCode.POLICY_VIOLATION)
         # RFC 6455 §7.1.5: 1006 where no close frame was received
         code, reason = 1006, "the connection was lost"
         if socket.close_code is not None and socket.close_code != code:
             code, reason = socket.close_code, socket.close_reason or "closed by the server"
+        elif (wrong := socket.protocol.parser_exc) is not None:
+            reason = f"the server broke the protocol: {wrong}"
         return RealtimeClosed(reason=reason, code=code)
 
     async def _read(self, socket: ClientConnection) -> None:
@@ -222,6 +233,30 @@ class WebSocketConnection:
     def _notify(self, event: RealtimeInput) -> None:
         if self._on_input is not None:
             self._on_input(event)
+
+
+class _BoundedConnection(ClientConnection):
+    """Gives a server up that sends pings, or empty pieces of a message, without end."""
+
+    exceeded = ""
+    """What there was too much of."""
+    _began_s = 0.0
+    _silent_frames = 0
+
+    def process_event(self, event: Any) -> None:
+        """Each frame that comes, and before them the handshake's answer."""
+        super().process_event(event)
+        if not isinstance(event, Frame) or event.opcode not in _SILENT:
+            return
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._began_s >= _WINDOW_S:
+            self._began_s, self._silent_frames = now_s, 0
+        self._silent_frames += 1
+        if self._silent_frames > MOST_SILENT_FRAMES and not self.exceeded:
+            self.exceeded = (
+                f"more than {MOST_SILENT_FRAMES} frames within {_WINDOW_S:g} s that say nothing"
+            )
+            self.transport.abort()
 
 
 class _ConnectThereOnly(connect):

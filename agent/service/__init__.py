@@ -1,3 +1,3 @@
 """The agent as a process: workers, their supervisor, signals, draining, probes."""
 
-__all__ = ["driver", "kept_settings", "run", "signals", "worker"]
+__all__ = ["driver", "early_reloads", "kept_settings", "run", "signals", "worker"]

@@ -29,6 +29,7 @@ from callerside.agent.observe.call_recording import (
     StereoWavWriter,
 )
 from callerside.agent.observe.mark_sinks import SafeSink, fan_out
+from callerside.agent.observe.masking import Masking
 from callerside.agent.observe.secrets import SecretFilter
 from callerside.agent.prompts.cache import PromptCache, default_cache_dir
 from callerside.agent.realtime.client import WebSocketConnection
@@ -168,7 +169,8 @@ class Service:
         name = f"{_safe_name(received.called)}-{call}"
         timeline = _open_timeline(settings.timeline.dir, name)
         own = [] if timeline is None else [SafeSink("timeline", timeline)]
-        mark = self._clean.sink(fan_out([*self._sinks, *own]))
+        masking = Masking(settings.privacy.mask, keys=settings.privacy.mask_keys)
+        mark = self._clean.sink(masking.sink(fan_out([*self._sinks, *own])))
         recording = _open_recording(settings.recordings, name, leg.sample_rate_hz)
         recording_leg = None if recording is None else RecordingLeg(leg, recording, mark, call=call)
 
@@ -179,7 +181,7 @@ class Service:
                 _close_timeline(timeline)
                 self.on_timeline_closed(timeline.path)
 
-        connect = _Connector(self._secrets, self._clean, settings, name)
+        connect = _Connector(self._secrets, self._clean, masking, settings, name)
         driver = self._new_driver(
             settings, received, recording_leg or leg, connect, mark, call=call, on_end=ended
         )
@@ -226,10 +228,15 @@ class _Connector:
     """Makes one call's connections to the Realtime API, recorded where that was asked for."""
 
     def __init__(
-        self, secrets: Secrets, clean: SecretFilter, settings: CallSettings, name: str
+        self,
+        secrets: Secrets,
+        clean: SecretFilter,
+        masking: Masking,
+        settings: CallSettings,
+        name: str,
     ) -> None:
         self._secrets = secrets
-        self._clean = clean
+        self._clean = lambda event: masking.event(clean.data(event))
         self._realtime = settings.realtime
         self._recordings = settings.recordings
         self._name = name
@@ -255,7 +262,7 @@ class _Connector:
             time.monotonic_ns,
             model=effect.model,
             dialect=effect.dialect,
-            clean=self._clean.data,
+            clean=self._clean,
         )
         return RecordedConnection(connection, file)
 
@@ -333,6 +340,11 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),
+        rtp_sources=sip.rtp_sources,
+        strangers=sip.strangers,
+        requests_per_source_per_s=sip.requests_per_source_per_s,
+        requests_per_s=sip.requests_per_s,
+        over_limit=sip.over_limit,
         registration=registration,
         outbound_proxy=sip.outbound_proxy or "",
     )

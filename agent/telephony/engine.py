@@ -41,6 +41,7 @@ class Capability(StrEnum):
     VANISHES = "vanishes"
     IS_TRANSFERRED = "is_transferred"
     DTMF_BY_INFO = "dtmf_by_info"
+    TCP_FLOODS = "tcp_floods"
 
 
 MEANING: Mapping[Capability, str] = {
@@ -62,6 +63,7 @@ MEANING: Mapping[Capability, str] = {
     Capability.VANISHES: "leaving a call without a word",
     Capability.IS_TRANSFERRED: "accepting a transfer without a second call",
     Capability.DTMF_BY_INFO: "key presses by SIP INFO",
+    Capability.TCP_FLOODS: "holding off TCP connections that are too many; a proxy in front can",
 }
 """What an engine can do that has it."""
 
@@ -108,6 +110,7 @@ PROFILES: Mapping[EngineName, Profile] = {
         - {
             Capability.OPUS,
             Capability.SRTP,
+            Capability.TCP_FLOODS,
             Capability.IPV6,
             Capability.PUBLIC_CONTACT,
             Capability.NAT_CONTACT,

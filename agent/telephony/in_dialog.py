@@ -4,14 +4,18 @@ The stacks know too little of these: one answers 500, the other 200, and a key p
 ends the process of one of them. So they are answered before the stacks see them.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from callerside.agent.telephony.dtmf import INFO_TYPES, key_of_info
 from callerside.agent.telephony.sip_message import SipMessage
 
-ALLOW = ("Allow", "INVITE, ACK, BYE, CANCEL, UPDATE, INFO, OPTIONS, NOTIFY, REFER")
-"""What is done for whoever asks (RFC 3261 §20.5)."""
+_METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "INFO", "OPTIONS", "NOTIFY")
+"""What each end of a call does; NOTIFY tells how a transfer goes that it has asked for."""
 SDP = "application/sdp"
+
+Header = tuple[str, str]
+"""Its name, and its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,28 +24,38 @@ class Answer:
 
     status: int
     reason: str
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[Header, ...] = ()
     key: str | None = None
     """That was pressed."""
 
 
-_LIVES = Answer(200, "OK", (ALLOW, ("Accept", SDP)))
 _EMPTY_INFO = Answer(200, "OK")
 _NO_KEY = Answer(400, "Bad Request")
 _UNKNOWN_BODY = Answer(415, "Unsupported Media Type", (("Accept", ", ".join(INFO_TYPES)),))
 _UNKNOWN_PACKAGE = Answer(469, "Bad Info Package", (("Recv-Info", ""),))
 _BAD_EVENT = Answer(489, "Bad Event", (("Allow-Events", "refer"),))
 
-ANSWERS = (_LIVES, _EMPTY_INFO, _UNKNOWN_BODY, _UNKNOWN_PACKAGE, _BAD_EVENT)
-"""Those that have headers."""
+
+def allow(extensions: Collection[str], *, transfers: bool = False) -> Header:
+    """What is done for whoever asks (RFC 3261 §20.5).
+
+    Args:
+        extensions: option tags that the engine has.
+        transfers: whether this end lets itself be transferred.
+    """
+    more = ["PRACK"] * ("100rel" in extensions) + ["REFER"] * transfers
+    return "Allow", ", ".join([*_METHODS, *more])
 
 
-def answer_to(request: SipMessage) -> Answer | None:
-    """The answer to a request of a call that is up; None: that is the stack's business."""
+def answer_to(request: SipMessage, allowed: Header) -> Answer | None:
+    """The answer to a request of a call that is up; None: that is the stack's business.
+
+    `allowed`: see `allow`.
+    """
     if request.method == "OPTIONS":  # RFC 3261 §11.2: whether the call still lives
-        return _LIVES
+        return Answer(200, "OK", (allowed, ("Accept", SDP)))
     if request.method == "INFO":
-        return _answer_to_info(request)
+        return answer_to_info(request)
     if request.method not in ("NOTIFY", "SUBSCRIBE"):
         return None
     event = request.header("event").partition(";")[0].strip().lower()
@@ -50,8 +64,8 @@ def answer_to(request: SipMessage) -> Answer | None:
     return _BAD_EVENT  # RFC 6665 §8.2.1
 
 
-def _answer_to_info(request: SipMessage) -> Answer:
-    """RFC 6086 §4.2.2 of those that have a package, RFC 2976 of the others."""
+def answer_to_info(request: SipMessage) -> Answer:
+    """The same of an INFO: RFC 6086 §4.2.2 of those that have a package, RFC 2976 of the others."""
     kind = request.header("content-type")
     if request.header("info-package"):
         return _UNKNOWN_PACKAGE

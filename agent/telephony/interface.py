@@ -68,6 +68,18 @@ class MediaHeld(Struct, frozen=True, kw_only=True):
     """
 
 
+class MediaSource(Struct, frozen=True, kw_only=True):
+    """Audio comes from an address that nobody has named: each `what` is told a few times at most.
+
+    `moved`: it is the other side's, and ours is sent there now. `stranger`: it is not heard.
+    `flood`: there are so many packets that most are not looked at.
+    """
+
+    what: Literal["moved", "stranger", "flood"]
+    source: str
+    """"host:port"."""
+
+
 class AudioReceived(Struct, frozen=True, kw_only=True, gc=False):
     """One 20 ms frame, every 20 ms while media is up: silence where nothing arrived.
 
@@ -167,6 +179,7 @@ LegInput = (
     | CallAnswered
     | MediaReady
     | MediaHeld
+    | MediaSource
     | AudioReceived
     | FramePlayed
     | PlayoutCleared

@@ -27,6 +27,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.invite import readable
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.clock import NS_PER_S
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +54,17 @@ class Ending:
 NOTHING_AGREED = Ending(
     by="network", status=488, reason="our offer was answered with no audio that we have"
 )
+UNACKNOWLEDGED = Ending(by="network", status=408, reason="nobody has acknowledged the answer")
+UNACKNOWLEDGED_NS = 4 * NS_PER_S
+"""In which an answer is sent four times more (RFC 3261 §13.3.1.4)."""
+
+
+def is_unacknowledged(answered_ns: int | None, now_ns: int) -> bool:
+    """Whether a call that has no ACK yet gives its place up, if all places are taken.
+
+    Whoever sends INVITEs in others' names hears no answer, and would take all places for 32 s.
+    """
+    return answered_ns is not None and now_ns - answered_ns >= UNACKNOWLEDGED_NS
 
 
 class Leg(ABC):

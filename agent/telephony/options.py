@@ -126,6 +126,17 @@ class SipOptions:
     """Told to those whom we refuse with 486 or 503."""
     allowed_peers: tuple[str, ...] = ()
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
+    rtp_sources: Literal["known", "any"] = "known"
+    """Whose audio is a call's: of the hosts that SDP and SIP name, and of `allowed_peers`; or,
+    until the caller speaks, anybody's."""
+    strangers: Literal["refuse", "drop"] = "refuse"
+    """What others get, if there is a list: a 403, or nothing."""
+    requests_per_source_per_s: int = 50
+    """Messages of no call that are looked at, of one address; 0: all."""
+    requests_per_s: int = 200
+    """Of all addresses that may call, and as many of all others; 0: all."""
+    over_limit: Literal["refuse", "drop"] = "refuse"
+    """What those get who may call and ask more often: a 503, or nothing. Others get nothing."""
     registration: Registration | None = None
     """Of who takes calls."""
     outbound_proxy: str = ""
@@ -154,6 +165,10 @@ class SipOptions:
             )
         for peer in self.allowed_peers:
             ip_network(peer, strict=False)  # its ValueError says what is wrong with it
+
+    def known_host(self, source: str) -> str | None:
+        """The host, of "host:port", whose audio a call from there has; None: anybody's."""
+        return source.rpartition(":")[0] if self.rtp_sources == "known" else None
 
     def leg_rate_hz(self, codec: str) -> int:
         """Of the audio of a call that will have this codec."""

@@ -7,10 +7,11 @@ where the RFC has an answer; so what is no request, or none of ours, is answered
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Literal
 
-from callerside.agent.telephony.in_dialog import ALLOW, SDP, Answer
+from callerside.agent.telephony.in_dialog import SDP, Answer, Header, allow
 from callerside.agent.telephony.invite import unmet
 from callerside.agent.telephony.sip_message import SipMessage, without_quoted
 
@@ -53,8 +54,8 @@ _SHORTEST_SESSION_S = 90
 _OPTIONAL = "handling=optional"
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
-_NOT_IMPLEMENTED = Answer(501, "Not Implemented", (ALLOW,))
-_NOT_ALLOWED = Answer(405, "Method Not Allowed", (ALLOW,))
+_NOT_IMPLEMENTED = Answer(501, "Not Implemented")
+_NOT_ALLOWED = Answer(405, "Method Not Allowed")
 _NO_SUCH_CALL = Answer(481, "Call/Transaction Does Not Exist")
 _BAD_EVENT = Answer(489, "Bad Event")
 _FORBIDDEN = Answer(403, "Forbidden")
@@ -141,14 +142,17 @@ def answer_outside_calls(
         return _FORBIDDEN
     if request.in_dialog and request.method in _OUTSIDE_CALLS:
         return _NO_SUCH_CALL
-    answer = _OUTSIDE_CALLS.get(request.method, _NOT_IMPLEMENTED) or _here(extensions)
+    allowed = allow(extensions)
+    answer = _OUTSIDE_CALLS.get(request.method, _NOT_IMPLEMENTED) or _here(extensions, allowed)
+    if answer in (_NOT_IMPLEMENTED, _NOT_ALLOWED):
+        answer = replace(answer, headers=(allowed,))
     return _unmet_extension(request, extensions) or answer
 
 
-def _here(extensions: Collection[str]) -> Answer:
+def _here(extensions: Collection[str], allowed: Header) -> Answer:
     """RFC 3261 §11.2."""
     supported = ", ".join((*sorted(extensions), "norefersub"))
-    return Answer(200, "OK", (ALLOW, ("Accept", SDP), ("Supported", supported)))
+    return Answer(200, "OK", (allowed, ("Accept", SDP), ("Supported", supported)))
 
 
 Unmet = Literal["extension", "interval", "media", "malformed"]

@@ -12,8 +12,8 @@ OWN_KEYS: Mapping[Kind, frozenset[str]] = {
     }),
     "settings": frozenset({
         "answers", "beep", "drain", "dtmf", "failure", "http", "instructions", "limits", "logs",
-        "playout", "recordings", "records", "retention", "routes", "sip", "timeline", "tools",
-        "turns", "voice", "workers",
+        "playout", "privacy", "recordings", "records", "retention", "routes", "sip", "timeline",
+        "tools", "turns", "voice", "workers",
     }),
     "script": frozenset({
         "chaos", "commits", "context_tokens", "default_reply", "dialect", "faults", "mcp", "path",

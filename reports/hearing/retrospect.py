@@ -102,6 +102,7 @@ _LEARNT_FROM = 1 << 17  # samples
 _CHUNK_S = 60
 _AT_ONCE = 256  # windows: as many stay in a processor's cache, which takes a third of the time
 _FULL_SCALE = 32768.0
+_LEAST_SAMPLE = 8 * 1.4  # PCMU's least, which it makes of 4 to 12, and what resampling adds
 
 
 def spoken(
@@ -264,6 +265,8 @@ class _Recording:
         piece = self._samples[low : past + self._of_ms(_UTTERANCE_MS)]
         if centre:
             piece = np.clip(piece - centre, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+        least_dbfs = 20 * math.log10(_LEAST_SAMPLE / _FULL_SCALE) + active_level.BELOW_ACTIVE_DB
+        level_dbfs = max(level_dbfs, least_dbfs)
         for start, end in active_level.stretches(piece, level_dbfs, self._of_ms(_KEPT_AWAY_MS)):
             if low + start < past and low + end > first and not self._is_beside(low + start):
                 yield low + start, low + end

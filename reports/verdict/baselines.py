@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, FiniteFloat, ValidationError
 
 from callerside.atomic_files import write_atomically
-from callerside.files import inside, read_bytes
+from callerside.files import read_bytes
+from callerside.paths import inside
 from callerside.reports.verdict.results import RESULTS, VERSION
 
 BASELINES = Path("baselines")

@@ -26,6 +26,7 @@ from callerside.agent.telephony.interface import (
     LegInput,
     MediaHeld,
     MediaReady,
+    MediaSource,
     PlayoutCleared,
     PlayoutOverflowed,
     RtpMeasured,
@@ -171,7 +172,7 @@ class ResponderMachine:
             case (
                 CallProgressed() | CallAnswered() | MediaHeld() | PlayoutOverflowed()
                 | DtmfReceived() | TransferRequested() | TransferProgressed() | RtpMeasured()
-                | HungUp()
+                | HungUp() | MediaSource()
             ):  # fmt: skip
                 pass  # it answers to what it hears alone
             case unknown:

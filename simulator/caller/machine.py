@@ -24,6 +24,7 @@ from callerside.agent.telephony.interface import (
     HungUp,
     MediaHeld,
     MediaReady,
+    MediaSource,
     PlayoutCleared,
     PlayoutOverflowed,
     RtpMeasured,
@@ -59,7 +60,14 @@ HANG_UP_LIMIT_MS = 5000
 """How long to wait for the leg's `HungUp` after hanging up."""
 
 _RINGING = (180, 183)
-_NO_NEWS = (CallReceived, MediaHeld, PlayoutCleared, PlayoutOverflowed, TransferProgressed)
+_NO_NEWS = (
+    CallReceived,
+    MediaHeld,
+    MediaSource,
+    PlayoutCleared,
+    PlayoutOverflowed,
+    TransferProgressed,
+)
 """Inputs of which nothing comes that a step may wait for."""
 
 

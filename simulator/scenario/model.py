@@ -27,6 +27,7 @@ from callerside.agent.config.settings import CallSettings
 from callerside.durations import Between, DurationMs
 from callerside.fakes.script.model import Script
 from callerside.models import Strict
+from callerside.paths import inside
 from callerside.reports.verdict.budget import BudgetError, is_lifted
 from callerside.reports.verdict.limit_sense import check_limit
 from callerside.simulator.scenario.expectations import (
@@ -181,6 +182,35 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _stays_in_the_run(settings: CallSettings) -> None:
+    """What a scenario's agent writes belongs to the run, which says where that is.
+
+    Raises:
+        ValidationError: it is to be elsewhere.
+    """
+    places = {
+        ("greeting", "cache_dir"): settings.greeting.cache_dir,
+        ("recordings", "dir"): settings.recordings.dir,
+    }
+    mistakes = []
+    for where, folder in places.items():
+        try:
+            if folder is not None:
+                inside(str(folder))
+        except ValueError as error:
+            what = f"{error}: in a scenario it is one of the run's own, such as `recordings`"
+            kind = PydanticCustomError("elsewhere", "{what}", {"what": what})
+            mistakes.append(InitErrorDetails(type=kind, loc=where, input=str(folder)))
+    if settings.timeline.dir is not None:
+        what = "each call of a run has its timeline beside its report: leave this out"
+        kind = PydanticCustomError("elsewhere", "{what}", {"what": what})
+        mistakes.append(
+            InitErrorDetails(type=kind, loc=("timeline", "dir"), input=str(settings.timeline.dir))
+        )
+    if mistakes:
+        raise ValidationError.from_exception_data("agent", mistakes)
+
+
 class _AgentSettings:
     """Checks a mapping as the agent's settings of a call, and leaves it as it is written."""
 
@@ -189,7 +219,7 @@ class _AgentSettings:
         cls, _source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         def check(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
-            validate(value)
+            _stays_in_the_run(validate(value))
             return value
 
         return core_schema.no_info_wrap_validator_function(

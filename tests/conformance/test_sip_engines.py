@@ -298,6 +298,20 @@ def test_what_is_agreed_is_agreed_once_and_for_all(line: Line) -> None:
     line.end()
 
 
+def test_what_an_agent_says_that_it_does_is_what_it_does(agent: Phone, caller: RawPhone) -> None:
+    """RFC 3261 §20.5, §20.1, §20.37: alike in and out of calls, and nothing that is refused."""
+    outside = caller.ask("OPTIONS")
+    with RawPhone(agent.port) as raw:
+        told = [outside, raw.call(raw.sdp()), raw.ask("OPTIONS")]
+        assert raw.request("BYE") == 200
+    methods = [set(re.split(r",\s*", one.header("Allow").strip())) for one in told]
+    done = {"INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "INFO", "OPTIONS", "NOTIFY"}
+    has_prack = "100rel" in outside.header("Supported")
+    assert methods == [done | ({"PRACK"} if has_prack else set())] * 3
+    assert {one.header("Accept") for one in told[::2]} == {"application/sdp"}
+    assert "replaces" not in " ".join(one.header("Supported") for one in told)
+
+
 def test_it_rings_before_anybody_has_said_anything(agent: Phone, caller: RawPhone) -> None:
     """180 comes of itself: callers, and trunks that watch for it, need not wait for the answer."""
     agent.behave(None)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
 from raw_sip import RawPhone
+from sip_floods import FLOOD_S, MANY, ONE, UdpFlood
 from sip_rig import Phone
 
 from callerside.agent.service.crash_records import LOST
@@ -289,11 +290,11 @@ def reply(request: str, status: str, *headers: str) -> bytes:
 class Lone:
     """A proxy whose workers are sockets of the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **sip: object) -> None:
         first = free_ports(WORKERS)
         self.workers = [wire("127.0.0.1", first + n) for n in range(WORKERS)]
         self.config = folder / "agent.yaml"
-        settings = {"sip": {"port": first, "public_host": "198.51.100.7"}}
+        settings = {"sip": {"port": first, "public_host": "198.51.100.7", **sip}}
         self.config.write_text(yaml.safe_dump(settings))
         self.kamailio = Kamailio(self.config, folder / "kamailio")
         self.port = self.kamailio.port
@@ -310,6 +311,44 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lone]:
     lone = Lone(tmp_path_factory.mktemp("lone"))
     yield lone
     lone.close()
+
+
+PER_S = 10
+"""Of a worker's: the proxy's is as much for each."""
+
+
+@pytest.mark.parametrize("over_limit", ["refuse", "drop"])
+def test_the_proxy_has_the_limits_of_its_workers(tmp_path: Path, over_limit: str) -> None:
+    """From one address, and from very many; whoever has not asked is served behind it."""
+    sip = {"requests_per_source_per_s": PER_S, "requests_per_s": 2 * PER_S}
+    lone = Lone(tmp_path, **sip, over_limit=over_limit)
+    try:
+        for sources in (ONE, MANY):
+            with UdpFlood(lone.port, "INVITE", sources) as flood:
+                pass
+            assert bool(flood.answers[503]) == (over_limit == "refuse")
+            assert not flood.without_retry_after
+        seen = sum(message.startswith("INVITE") for message in waiting(lone))
+        most = WORKERS * PER_S * (2 * (FLOOD_S + 1) + 2)
+        assert 0 < seen <= most * RETRANSMITTED
+        time.sleep(2)  # in which what was counted is forgotten
+        with RawPhone(lone.port, "127.0.0.2") as caller:
+            assert caller.request("OPTIONS") == 200
+    finally:
+        lone.close()
+
+
+RETRANSMITTED = 4
+"""Times an INVITE is sent to workers that say nothing: again, and to the next ones."""
+
+
+def waiting(lone: Lone) -> Iterator[str]:
+    """What the workers have been sent so far."""
+    for worker in lone.workers:
+        worker.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                yield worker.recv(65536).decode()
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ from callerside.agent.telephony.engine import (
     extensions,
 )
 from callerside.agent.telephony.errors import Refusals, SipError
-from callerside.agent.telephony.in_dialog import Answer, answer_to
+from callerside.agent.telephony.in_dialog import Answer, allow, answer_to
 from callerside.agent.telephony.interface import CallLeg, LegInput, Party
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
+from callerside.agent.telephony.request_gate import RequestGate
 from callerside.agent.telephony.screening import (
     answer_outside_calls,
     fault_of,
@@ -50,6 +51,9 @@ _REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
 
 class BaresipStation:
     """What both ends share: the stack, the legs, and what is done now and then."""
+
+    allowed = allow(_EXTENSIONS, transfers=True)
+    """What it tells in a call that it does."""
 
     def __init__(self, options: SipOptions) -> None:
         check_options("baresip", options)
@@ -121,6 +125,10 @@ class BaresipStation:
         self.stack.loop.call_soon(leg.release)
         self._note_rest()
 
+    def turns_away(self, message: str, source: str) -> Refusal | None:  # noqa: ARG002
+        """See `Screen`: whoever calls is no host for others."""
+        return None
+
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:  # noqa: ARG002
         """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
         if message.status or message.call_id not in self.legs:
@@ -129,7 +137,7 @@ class BaresipStation:
             return _NO_SUCH_CALL
         if message.method in ("INVITE", "UPDATE"):
             return self.refusal_of_offer(message)
-        answer = answer_to(message)
+        answer = answer_to(message, self.allowed)
         if answer is not None:
             return _as_refusal(answer)
         return (200, "OK", "") if message.method == "NOTIFY" else None
@@ -177,11 +185,15 @@ class BaresipStation:
         elif event.call_id:
             self.on_new_event(event)
 
-    def _check(self) -> None:
-        self._timer = None
+    def check_legs(self) -> None:
+        """End what has to end."""
         now_ns = time.monotonic_ns()
         for leg in list(self.legs.values()):
             leg.check(now_ns)
+
+    def _check(self) -> None:
+        self._timer = None
+        self.check_legs()
         if self.legs:
             self._timer = self.stack.loop.call_later(_CHECK_S, self._check)
 
@@ -217,6 +229,8 @@ class BaresipConsultLeg(BaresipPlacedLeg):
 class BaresipEndpoint(BaresipStation):
     """Incoming calls become legs: `telephony.engine.AnsweringEndpoint`."""
 
+    allowed = allow(_EXTENSIONS)
+
     def __init__(
         self,
         options: SipOptions,
@@ -226,10 +240,14 @@ class BaresipEndpoint(BaresipStation):
         on_refused: OnRefused | None = None,
     ) -> None:
         super().__init__(options)
+        self.stack.hides_methods()
         self._on_call = on_call
         place = options.registration
         self._registrant = Registrant(self.stack, place, on_registration) if place else None
-        self._refusals = Refusals(on_refused)
+        self.was_full = False
+        """See `AnsweringHost`."""
+        self._refusals = Refusals(on_refused, self._later)
+        self._gate = RequestGate(options, self._has_call, self._refusals.note_turned_away)
         self._peers = PeerList(options.allowed_peers)
         self._drain_status = 0
         self._is_open = False
@@ -246,6 +264,17 @@ class BaresipEndpoint(BaresipStation):
     def registered(self) -> bool | None:
         """See `AnsweringEndpoint`."""
         return self._registrant.registered if self._registrant is not None else None
+
+    def turns_away(self, message: str, source: str) -> Refusal | None:
+        """See `Screen`."""
+        answer = self._gate.turns_away(message, source, time.monotonic_ns())
+        return None if answer is None else _as_refusal(answer)
+
+    def _has_call(self, sip_call_id: str) -> bool:
+        return sip_call_id in self._admitted or sip_call_id in self.legs
+
+    def _later(self, after_s: float, what: Callable[[], None]) -> None:
+        self.stack.tell(self.stack.loop.call_later, after_s, what)
 
     def refuse_calls(self, status: int = 503) -> None:
         """See `AnsweringEndpoint`."""
@@ -356,6 +385,11 @@ class BaresipEndpoint(BaresipStation):
                 self._refusals.note(message.status, "failed", source)
             self._admitted.pop(message.call_id, None)
 
+    def check_legs(self) -> None:
+        """See `BaresipStation`."""
+        self.was_full = len(self._admitted) >= self.options.max_calls
+        super().check_legs()
+
     def forget(self, leg: BaresipLeg) -> None:
         """See `LegHost`; the place is free."""
         super().forget(leg)
@@ -368,7 +402,15 @@ class BaresipEndpoint(BaresipStation):
             return
         called, caller = parties(invite.text)
         rate_hz = self.options.leg_rate_hz(expected_codec(invite.text, self.options.codecs))
-        leg = BaresipCallLeg(self, call, invite, called=called, caller=caller, rate_hz=rate_hz)
+        leg = BaresipCallLeg(
+            self,
+            call,
+            invite,
+            called=called,
+            caller=caller,
+            rate_hz=rate_hz,
+            signalled=self.options.known_host(self._admitted.get(invite.call_id, "")),
+        )
         self.add(leg)
         self._on_call(leg)
 

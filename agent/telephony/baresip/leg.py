@@ -19,7 +19,7 @@ from baresip import Event as Told
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.in_dialog import answer_to
+from callerside.agent.telephony.in_dialog import answer_to_info
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     CallAnswered,
@@ -33,7 +33,13 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import Described, described, readable, traceparent
-from callerside.agent.telephony.leg import NOTHING_AGREED, Ending, Leg
+from callerside.agent.telephony.leg import (
+    NOTHING_AGREED,
+    UNACKNOWLEDGED,
+    Ending,
+    Leg,
+    is_unacknowledged,
+)
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S
@@ -82,6 +88,7 @@ class BaresipLeg(Leg):
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
         on_arrival: OnArrival | None = None,
+        signalled: str | None = None,
     ) -> None:
         stack = host.stack
         options = stack.options
@@ -97,6 +104,7 @@ class BaresipLeg(Leg):
             max_playout_ms=options.max_playout_ms,
             conceals=options.conceal_loss,
             peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
+            signalled=signalled,
             on_left=on_left,
             on_heard=on_heard,
             on_arrival=on_arrival,
@@ -294,7 +302,7 @@ class BaresipLeg(Leg):
         elif message.method == "NOTIFY":
             self._on_notified(message)
         elif message.method == "INFO":
-            answer = answer_to(message)
+            answer = answer_to_info(message)
             if answer is not None:
                 self.on_answered(message, answer)
         elif message.method == "REFER":
@@ -377,6 +385,9 @@ class BaresipLeg(Leg):
 class AnsweringHost(LegHost, Protocol):
     """What the leg of an incoming call needs of its endpoint besides."""
 
+    was_full: bool
+    """Whether there was no place for one more call when legs were to be checked."""
+
     def consult(self, uri: str, rate_hz: int, called: str) -> BaresipLeg:
         """A second call; see `CallLeg.consult`."""
 
@@ -393,8 +404,9 @@ class BaresipCallLeg(BaresipLeg):
         called: str,
         caller: str,
         rate_hz: int,
+        signalled: str | None = None,
     ) -> None:
-        super().__init__(host, rate_hz)
+        super().__init__(host, rate_hz, signalled=signalled)
         self._answering = host
         self._called = called
         self._adopt(call)
@@ -423,6 +435,13 @@ class BaresipCallLeg(BaresipLeg):
         elif status >= _OK:
             self._answered_ns = time.monotonic_ns()
             self._run("answer", self._call.answer())
+
+    def check(self, now_ns: int) -> None:
+        """See `BaresipLeg`; and see `agent.telephony.leg.is_unacknowledged`."""
+        if self._is_up or not self._answering.was_full:
+            super().check(now_ns)
+        elif is_unacknowledged(self._answered_ns, now_ns):
+            self._end(UNACKNOWLEDGED)
 
     def _be_up(self) -> None:
         if not self._is_up:

@@ -26,12 +26,13 @@ from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfReceived,
     FramePlayed,
+    MediaSource,
     PlayoutCleared,
     PlayoutOverflowed,
     RtpMeasured,
 )
 from callerside.agent.telephony.invite import Described
-from callerside.agent.telephony.latching import Address, Latch
+from callerside.agent.telephony.latching import Address, Latch, News
 from callerside.agent.telephony.media import rtp
 from callerside.agent.telephony.media.arrivals import Arrivals
 from callerside.agent.telephony.media.frame_rate import FrameMaker, FrameRate
@@ -129,6 +130,7 @@ class CallMedia:
         max_playout_ms: int,
         conceals: bool = False,
         peers: PeerList | None = None,
+        signalled: str | None = None,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
         on_arrival: OnArrival | None = None,
@@ -139,7 +141,8 @@ class CallMedia:
         self._pacer = pacer
         self._rate_hz = rate_hz
         self._conceals = conceals
-        self._peers = peers
+        self._peers, self._signalled = peers, signalled
+        self._told: set[News] = set()
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
         self._on_left, self._on_heard, self._on_arrival = on_left, on_heard, on_arrival
@@ -209,15 +212,24 @@ class CallMedia:
             if self._held:
                 line.begin_anew(now_ns)
         with self._lock:
-            line.agree(described, Latch(target, self._peers))
+            line.agree(described, Latch(target, self._peers, self._signalled, self._tell))
             self._line, self._held = line, False
         self.heard_ns = now_ns
         if was is None:
             self._reader = self._socket.reader(self.on_packet)
+            self._reader.on_flood = lambda source: self._tell("flood", source)
             self._loop.call_soon(self._hear_early, self._socket)
             self._loop.add_reader(self._socket.fileno(), self._reader.read)
             self._pacer.add(self)
+        if self._reader is not None:
+            self._reader.expected = target
         self._arm()
+
+    def _tell(self, news: News, source: Address) -> None:
+        """See `Latch`; each once, but that the other side has moved."""
+        if news == "moved" or news not in self._told:
+            self._told.add(news)
+            self._inputs.post(MediaSource(what=news, source=f"{source[0]}:{source[1]}"))
 
     def hold(self, described: Described) -> bool:
         """Hear silence and send no more of what waits; returns whether that is news.
@@ -327,19 +339,22 @@ class CallMedia:
             self._arm()
 
     def _take(self, line: "_Line", packet: rtp.RtpPacket, source: Address, at_ns: int) -> None:
-        if packet.payload_type == line.payload_type and packet.payload:
-            if not line.latch.hears(source):
-                return
+        is_audio = packet.payload_type == line.payload_type and bool(packet.payload)
+        if not (is_audio or packet.payload_type == line.keys_type):
+            return
+        if not line.latch.hears(source):
+            return
+        if self._reader is not None:
+            self._reader.expected = line.latch.target
+        if is_audio:
             duration, body = line.codec.duration(packet.payload), packet.payload
             self._received.note(packet, at_ns, line.codec.clock_hz)
-        elif packet.payload_type == line.keys_type:
+        else:
             digit = line.keys.take(packet)
             if digit is not None:
                 self._inputs.deliver(DtmfReceived(digit=digit, method="rfc4733"))
             duration, body = 0, b""
             self._received.note(packet, at_ns, line.codec.clock_hz)
-        else:
-            return
         self.heard_ns = at_ns
         if not self._held:
             entry = Packet(

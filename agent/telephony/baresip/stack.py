@@ -60,6 +60,8 @@ _REFUSAL = 300
 _CHALLENGES = (401, 407)
 _DIGEST = re.compile(rb"(?im)^((?:www|proxy)-authenticate[ \t]*:[ \t]*)(d)(igest)")
 _REPLACES = re.compile(rb"(?im)^(supported[ \t]*:[ \t]*)(replaces,?)")
+_ALLOW = re.compile(rb"(?im)^(allow[ \t]*:)([^\r\n]*)")
+_NOT_DONE = re.compile(rb"(?i)(?:^|,)[ \t]*(?:SUBSCRIBE|MESSAGE|REFER|PUBLISH)[ \t]*(?=,|$)")
 _DOORBELL = 0
 """A number that no command of the bindings has."""
 _RING_AGAIN_S = 0.001
@@ -77,6 +79,9 @@ SWALLOWED = (0, "", "")
 
 class Screen(Protocol):
     """Who decides on messages before the stack sees them; on the stack's thread."""
+
+    def turns_away(self, message: str, source: str) -> tuple[int, str, str] | None:
+        """The same of one that is not even read, and that nobody is told of."""
 
     def refusal_of(self, message: SipMessage, source: str) -> tuple[int, str, str] | None:
         """Status, reason and headers (each with its line's end) to answer it with; None: not.
@@ -109,8 +114,13 @@ class Stack:
         """What is done when the stack tells anything, in whatever it is at: it ends nothing."""
         self._forward: Callable[[int, int, bytes | None], None] = lambda *_: None
         self._verdict: tuple[int, str, str] | None = None
+        self._is_turned_away = False
+        """Whether that is of a message that was not read."""
+        self._is_turning_away = False
+        """Whether such a one is being answered now."""
         self._trace = TraceHandler(self._look_at)
         self._requests = MessageHandler(self._refuse)
+        self._hides_methods = False
         self._agents: dict[tuple[str, str, str], UserAgent] = {}
         self._lines: dict[str, int] = {}
         """By Call-ID: which line of the other side's offer the call is, if it is not the first."""
@@ -130,6 +140,10 @@ class Stack:
         if self._loop is None:
             raise SipError("the endpoint is not started")
         return self._loop
+
+    def hides_methods(self) -> None:
+        """Say no more that we do what no caller gets: REFER, SUBSCRIBE, MESSAGE."""
+        self._hides_methods = True
 
     async def start(self) -> int:
         """Bind and begin; returns the SIP port.
@@ -369,12 +383,20 @@ class Stack:
         self, sent: bool, _transport: int, source: int, _target: int, at: int, size: int, _: object
     ) -> None:
         """A message comes, or goes; what it offers is narrowed where it lies."""
-        self._verdict = None
+        if self._is_turning_away:
+            return
+        self._verdict, self._is_turned_away = None, False
         try:
             data = ctypes.string_at(at, size)
-            message = SipMessage(data.decode("utf-8", "surrogateescape"))
+            text = data.decode("utf-8", "surrogateescape")
+            message = SipMessage(text)
             if not sent:
                 host, port = self.library.address(source)
+                self._verdict = self._screen.turns_away(text, f"{host}:{port}")
+                self._is_turned_away = self._verdict is not None
+                if self._is_turned_away:
+                    self._blank(at, data)
+                    return
                 self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
                 if self._verdict is not None and not self._verdict[0]:
                     self._blank(at, data)
@@ -469,6 +491,8 @@ class Stack:
         """
         head, end, body = data.partition(_HEAD_END)
         head = _REPLACES.sub(lambda found: found[1] + b" " * len(found[2]), head)
+        if self._hides_methods:
+            head = _ALLOW.sub(_without_hidden, head)
         if _SDP in head.lower():
             line = self._lines.get(message.call_id, 0)
             text = with_line_first(body.decode("latin-1"), line)
@@ -489,7 +513,9 @@ class Stack:
             return False
         status, reason, headers = verdict
         if status:
+            self._is_turning_away = self._is_turned_away
             self.library.refuse(message, status, reason, headers)
+            self._is_turning_away = False
         return True
 
 
@@ -508,6 +534,11 @@ class _Bound(threading.Event):
         except Exception as error:  # what is raised here would be lost in the stack's thread
             self.error = error
         super().set()
+
+
+def _without_hidden(allow: re.Match[bytes]) -> bytes:
+    """A header `Allow`, as long as before."""
+    return (allow[1] + _NOT_DONE.sub(b"", allow[2])).ljust(len(allow[0]))
 
 
 def _do(jobs: deque[Callable[[], object]]) -> None:

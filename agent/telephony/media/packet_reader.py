@@ -19,6 +19,12 @@ _MOST_STAMP_AGE_NS = 10 * NS_PER_S
 _MOST_WAITING = 500
 """Packets of one socket, read at one go: more than the kernel keeps, unless they go on coming."""
 
+MOST_PER_S = 600
+"""Packets that are looked at, of who is expected and of all others each: a call has 50 or 100, and
+what waited for it. More are dropped as they are read."""
+_MOST_DROPPED = 200
+"""At one go, before others have their turn."""
+
 OnPacket = Callable[[bytes, Address, int], None]
 """Told of a packet: its bytes, its source, and when it came in, on the monotonic clock."""
 
@@ -35,11 +41,21 @@ class PacketReader:
     Args:
         own: the socket.
         on_packet: told of each packet.
+        on_flood: told from where packets come that are dropped.
     """
 
-    def __init__(self, own: socket.socket, on_packet: OnPacket) -> None:
+    def __init__(
+        self,
+        own: socket.socket,
+        on_packet: OnPacket,
+        on_flood: Callable[[Address], None] | None = None,
+    ) -> None:
         self._socket = own
         self.on_packet = on_packet
+        self.on_flood = on_flood
+        self.expected: Address = ("", 0)
+        """Where the other side's come from: others take nothing of what is left to it."""
+        self._second_ns = self._of_it = self._of_others = 0
         stamp(own)
 
     def read(self) -> bool:
@@ -48,13 +64,28 @@ class PacketReader:
         Returns:
             Whether there was one.
         """
-        try:
-            data, extra, _, source = self._socket.recvmsg(
-                _MAX_PACKET_BYTES, _STAMP_ROOM_BYTES, socket.MSG_DONTWAIT
-            )
-        except OSError:  # nobody listens where we send to, as ICMP says; or there is nothing
-            return False
-        at_ns = time.monotonic_ns()
+        for _ in range(_MOST_DROPPED):
+            try:
+                data, extra, _, source = self._socket.recvmsg(
+                    _MAX_PACKET_BYTES, _STAMP_ROOM_BYTES, socket.MSG_DONTWAIT
+                )
+            except OSError:  # nobody listens where we send to, as ICMP says; or there is nothing
+                return False
+            at_ns = time.monotonic_ns()
+            if at_ns - self._second_ns >= NS_PER_S:
+                self._second_ns, self._of_it, self._of_others = at_ns, 0, 0
+            if source == self.expected:
+                self._of_it += 1
+                is_flood = self._of_it > MOST_PER_S
+            else:
+                self._of_others += 1
+                is_flood = self._of_others > MOST_PER_S
+            if not is_flood:
+                break
+            if self.on_flood is not None:
+                self.on_flood(source)
+        else:
+            return True
         for _, _, stamp in extra:
             seconds, rest_ns = _STAMP.unpack_from(stamp)
             age_ns = time.time_ns() - (seconds * NS_PER_S + rest_ns)

@@ -23,6 +23,9 @@ class CallListener(Protocol):
     def on_state(self, info: Any, event: Any) -> None:
         """The INVITE session has moved (RFC 3261 §13): `CallInfo` and `SipEvent`."""
 
+    def on_invite(self, transaction: int) -> None:
+        """The transaction (`pjsip_transaction *`) of an INVITE to us has moved."""
+
     def on_offer_refused(self, status: int) -> None:
         """An offer of ours, within the call, has a final answer that is none."""
 
@@ -64,10 +67,12 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
             self._listener.on_state(self.getInfo(), prm.e)
 
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
-        """See `CallListener.on_offer_refused`."""
+        """See `CallListener.on_invite` and `on_offer_refused`."""
         with reported("onCallTsxState"):
             transaction = prm.e.body.tsxState.tsx
-            if (
+            if transaction.role == pjsua2.PJSIP_ROLE_UAS and transaction.method == "INVITE":
+                self._listener.on_invite(int(transaction.pjTransaction))
+            elif (
                 transaction.state == pjsua2.PJSIP_TSX_STATE_COMPLETED
                 and transaction.role == pjsua2.PJSIP_ROLE_UAC
                 and transaction.method == "INVITE"

@@ -16,20 +16,22 @@ import structlog
 
 from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_options
 from callerside.agent.telephony.errors import Refusals, SipError
-from callerside.agent.telephony.in_dialog import Answer
+from callerside.agent.telephony.in_dialog import Answer, allow
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties, traceparent
 from callerside.agent.telephony.options import SipOptions
-from callerside.agent.telephony.pjsua.admission import Admission, lines_of
+from callerside.agent.telephony.pjsua.admission import EXTENSIONS, Admission, lines_of
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipConsultLeg, SipLeg
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
+from callerside.agent.telephony.pjsua.native.gatekeeper import Gatekeeper
 from callerside.agent.telephony.pjsua.native.in_dialog_requests import InDialogRequests
 from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.agent.telephony.registration import RefusalRetry, told_of
+from callerside.agent.telephony.request_gate import RequestGate
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS
 
@@ -86,6 +88,9 @@ _STOP_S = 1.0
 class SipEndpoint:
     """What both ends of a test call share: the stack, when it is looked at, the legs."""
 
+    allowed = allow(EXTENSIONS, transfers=True)
+    """What it tells in a call that it does."""
+
     def __init__(self, options: SipOptions) -> None:
         check_options("pjsua2", options)
         self.options = options
@@ -105,7 +110,7 @@ class SipEndpoint:
         self.modules: Sequence[StackModule] = (
             MalformedMessageFilter(),
             OneLine(options.codecs),
-            InDialogRequests(self._note_answered),
+            InDialogRequests(self.allowed, self._note_answered),
         )
 
     @property
@@ -286,13 +291,16 @@ class SipEndpoint:
         if now_ns - self._listened_ns >= _LISTENER_NS:
             self._listened_ns = now_ns
             self.stack.listener.tick(now_ns)
-        is_check_due = now_ns - self._checked_ns >= _CHECK_NS
-        if is_check_due:
-            self._checked_ns = now_ns
         for leg in tuple(self.legs):
             leg.tick(now_ns)
-            if is_check_due:
-                leg.check(now_ns)
+        if now_ns - self._checked_ns >= _CHECK_NS:
+            self._checked_ns = now_ns
+            self.check_legs(now_ns)
+
+    def check_legs(self, now_ns: int) -> None:
+        """End what has to end."""
+        for leg in tuple(self.legs):
+            leg.check(now_ns)
 
     def _wait_ms(self, now_ns: int) -> int:
         """Until the stack is looked at again, if nothing arrives for SIP before."""
@@ -323,6 +331,8 @@ class AnsweringEndpoint(SipEndpoint):
     status; `on_refused` the status of each call that never became a leg, and why that was.
     """
 
+    allowed = allow(EXTENSIONS)
+
     def __init__(
         self,
         options: SipOptions,
@@ -336,7 +346,9 @@ class AnsweringEndpoint(SipEndpoint):
         """Whether the registrar knows us; None without a registration, or before its answer."""
         self._on_call = on_call
         self._on_registration = on_registration
-        self._refused = Refusals(on_refused)
+        self.was_full = False
+        """See `AnsweringHost`."""
+        self._refused = Refusals(on_refused, self._later)
         self._accounts: list[_Account] = []
         self._calls_there: _Account | None = None
         self._registrant: _Account | None = None
@@ -350,7 +362,15 @@ class AnsweringEndpoint(SipEndpoint):
         """How many lines of audio each leg was let in with."""
         self._admission = Admission(options, self._lines.values)
         refuser = InviteRefuser(self._admission, options.retry_after_s, self._refused.note)
-        self.modules = (*self.modules, refuser)
+        gate = RequestGate(options, self._has_call, self._refused.note_turned_away)
+        self.modules = (Gatekeeper(gate), *self.modules, refuser)
+
+    def _has_call(self, sip_call_id: str) -> bool:
+        return any(leg.sip_call_id == sip_call_id for leg in self.legs)
+
+    def _later(self, after_s: float, what: Callable[[], None]) -> None:
+        if self._loop is not None:
+            self._loop.call_later(after_s, what)
 
     def refuse_calls(self, status: int = 503) -> None:
         """Refuse every new call from now on, with `Retry-After`; those that are up stay."""
@@ -420,8 +440,13 @@ class AnsweringEndpoint(SipEndpoint):
         """Whether the registrar has forgotten us."""
         return not self.registered
 
-    def take_call(self, account: Any, call_id: int, message: str) -> None:
-        """An INVITE that was let in: hand it over."""
+    def check_legs(self, now_ns: int) -> None:
+        """See `SipEndpoint`."""
+        self.was_full = len(self.legs) >= self.options.max_calls
+        super().check_legs(now_ns)
+
+    def take_call(self, account: Any, call_id: int, message: str, source: str) -> None:
+        """An INVITE that was let in, from "host:port": hand it over."""
         called, caller = parties(message)
         rate_hz = self.options.leg_rate_hz(expected_codec(message, self.options.codecs))
         leg = SipCallLeg(
@@ -432,6 +457,7 @@ class AnsweringEndpoint(SipEndpoint):
             caller=caller,
             traceparent=traceparent(message),
             rate_hz=rate_hz,
+            signalled=self.options.known_host(source),
         )
         self.legs.append(leg)
         self._admission.became_call()
@@ -504,7 +530,9 @@ class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no typ
     def onIncomingCall(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """An INVITE."""
         with reported("onIncomingCall"):
-            self._endpoint.take_call(self, prm.callId, prm.rdata.wholeMsg)
+            self._endpoint.take_call(
+                self, prm.callId, prm.rdata.wholeMsg, str(prm.rdata.srcAddress)
+            )
 
     def onRegState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """The registrar's answer."""

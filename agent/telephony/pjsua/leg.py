@@ -4,6 +4,7 @@
 and decides nothing. Everything here runs on the loop's thread.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -30,10 +31,17 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import readable
-from callerside.agent.telephony.leg import NOTHING_AGREED, Ending, Leg
+from callerside.agent.telephony.leg import (
+    NOTHING_AGREED,
+    UNACKNOWLEDGED,
+    Ending,
+    Leg,
+    is_unacknowledged,
+)
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.media import LegMedia
+from callerside.agent.telephony.pjsua.native.invite_session import InviteSession
 from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.agent.telephony.pjsua.stack import Stack
@@ -94,6 +102,7 @@ class SipLeg(Leg):
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
         on_arrival: OnArrival | None = None,
+        signalled: str | None = None,
     ) -> None:
         options = host.options
         self._host = host
@@ -107,6 +116,7 @@ class SipLeg(Leg):
             max_playout_ms=options.max_playout_ms,
             conceals=options.conceal_loss,
             peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
+            signalled=signalled,
             on_left=on_left,
             on_heard=on_heard,
             on_arrival=on_arrival,
@@ -222,6 +232,9 @@ class SipLeg(Leg):
         """The endpoint knows what it can bear."""
         return self._host.lets_offer_in(sdp)
 
+    def on_invite(self, transaction: int) -> None:
+        """Nothing in it is news to us."""
+
     def on_offer_refused(self, status: int) -> None:
         """We make none."""
 
@@ -336,6 +349,9 @@ class SipLeg(Leg):
 class AnsweringHost(LegHost, Protocol):
     """What the leg of an incoming call needs of its endpoint besides."""
 
+    was_full: bool
+    """Whether there was no place for one more call when legs were to be checked."""
+
     def consult(self, uri: str, rate_hz: int, called: str) -> SipLeg:
         """A second call; see `CallLeg.consult`."""
 
@@ -353,8 +369,9 @@ class SipCallLeg(SipLeg):
         caller: str,
         traceparent: str,
         rate_hz: int,
+        signalled: str | None = None,
     ) -> None:
-        super().__init__(host, rate_hz)
+        super().__init__(host, rate_hz, signalled=signalled)
         self._answering = host
         self._called = called
         self._call = Call(self, account, call_id)
@@ -367,8 +384,10 @@ class SipCallLeg(SipLeg):
                 traceparent=traceparent,
             )
         )
-        self._is_answered = False
+        self._session: InviteSession | None = None
+        self._answered_ns: int | None = None
         self._is_acknowledged = False
+        self._is_given_up = False
 
     def consult(self, uri: str) -> CallLeg:
         """See `CallLeg.consult`."""
@@ -380,16 +399,31 @@ class SipCallLeg(SipLeg):
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`."""
-        self._is_answered |= status >= _FINAL
+        if status >= _FINAL and self._answered_ns is None:
+            self._answered_ns = time.monotonic_ns()
         self._attempt("answer", lambda call: call.answer(response(status)))
 
     def terminate(self, call: Call, status: int) -> None:
         """See `SipLeg`; before an answer it is a refusal, of status 603 if no other is given."""
-        if self._is_answered:
+        if self._is_given_up and self._session is not None:
+            self._session.drop(_REQUEST_TIMEOUT)
+        elif self._answered_ns is not None:
             super().terminate(call, status)
         else:
             code = status if status >= _REFUSAL else _DECLINE
             call.answer(response(code, self._host.options.retry_after_s))
+
+    def check(self, now_ns: int) -> None:
+        """See `SipLeg`; and see `agent.telephony.leg.is_unacknowledged`."""
+        if self._is_acknowledged or not self._answering.was_full:
+            super().check(now_ns)
+        elif is_unacknowledged(self._answered_ns, now_ns):
+            self._is_given_up = True
+            self._end(UNACKNOWLEDGED)
+
+    def on_invite(self, transaction: int) -> None:
+        """See `CallListener`: of the first, which makes the call."""
+        self._session = self._session or InviteSession(transaction)
 
     def on_progress(self, info: Any) -> None:
         """The call is up, with its media, when our 200 OK is acknowledged."""

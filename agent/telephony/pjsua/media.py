@@ -18,10 +18,11 @@ from callerside.agent.telephony.interface import (
     NOTHING_PLAYED,
     AudioReceived,
     FramePlayed,
+    MediaSource,
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.telephony.latching import Address, Latch
+from callerside.agent.telephony.latching import Address, Latch, News
 from callerside.agent.telephony.media.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.agent.telephony.media.pacer import Pacer
@@ -59,6 +60,7 @@ class LegMedia:
         on_missing: Callable[[], None],
         conceals: bool = False,
         peers: PeerList | None = None,
+        signalled: str | None = None,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
         on_arrival: OnArrival | None = None,
@@ -85,7 +87,8 @@ class LegMedia:
         """That PJMEDIA still sends for keys: it counts what it is given, and reads no clock."""
         self.heard_ns = 0
         """When the other side was heard last, or might first have been."""
-        self._peers = peers
+        self._peers, self._signalled = peers, signalled
+        self._told: set[News] = set()
         self._latch = Latch(("", 0))
         self._speaker: Address | None = None
         self._conceals = conceals
@@ -158,9 +161,12 @@ class LegMedia:
             stream.open(codec_hz * packet_ms // 1000, max(1, packet_ms // piece_ms))
             stream.decode()
             stream.reader.on_packet = self.on_packet
+            stream.reader.on_flood = lambda source: self._tell("flood", source)
+            stream.reader.expected = self._latch.target
             self._stream = stream
         if is_new or described != self._latch.described:
-            self._latch, self._speaker = Latch(described, self._peers), None
+            self._latch, self._speaker = self._latch_for(described), None
+            stream.reader.expected = described
         self.heard_ns = time.monotonic_ns()
         if is_new or self._held:
             self._incoming = JitterBuffer(_RTP_HZ, self.heard_ns)
@@ -168,6 +174,15 @@ class LegMedia:
         if is_new or self.period_ns != packet_ms * NS_PER_MS:
             self.period_ns = packet_ms * NS_PER_MS
             self._pacer.add(self)
+
+    def _latch_for(self, described: Address) -> Latch:
+        return Latch(described, self._peers, self._signalled, self._tell)
+
+    def _tell(self, news: News, source: Address) -> None:
+        """See `Latch`; each once, but that the other side has moved."""
+        if news == "moved" or news not in self._told:
+            self._told.add(news)
+            self._inputs.post(MediaSource(what=news, source=f"{source[0]}:{source[1]}"))
 
     def hold(self) -> bool:
         """Hear silence from now on, and say nothing; returns whether that is news."""
@@ -204,11 +219,13 @@ class LegMedia:
         if stream is None or incoming is None:
             return
         described = _described(packet, at_ns, self._payload_type)
-        if described is None or self._held:  # not RTP; or music, which is not for us
+        if described is None:
+            return
+        if self._held:  # music, which is not for us
             stream.decode(packet)
             return
         is_known = source == self._speaker and not self._latch.is_disturbed
-        if described.duration and not is_known and not self._is_theirs(source, stream):
+        if not is_known and not self._is_theirs(source, stream):
             return
         self.heard_ns = at_ns
         released = incoming.put(described, at_ns)
@@ -224,6 +241,7 @@ class LegMedia:
         hears = self._latch.hears(source)
         if self._latch.target is not before:
             stream.send_to(self._latch.target)
+            stream.reader.expected = self._latch.target
         return hears
 
     def expire(self, now_ns: int) -> None:

@@ -94,7 +94,7 @@ def agent_config(
         "routes": [
             {
                 "called": f"{planned.name}*",
-                **_with_cache(planned.scenario.agent, work, planned.greeting_cache),
+                **_in_the_run(planned.scenario.agent, work, planned.greeting_cache),
             }
             for planned in sorted(planned_calls, key=lambda planned: -len(planned.name))
         ],
@@ -137,6 +137,11 @@ def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _with_cache(agent: Mapping[str, Any], work: Path, cache: str) -> dict[str, Any]:
-    greeting = {"cache_dir": str(work / "greetings" / cache), **agent.get("greeting", {})}
-    return {**agent, "greeting": greeting}
+def _in_the_run(agent: Mapping[str, Any], work: Path, cache: str) -> dict[str, Any]:
+    """A scenario's settings, of which none leads out of the folder of the run."""
+    greeting, recordings = ({**agent.get(part, {})} for part in ("greeting", "recordings"))
+    greeting["cache_dir"] = str(work / "greetings" / (greeting.get("cache_dir") or cache))
+    told = {**agent, "greeting": greeting}
+    if recordings.get("dir") is not None:
+        told["recordings"] = {**recordings, "dir": str(work / recordings["dir"])}
+    return told

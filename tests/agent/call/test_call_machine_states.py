@@ -41,6 +41,7 @@ from callerside.agent.telephony.interface import (
     HungUp,
     MediaHeld,
     MediaReady,
+    MediaSource,
     PlayoutCleared,
     PlayoutOverflowed,
     TaggedSamples,
@@ -184,6 +185,7 @@ class CallMachineModel(RuleBasedStateMachine):
         given=st.sampled_from(
             [
                 MediaHeld(),
+                MediaSource(what="stranger", source="192.0.2.9:4000"),
                 DtmfReceived(digit="1", method="rfc4733"),
                 DtmfReceived(digit="#", method="info"),
                 RealtimeGarbage(reason="not JSON"),

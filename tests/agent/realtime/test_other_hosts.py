@@ -12,6 +12,7 @@ from websockets.http11 import Request
 from callerside.agent.call.events import ConnectRealtime
 from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_keys
 from callerside.agent.config.settings import Settings
+from callerside.agent.observe.masking import Masking
 from callerside.agent.observe.secrets import SecretFilter
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent, RealtimeInput
@@ -30,7 +31,7 @@ AZURE = {
 def connector(settings: Settings, env: dict[str, str]) -> _Connector:
     secrets = load_secrets(env)
     require_keys(settings, secrets)
-    return _Connector(secrets, SecretFilter(), settings.for_call("1"), "x")
+    return _Connector(secrets, SecretFilter(), Masking(), settings.for_call("1"), "x")
 
 
 async def told(settings: Settings, url: str) -> list[RealtimeInput]:

@@ -17,6 +17,9 @@ A_CALL = 7
 class Nobody:
     """Refuses nothing."""
 
+    def turns_away(self, _message: str, _source: str) -> tuple[int, str, str] | None:
+        return None
+
     def refusal_of(self, _message: SipMessage, _source: str) -> tuple[int, str, str] | None:
         return None
 

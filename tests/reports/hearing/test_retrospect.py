@@ -60,6 +60,23 @@ def test_a_soft_end_is_where_it_is(text: str, line: audio.Encoding) -> None:
         assert np.abs(np.subtract(one, true)).max() < 5 * RATE_HZ // 1000
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_codec_makes_of_next_to_nothing_is_no_part_of_a_faint_sound(seed: int) -> None:
+    """PCMU knows nothing between 0 and 8, and resampling makes 11 of 8: -40 dBFS less 30 is 10."""
+    voice = said("Yes, please.").astype(np.float64)
+    level_dbfs = active_level.active_level_dbfs(voice.astype(np.int16), RATE_HZ)
+    assert level_dbfs
+    faint = voice * 10 ** ((-40 - level_dbfs) / 20)
+    ((first, past),) = [active_level.edges(faint.astype(np.int16), RATE_HZ) or (0, 0)]
+    breath = np.random.default_rng(seed).uniform(-6, 6, RATE_HZ // 20)
+    pcm = audio.to_bytes(np.concatenate((silence(400), breath, faint[first:past], silence(900))))
+    narrow = audio.AudioFormat("pcmu").quantise(audio.resample(pcm, RATE_HZ, 8000))
+    ((start, end),) = ends(audio.to_samples(audio.resample(narrow, 8000, RATE_HZ)))
+    begins = 450 * RATE_HZ // 1000
+    assert abs(start - begins) < 5 * RATE_HZ // 1000
+    assert abs(end - begins - (past - first)) < 5 * RATE_HZ // 1000
+
+
 def test_half_a_minute_without_a_pause_and_cut_off_anywhere() -> None:
     talk = np.concatenate([said(LONG)] * 8)[: 29 * RATE_HZ + 1234]
     recording, places = call(talk, said("Yes, please."))

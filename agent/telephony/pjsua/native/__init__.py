@@ -3,7 +3,9 @@
 __all__ = [
     "audio_line",
     "binding",
+    "gatekeeper",
     "in_dialog_requests",
+    "invite_session",
     "media",
     "message_filter",
     "refuser",

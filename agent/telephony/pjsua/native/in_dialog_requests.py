@@ -7,12 +7,12 @@ ends the process over one that breaks off.
 import ctypes
 from collections.abc import Callable
 
-from callerside.agent.telephony.in_dialog import ANSWERS, Answer, answer_to
+from callerside.agent.telephony.in_dialog import Answer, Header, answer_to
 from callerside.agent.telephony.pjsua.native.binding import (
     HEADER,
     POOL,
     READ,
-    ListNode,
+    RELEASE,
     Pointer,
     StackModule,
     Str,
@@ -36,17 +36,13 @@ class InDialogRequests(StackModule):
         READ,
         POOL,
         HEADER,
+        RELEASE,
         ("pjsip_ua_find_dialog", Pointer, (Pointer, Pointer, Pointer, ctypes.c_int)),
     )
 
-    def __init__(self, on_answered: OnAnswered) -> None:
+    def __init__(self, allowed: Header, on_answered: OnAnswered) -> None:
+        self._allowed = allowed
         self._on_answered = on_answered
-
-    def prepare(self) -> None:
-        """The headers of each answer that has some."""
-        self._headers: dict[tuple[tuple[str, str], ...], ListNode] = {
-            answer.headers: self.headers(answer.headers) for answer in ANSWERS if answer.headers
-        }
 
     def deal_with(self, message: int) -> bool:
         """Any request."""
@@ -54,12 +50,12 @@ class InDialogRequests(StackModule):
         if not any(is_method(what, method) for method in _METHODS):
             return False
         request = SipMessage(self.read(message).wholeMsg)
-        answer = answer_to(request) if request.in_dialog else None
+        answer = answer_to(request, self._allowed) if request.in_dialog else None
         if answer is None or not self._is_of_a_call(request):
             return False
         if not self._on_answered(request, answer):
             return False
-        self.respond(message, answer.status, self._headers.get(answer.headers))
+        self.answer(message, answer)
         return True
 
     def _is_of_a_call(self, request: SipMessage) -> bool:

@@ -48,8 +48,8 @@ _LONGEST_HEADER = 1_024
 _OVERLOADED = frozenset({486, 500, 503})
 """What is told when to come again (RFC 3261 §20.33)."""
 
-_NOT_DONE = frozenset({"SUBSCRIBE", "MESSAGE", "PUBLISH"})
-"""What PJSUA says that it does."""
+_NOT_DONE = frozenset({"SUBSCRIBE", "MESSAGE", "PUBLISH", "REFER"})
+"""What PJSUA says that it does; a REFER it asks us about, and it is declined."""
 
 _IDENTITY = re.compile(r"^(?:via|v|call-id|i|cseq)[ \t]*:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
 

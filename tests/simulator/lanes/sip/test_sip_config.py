@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 
 from callerside.agent.config.settings import CallSettings, Settings
@@ -110,3 +111,17 @@ def test_no_key_and_no_setting_of_ours_reaches_a_child() -> None:
     assert told["PATH"] == "/bin"
     assert "CALLERSIDE_SIP__PORT" not in told
     assert "secret" not in str(told)
+
+
+@pytest.mark.parametrize("part", ["recordings: {dir: heard}", "greeting: {cache_dir: heard}"])
+def test_what_a_scenarios_agent_writes_is_in_the_folder_of_the_run(
+    tmp_path: Path, part: str
+) -> None:
+    (tmp_path / "one.yaml").write_text(f"about: A.\nagent: {{{part}}}\nsteps: [hang_up]\n")
+    told = plan(load_file(tmp_path / "one.yaml"), repeat=1, seed=1)
+    work = tmp_path / "run"
+    config = yaml.safe_load(yaml.safe_dump(agent_config(told, "ws://127.0.0.1:9", work)))
+    own = Settings.model_validate(config).for_call(told[0].name)
+    written = (own.recordings.dir, own.greeting.cache_dir)
+    assert all(one is None or one.is_relative_to(work) for one in written)
+    assert any(one is not None and one.name == "heard" for one in written)

@@ -1,0 +1,37 @@
+"""Ends a call whose answer nobody has acknowledged, at once.
+
+PJSUA waits for the ACK, to send a BYE behind it, and the call keeps one of its few places for as
+long as an answer is sent again, 32 s (RFC 3261 §13.3.1.4).
+"""
+
+import ctypes
+
+import pjsua2
+
+from callerside.agent.telephony.pjsua.native.binding import Pointer
+
+
+class InviteSession:
+    """That of an incoming call, for as long as it has not ended.
+
+    Args:
+        transaction: its INVITE's (`pjsip_transaction *`), within a callback that tells of it.
+    """
+
+    def __init__(self, transaction: int) -> None:
+        library = ctypes.CDLL(pjsua2._pjsua2.__file__)  # noqa: SLF001 - loaded already: the bindings
+        for name, result, arguments in (
+            ("pjsip_tsx_get_dlg", Pointer, (Pointer,)),
+            ("pjsip_dlg_get_inv_session", Pointer, (Pointer,)),
+            ("pjsip_inv_terminate", ctypes.c_int, (Pointer, ctypes.c_int, ctypes.c_int)),
+        ):
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+        self._library = library
+        self._dialog = library.pjsip_tsx_get_dlg(transaction)
+
+    def drop(self, status: int) -> None:
+        """End it without a word; its end is told within this call, with this status."""
+        session = self._library.pjsip_dlg_get_inv_session(self._dialog) if self._dialog else None
+        if session:
+            self._library.pjsip_inv_terminate(session, status, True)
