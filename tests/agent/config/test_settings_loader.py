@@ -53,6 +53,10 @@ ALIASES = "x0: &x0 [1]\n" + "".join(
             ':3:13: unknown key "polcy"; did you mean "policy"?',
         ),
         ("routes:\n  - turns: {}", ":2:5: called is missing in routes"),
+        (
+            "routes:\n  - called: a\n    settings: {voice: ash}",
+            ':3:5: unknown key "settings"',
+        ),
         ("routes: 3", ":1:9: routes: expected a list"),
         ("routes: [3]", ":1:10: route 1: expected a mapping"),
         ("\nsip: {port: abc}", ':2:13: port: expected a whole number, not "abc"'),
