@@ -236,11 +236,12 @@ class _Reach:
         before = f" after {', '.join(dict.fromkeys(rang))}" if rang else ""
         if answer is None:
             dialog.cancel(ASK_S)
-            advice = (
-                "it rings, and nobody answers"
-                if rang
-                else "is something listening there that speaks SIP, and may it answer to you?"
-            )
+            if any(not one.startswith("100 ") for one in rang):
+                advice = "it rings, and nobody answers"
+            elif rang:
+                advice = "the next hop has it, and nobody behind it has taken it: nothing rings"
+            else:
+                advice = "is something listening there that speaks SIP, and may it answer to you?"
             told = f"no answer to INVITE in {RING_S:.0f} s{before}"
             self._add("answer", State.BAD, told, advice, *self._wire.log)
             return None

@@ -126,9 +126,11 @@ def _meanwhile(choices: Choices, call: dict[str, Any], within_ms: int) -> list[A
         case "lose":
             call["realtime"]["faults"] = [_loss(choices, call, "greeting")]
             call["after"] = None
-        case _:
-            pass  # nothing happens
-    return [pause, *end]
+            return [pause, *end]
+        case "nothing":
+            return [pause, *end]
+        case unknown:
+            raise ValueError(f"{unknown} is none of {', '.join(_WHATEVER)}")
 
 
 _MEETINGS: tuple[Callable[[Choices, dict[str, Any]], None], ...] = (

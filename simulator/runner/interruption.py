@@ -1,6 +1,7 @@
 """Ctrl-C, and what else asks a run to end: the first one ends it politely, a second one at once."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -29,6 +30,8 @@ def interruptible(on_first: Callable[[], None]) -> Iterator[None]:
         if got:
             leave_at_once()
         got = True
+        # Of children that end while they begin it says that it does not know them: no news here.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
         on_first()
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}

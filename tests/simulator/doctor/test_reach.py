@@ -483,7 +483,17 @@ def test_an_account_shows_its_name_and_misses_its_password() -> None:
     assert "set CALLERSIDE_CALLER_PASSWORD" in found["answer"].advice
 
 
-def test_a_telephone_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        ("180 Ringing", "it rings, and nobody answers"),
+        ("183 Session Progress", "it rings, and nobody answers"),
+        ("100 Trying", "the next hop has it, and nobody behind it has taken it: nothing rings"),
+    ],
+)
+def test_a_telephone_that_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, status: str, advice: str
+) -> None:
     from callerside.simulator.doctor import reach as module
 
     monkeypatch.setattr(module, "ASK_S", 0.2)
@@ -492,11 +502,11 @@ def test_a_telephone_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPat
 
     def answer(request: str) -> list[str]:
         cancelled.extend([request] if request.startswith("CANCEL") else [])
-        return [reply(request, "180 Ringing")] if request.startswith("INVITE") else []
+        return [reply(request, status)] if request.startswith("INVITE") else []
 
     with telephone(answer) as port:
         found = by_stage(reach(f"sip:100@127.0.0.1:{port}"))
     assert found["transport"].state is State.DOUBTFUL
     assert found["answer"].state is State.BAD
-    assert "it rings, and nobody answers" in found["answer"].advice
+    assert advice in found["answer"].advice
     assert cancelled
