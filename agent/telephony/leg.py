@@ -59,12 +59,19 @@ UNACKNOWLEDGED_NS = 4 * NS_PER_S
 """In which an answer is sent four times more (RFC 3261 §13.3.1.4)."""
 
 
-def is_unacknowledged(answered_ns: int | None, now_ns: int) -> bool:
-    """Whether a call that has no ACK yet gives its place up, if all places are taken.
+LATELY_FULL_NS = 5 * NS_PER_S
+"""For so long behind the last time that all places were taken, they are called scarce."""
+_LONGEST_UNACKNOWLEDGED_NS = 34 * NS_PER_S
+"""A stack gives it up after 32 s (64 * T1); PJSUA does not, if a CANCEL came behind the answer."""
+
+
+def is_unacknowledged(answered_ns: int | None, now_ns: int, *, was_full: bool) -> bool:
+    """Whether a call that has no ACK yet gives its place up: sooner, if all places are taken.
 
     Whoever sends INVITEs in others' names hears no answer, and would take all places for 32 s.
     """
-    return answered_ns is not None and now_ns - answered_ns >= UNACKNOWLEDGED_NS
+    limit_ns = UNACKNOWLEDGED_NS if was_full else _LONGEST_UNACKNOWLEDGED_NS
+    return answered_ns is not None and now_ns - answered_ns >= limit_ns
 
 
 class Leg(ABC):

@@ -19,10 +19,12 @@ pytestmark = pytest.mark.e2e
 
 GROWS_BY_MIB = 50
 GROWS_BY_FILES = 4
-GAP_MS = 40
-"""Beyond what the same load on the machine alone explains."""
-ANSWERED_MS = 1_000
-AFTER_S = 5.0
+GAP_MS = 40.0 if IS_FULL else 2_000.0
+"""Beyond what the same load on the machine alone explains. The small floods are played beside
+other work: of those, times say little."""
+ANSWERED_MS = 1_000 if IS_FULL else 10_000
+AFTER_S = 5.0 if IS_FULL else 25.0
+"""Without what is done about calls that nobody acknowledges it would be 32."""
 WITH_LIST = SipOptions(allowed_peers=(FRIEND,))
 STRANGERS = {"one": ONE, "many": MANY}
 SOME = tuple(KINDS) if IS_FULL else ("INVITE", "INVITE and CANCEL")
@@ -55,7 +57,7 @@ class Up:
 
     def calm(self) -> None:
         """Until no call is left but the one that is up."""
-        wait_until(lambda: self.agent.facts().active_calls == 1, "the other calls to end", 40)
+        wait_until(lambda: self.agent.facts().active_calls == 1, "the other calls to end", 60)
 
     def is_unharmed(self) -> None:
         """No packet is missing, and nothing is kept that was taken."""

@@ -23,6 +23,7 @@ from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer, allow, answer_to
 from callerside.agent.telephony.interface import CallLeg, LegInput, Party
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
+from callerside.agent.telephony.leg import LATELY_FULL_NS
 from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
 from callerside.agent.telephony.request_gate import RequestGate
 from callerside.agent.telephony.screening import (
@@ -244,6 +245,7 @@ class BaresipEndpoint(BaresipStation):
         self._on_call = on_call
         place = options.registration
         self._registrant = Registrant(self.stack, place, on_registration) if place else None
+        self._full_ns = -LATELY_FULL_NS
         self.was_full = False
         """See `AnsweringHost`."""
         self._refusals = Refusals(on_refused, self._later)
@@ -387,7 +389,10 @@ class BaresipEndpoint(BaresipStation):
 
     def check_legs(self) -> None:
         """See `BaresipStation`."""
-        self.was_full = len(self._admitted) >= self.options.max_calls
+        now_ns = time.monotonic_ns()
+        if len(self._admitted) >= self.options.max_calls:
+            self._full_ns = now_ns
+        self.was_full = now_ns - self._full_ns < LATELY_FULL_NS
         super().check_legs()
 
     def forget(self, leg: BaresipLeg) -> None:

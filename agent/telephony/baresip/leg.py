@@ -386,7 +386,7 @@ class AnsweringHost(LegHost, Protocol):
     """What the leg of an incoming call needs of its endpoint besides."""
 
     was_full: bool
-    """Whether there was no place for one more call when legs were to be checked."""
+    """Whether there was no place for one more call, now or a little ago."""
 
     def consult(self, uri: str, rate_hz: int, called: str) -> BaresipLeg:
         """A second call; see `CallLeg.consult`."""
@@ -438,9 +438,10 @@ class BaresipCallLeg(BaresipLeg):
 
     def check(self, now_ns: int) -> None:
         """See `BaresipLeg`; and see `agent.telephony.leg.is_unacknowledged`."""
-        if self._is_up or not self._answering.was_full:
+        was_full = self._answering.was_full
+        if self._is_up:
             super().check(now_ns)
-        elif is_unacknowledged(self._answered_ns, now_ns):
+        elif is_unacknowledged(self._answered_ns, now_ns, was_full=was_full):
             self._end(UNACKNOWLEDGED)
 
     def _be_up(self) -> None:

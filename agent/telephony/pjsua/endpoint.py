@@ -19,6 +19,7 @@ from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer, allow
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties, traceparent
+from callerside.agent.telephony.leg import LATELY_FULL_NS
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import EXTENSIONS, Admission, lines_of
 from callerside.agent.telephony.pjsua.call import reported
@@ -346,6 +347,7 @@ class AnsweringEndpoint(SipEndpoint):
         """Whether the registrar knows us; None without a registration, or before its answer."""
         self._on_call = on_call
         self._on_registration = on_registration
+        self._full_ns = -LATELY_FULL_NS
         self.was_full = False
         """See `AnsweringHost`."""
         self._refused = Refusals(on_refused, self._later)
@@ -442,7 +444,9 @@ class AnsweringEndpoint(SipEndpoint):
 
     def check_legs(self, now_ns: int) -> None:
         """See `SipEndpoint`."""
-        self.was_full = len(self.legs) >= self.options.max_calls
+        if len(self.legs) >= self.options.max_calls:
+            self._full_ns = now_ns
+        self.was_full = now_ns - self._full_ns < LATELY_FULL_NS
         super().check_legs(now_ns)
 
     def take_call(self, account: Any, call_id: int, message: str, source: str) -> None:

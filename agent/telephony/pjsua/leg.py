@@ -350,7 +350,7 @@ class AnsweringHost(LegHost, Protocol):
     """What the leg of an incoming call needs of its endpoint besides."""
 
     was_full: bool
-    """Whether there was no place for one more call when legs were to be checked."""
+    """Whether there was no place for one more call, now or a little ago."""
 
     def consult(self, uri: str, rate_hz: int, called: str) -> SipLeg:
         """A second call; see `CallLeg.consult`."""
@@ -415,11 +415,24 @@ class SipCallLeg(SipLeg):
 
     def check(self, now_ns: int) -> None:
         """See `SipLeg`; and see `agent.telephony.leg.is_unacknowledged`."""
-        if self._is_acknowledged or not self._answering.was_full:
+        was_full = self._answering.was_full
+        if self._is_acknowledged:
             super().check(now_ns)
-        elif is_unacknowledged(self._answered_ns, now_ns):
+        elif is_unacknowledged(self._answered_ns, now_ns, was_full=was_full):
             self._is_given_up = True
-            self._end(UNACKNOWLEDGED)
+            if self._is_known():
+                self._end(UNACKNOWLEDGED)
+            else:
+                self._report_end(by="network", status=_REQUEST_TIMEOUT, reason="the call is gone")
+                self._host.forget(self)
+
+    def _is_known(self) -> bool:
+        """Whether the stack still has the call: of one that was cancelled it may tell no end."""
+        try:
+            info = self._call.getInfo() if self._call is not None else None
+        except pjsua2.Error:
+            return False
+        return info is not None and str(info.callIdString) == self.sip_call_id
 
     def on_invite(self, transaction: int) -> None:
         """See `CallListener`: of the first, which makes the call."""
