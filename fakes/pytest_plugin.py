@@ -158,12 +158,15 @@ class RunningServer:
 def fake_realtime() -> Iterator[Callable[..., RunningServer]]:
     """Starts servers: call it with a `Script`, or with a mapping as in a script's YAML.
 
+    What no script can say is a `ScriptError`, with the key that may have been meant.
+
     Keywords go to `FakeRealtime`: `recording`, `replay`, `options`.
     """
     import asyncio
     import threading
     from dataclasses import replace
 
+    from callerside.fakes.script.loader import script_of
     from callerside.fakes.script.model import Script
     from callerside.fakes.server.server import FakeRealtime, ServerOptions
 
@@ -177,7 +180,7 @@ def fake_realtime() -> Iterator[Callable[..., RunningServer]]:
 
     def start(script: Script | Mapping[str, Any] | None = None, **how: Any) -> RunningServer:
         if not isinstance(script, Script):
-            script = Script.model_validate(dict(script or {}))
+            script = script_of(script or {})
         marks: list[Mark] = []
         options = replace(how.pop("options", None) or ServerOptions(), control=True)
         server = FakeRealtime(script, on_mark=marks.append, options=options, **how)

@@ -1,8 +1,9 @@
 """Reading a script from a YAML file, with errors that say where and what was expected."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -33,6 +34,22 @@ def load_script(path: Path) -> Script:
         ScriptError: it cannot be read, is no YAML, or says what no script can say.
     """
     return _read(path)[0]
+
+
+def script_of(data: Mapping[str, Any]) -> Script:
+    """A script that Python says, in the form that its YAML has.
+
+    Raises:
+        ScriptError: it says what no script can say, a line a mistake.
+    """
+    said = dict(data)
+    try:
+        return Script.model_validate(said)
+    except ValidationError as error:
+        source = Source(Path("script"), "", None)
+        source.data = said
+        lines = (line.removeprefix("script:1:1: ") for line in explain(error, source, Script))
+        raise ScriptError("\n".join(lines)) from None
 
 
 def load_prepared(path: Path, known: Iterable[PreparedScript] = ()) -> PreparedScript:

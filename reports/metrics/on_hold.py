@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from callerside.clock import NS_PER_MS
+from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
 
@@ -35,14 +36,14 @@ _SETTLES_NS = 100 * NS_PER_MS
 def spans_on_hold(evidence: CallEvidence) -> list[tuple[int, int]]:
     """From when to when the caller had the agent on hold, by its own steps.
 
-    A hold begins with its step, as the other side may have it at once; it is over a little after
-    media could flow again.
+    A hold begins as its step has acted, which may have waited for its moment, for the other side
+    may have it at once; it is over a little after media could flow again.
     """
     spans: list[tuple[int, int]] = []
     began_ns: int | None = None
     for mark in evidence.find("caller", "step_started"):
         if mark.fields.get("kind") == "hold" and began_ns is None:
-            began_ns = mark.at_ns
+            began_ns = _acted_ns(evidence, mark)
         elif mark.fields.get("kind") == "resume" and began_ns is not None:
             ready = evidence.first("caller", "media_ready", after_ns=mark.at_ns)
             until_ns = mark.at_ns if ready is None else ready.at_ns
@@ -51,6 +52,14 @@ def spans_on_hold(evidence: CallEvidence) -> list[tuple[int, int]]:
     if began_ns is not None:
         spans.append((began_ns, evidence.at_ns(len(evidence.recording))))
     return spans
+
+
+def _acted_ns(evidence: CallEvidence, started: Mark) -> int:
+    """When a step acted that holds up nothing: its end; its beginning, where that is not known."""
+    for ended in evidence.find("caller", "step_ended", after_ns=started.at_ns):
+        if ended.fields.get("step") == started.fields.get("step"):
+            return ended.at_ns
+    return started.at_ns
 
 
 def without_holds(

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from callerside.audio import AudioFormat, silence, tone
 from callerside.audio import to_samples as samples_of
 from callerside.audio_files import AudioFileError, write_wav
-from callerside.fakes.script.loader import ScriptError, load_script
+from callerside.fakes.script.loader import ScriptError, load_script, script_of
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.script.reply import Reply
@@ -162,3 +162,15 @@ def test_what_cannot_be_performed_is_found_before_the_call(tmp_path: Path) -> No
     write_wav(tmp_path / "empty.wav", samples_of(silence(0, 8000)), 8000)
     with pytest.raises(AudioFileError, match="holds no sound"):
         prepare(Script.model_validate({"replies": [{"wav": "empty.wav"}]}), tmp_path)
+
+
+def test_a_script_that_python_says_is_told_its_mistakes_as_a_file_is() -> None:
+    assert script_of({"replies": [{"say": "At nine."}]}).replies[0].say == "At nine."
+    with pytest.raises(ScriptError) as told:
+        script_of({"replys": [], "replies": [{"sya": "At nine."}, {"say": 9}]})
+    lines = str(told.value).splitlines()
+    assert [line.partition("(")[0].strip() for line in lines] == [
+        'say: expected text; put quotes around it: "9"',
+        'unknown key "replys"; did you mean "replies"?',
+        'unknown key "sya"; did you mean "say"?',
+    ]

@@ -69,3 +69,13 @@ def test_a_beep_that_was_waited_for_on_hold_has_no_time(resumed: bool) -> None:
     assert reasons["beep_ms"] == "the caller had the agent on hold meanwhile"
     lengths = [one.value for one in found.measurements if one.name == "beep_length_ms"]
     assert lengths == ([pytest.approx(400, abs=3)] if resumed else [])
+
+
+def test_a_hold_that_waits_for_its_moment_begins_with_that() -> None:
+    call = MadeCall(length_s=8)
+    call.set_up(tone(440, 400, -20))
+    call.mark(20, "caller", "step_started", step=1, kind="hold", text="hold")
+    call.mark(3000, "caller", "step_ended", step=1, ok=True)
+    call.hang_up(6000)
+    found = measure(call.evidence())
+    assert [one for one in found.measurements if one.name == "beep_ms"]
