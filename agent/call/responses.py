@@ -70,7 +70,8 @@ class Response:
         """Of a greeting: what has arrived, to be cached."""
         self.transcripts: list[str] = []
         self.interrupted = False
-        self._can_be_heard = False
+        self.can_be_heard = False
+        """Of what has come: there is something in it to hear."""
         self._kept_bytes = 0
         self.left: dict[str, bytes] = {}
         """Of an item: the first half of a sample whose second half is in the next delta."""
@@ -88,11 +89,6 @@ class Response:
             return audio[:-1]
         return audio
 
-    def listen(self, pcm: bytes, rate_hz: int) -> None:
-        """More of it has come: is there anything in it to hear?"""
-        if not self._can_be_heard:
-            self._can_be_heard = math.isfinite(heard_from_ms(pcm, rate_hz))
-
     def keep(self, pcm: bytes, most_bytes: int) -> None:
         """Keep it for the cache, if it does not get longer than anybody could hear."""
         self.audio.append(pcm)
@@ -103,7 +99,7 @@ class Response:
     @property
     def has_sound(self) -> bool:
         """Whether any of it has come to be heard: audio in which nothing sounds is none."""
-        return self._can_be_heard and any(segment.queued for segment in self.segments.values())
+        return self.can_be_heard and any(segment.queued for segment in self.segments.values())
 
 
 class Responses:
@@ -123,6 +119,7 @@ class Responses:
         self._history = history
         self._settings = settings
         self._format = AudioFormat("pcm")
+        self._rate_hz = self._format.rate_hz
         self._is_pcm = True
         self._live = False
         self._greets_first = settings.greeting.enabled
@@ -158,6 +155,7 @@ class Responses:
     def start_session(self, audio_format: AudioFormat) -> None:
         """A new session is ready, which knows nothing of the old one's responses."""
         self._format = audio_format
+        self._rate_hz = audio_format.rate_hz
         self._is_pcm = audio_format.encoding == "pcm"
         self._live = True
         self._send_next()
@@ -263,7 +261,8 @@ class Responses:
         if self._is_pcm and (response.left or len(audio) & 1):
             audio = response.whole_samples(event.item_id, audio)
         pcm = self._format.decode(audio)
-        response.listen(pcm, self._format.rate_hz)
+        if not response.can_be_heard:
+            response.can_be_heard = heard_from_ms(pcm, self._rate_hz) < math.inf
         segment = response.segments.get(event.item_id)
         is_first = segment is None
         if segment is None:

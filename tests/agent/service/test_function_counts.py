@@ -47,7 +47,8 @@ SETTINGS = {"greeting": {"enabled": False}, "beep": {"enabled": False}}
 OF_A_TELEPHONE = 3
 """More than here pass a delta on in a leg: its `play`, what that asks, and its media's `play`."""
 MOST_OF_A_DELTA = 15 - OF_A_TELEPHONE
-MOST_OF_A_FIRST_DELTA = 45 - OF_A_TELEPHONE
+MOST_OF_A_FIRST_DELTA = 46 - OF_A_TELEPHONE
+"""One of them looks whether there is anything in it to hear, until there is."""
 MOST_OF_A_FRAME = 5
 MOST_OF_A_PLAYED_FRAME = 5
 
