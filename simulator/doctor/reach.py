@@ -375,7 +375,8 @@ class _Reach:
                 "sound",
                 State.BAD if sure else State.DOUBTFUL,
                 f"one-way: {told}" if sure else f"perhaps one-way: {told}",
-                self._likely(f"what is sent to {host}:{port} does not get there: a firewall or NAT "
+                self._likely(("" if sure else "it never reports what it gets, as baresip, or ")
+                + f"what is sent to {host}:{port} does not get there: a firewall or NAT "
                 "on its side, or that address is not the one it listens at"), *sdp, came.deaf,
             )  # fmt: skip
         elif loudest is not None and loudest < SILENT_DBFS:

@@ -349,6 +349,7 @@ def test_sound_that_goes_one_way_alone(
     assert found["sound"].state is state
     assert found["sound"].told.startswith(told)
     assert "says nothing of ours" in found["sound"].told
+    assert ("it never reports what it gets" in found["sound"].advice) is (state is State.DOUBTFUL)
     assert found["sound"].evidence[-1].startswith("<- RTCP from 127.0.0.1:")
     assert bytes.fromhex(report)[:8].hex(" ") in found["sound"].evidence[-1]
 
