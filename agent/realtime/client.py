@@ -219,7 +219,7 @@ class WebSocketConnection:
         code, reason = 1006, "the connection was lost"
         if socket.close_code is not None and socket.close_code != code:
             code, reason = socket.close_code, socket.close_reason or "closed by the server"
-        elif (wrong := socket.protocol.parser_exc) is not None:
+        elif (wrong := socket.protocol.parser_exc) and not isinstance(wrong, EOFError):
             reason = f"the server broke the protocol: {wrong}"
         return RealtimeClosed(reason=reason, code=code)
 

@@ -70,13 +70,13 @@ def test_a_prompt_is_its_audio_and_its_words() -> None:
     session = PromptSession(wanted(), 24_000)
     asked(session)
     ids = {"response_id": "r", "item_id": "i"}
-    told(session, "response.output_audio.delta", **ids, delta=b"\0\1\0\2")
-    told(session, "response.output_audio.delta", **ids, delta=b"\0\3")
+    told(session, "response.output_audio.delta", **ids, delta=b"\0\x51\0\x52")
+    told(session, "response.output_audio.delta", **ids, delta=b"\0\x53")
     told(session, "response.output_audio_transcript.done", **ids, transcript="Good day.")
     assert not session.over
     told(session, "response.done", response={"id": "r", "status": "completed"})
     assert session.prompt is not None
-    assert (session.prompt.pcm, session.prompt.transcript) == (b"\0\1\0\2\0\3", "Good day.")
+    assert (session.prompt.pcm, session.prompt.transcript) == (b"\0\x51\0\x52\0\x53", "Good day.")
 
 
 def test_what_a_server_says_of_its_own_accord_is_not_the_prompt() -> None:
@@ -85,16 +85,16 @@ def test_what_a_server_says_of_its_own_accord_is_not_the_prompt() -> None:
     told(session, "session.updated", session={})
     told(session, "response.created", response={"id": "own", "metadata": None})
     own = {"response_id": "own", "item_id": "o"}
-    told(session, "response.output_audio.delta", **own, delta=b"\0\7")
+    told(session, "response.output_audio.delta", **own, delta=b"\0\x57")
     told(session, "response.output_audio_transcript.done", **own, transcript="Special offers!")
     told(session, "response.done", response={"id": "own", "status": "completed"})
     assert not session.over
     assert session.hint == ": no response had the metadata of its request, by which it is known"
     told(session, "response.created", response={"id": "r", "metadata": {"purpose": "greeting"}})
-    told(session, "response.output_audio.delta", response_id="r", item_id="i", delta=b"\0\1")
+    told(session, "response.output_audio.delta", response_id="r", item_id="i", delta=b"\0\x51")
     told(session, "response.done", response={"id": "r", "status": "completed"})
     assert session.prompt is not None
-    assert (session.prompt.pcm, session.prompt.transcript) == (b"\0\1", "")
+    assert (session.prompt.pcm, session.prompt.transcript) == (b"\0\x51", "")
 
 
 @pytest.mark.parametrize(

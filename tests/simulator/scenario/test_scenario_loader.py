@@ -165,7 +165,7 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         ("about: x\nsteps: [{pause: '800'}]", 'milliseconds; did you mean "800ms"?'),
         ("about: x\nsteps: [{hang_up: now}]", "2:19: hang_up: 'now': expected nothing"),
         (HEAD + "agent: {recordings: {dir: /srv}}", "'/srv' does not stay within its folder"),
-        (HEAD + "agent: {recordings: {dir: ../up}}", "3:27: dir: '../up' does not stay"),
+        (HEAD + "agent: {recordings: {dir: ../up}}", "3:27: dir: '../up': '../up' does not stay"),
         (HEAD + "agent: {greeting: {cache_dir: ~/.ssh}}", "does not stay within its folder"),
         (HEAD + "agent: {timeline: {dir: marks}}", "each call of a run has its timeline beside"),
         (HEAD + "tags: [\0]", "3:8: not YAML: a character that no text has: 0x0"),
