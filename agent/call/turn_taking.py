@@ -54,6 +54,8 @@ class TurnTaking:
         self._started_item: str | None = None
         self._overtaken_item: str | None = None
         """Of this turn the stop came before the start."""
+        self._committed_item: str | None = None
+        """The last: its stop may still come."""
         self._detector = VoiceDetector(settings.turns.local_vad)
         self._local_turns = 0
         self.answer_due = False
@@ -103,9 +105,12 @@ class TurnTaking:
         self._context.cancel_timer(Timer.SPEECH_LIMIT)
         self._overtaken_item = event.item_id if event.item_id != self._started_item else None
         self.speaking = False
-        self.committing = True
+        self.committing = event.item_id != self._committed_item
         self._retried = False
         self._chart.move(Trigger.SPEECH_STOPPED)
+        if not self.committing:  # its commit has come before it
+            self._chart.move(Trigger.COMMITTED)
+            return
         if self._settings.policy != "server":
             self._commit()
         self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
@@ -120,6 +125,7 @@ class TurnTaking:
         makes an item of what was heard since, or an error; neither is a turn, and nobody answers.
         """
         self._context.mark("committed", {"item": event.item_id})
+        self._committed_item = event.item_id
         if not self.committing and self._is_ours():
             return
         self._context.cancel_timer(Timer.COMMIT_LIMIT)

@@ -20,6 +20,8 @@ AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
 _STARTED, _STOPPED = "speech_started", "speech_stopped"
 _TURN, _GREETING = "turn", "greeting"
 _OWING = ("input_audio_buffer.speech_stopped", "input_audio_buffer.timeout_triggered")
+_ACTIVE = "conversation_already_has_active_response"
+_COMMITTED = "input_audio_buffer.committed"
 
 
 class AnswersOwed:
@@ -32,9 +34,15 @@ class AnswersOwed:
         """Responses that have paid for something, and are not done."""
         self._heard: set[str] = set()
         self._interrupted: set[str] = set()
+        self._speaking: object = None
+        """The item that the caller is speaking, as the server has told."""
+        self._over: object = None
+        """The last one whose commit came before its stop."""
         self._told: Counter[str] = Counter()
         """Items that the server knows."""
         self._greetings: set[str] = set()
+        self._is_full = False
+        """Some of the answer that comes has found no room to wait in."""
         self._is_greeted = False
         """A greeting that the model has made was sent to its end."""
 
@@ -44,7 +52,11 @@ class AnswersOwed:
         self._enter(event)
         if self._running and (fired(step, Timer.RESPONSE_END_LIMIT) or _loses_its_session(step)):
             self._owed, self._running = self._owed + 1, None
-        self._owed += self._new_debts(step, event.get("type"))
+        self._owed += self._new_debts(step, event)
+        self._is_full = self._is_full or bool(_emits(step, "playout_overflowed"))
+        if event.get("type") == "response.done":  # one that found no room was not heard
+            self._owed += self._is_full and _emits(step, "response_silent")
+            self._is_full = False
         sent = list(client_events(step))
         stops = any(one["type"] == "response.cancel" for one in sent)
         if self._running and (stops or is_told(step, _STARTED)):
@@ -65,6 +77,8 @@ class AnswersOwed:
             self._answers.remove(response)
             self._owed += not self._is_paid(event["response"])
             self._running = None if response == self._running else self._running
+        elif kind == "error" and event["error"].get("code") == _ACTIVE:
+            self._owed = max(1, self._owed)  # what was asked for is owed still
         elif kind == "response.created" and purpose_of(event["response"]) == _GREETING:
             self._greetings.add(str(event["response"]["id"]))
         elif kind == "response.done" and event["response"]["id"] in self._greetings:
@@ -78,10 +92,11 @@ class AnswersOwed:
             return response["id"] in self._interrupted
         return response["status"] == "completed" and response["id"] in self._heard
 
-    def _new_debts(self, step: Step, kind: object) -> int:
-        debts = int(kind in _OWING)
-        if kind not in _OWING:  # under the policy `local` the agent's own ear ends a turn
-            debts += is_told(step, _STOPPED)
+    def _new_debts(self, step: Step, event: Mapping[str, Any]) -> int:
+        kind = event.get("type")
+        debts = self._turns_over(event)
+        if kind not in _OWING:  # under the policy `local` the agent's own ear ends turns
+            debts += _emits(step, _STOPPED)
         items = [str(one["item"]) for one in client_events(step) if _is_owing(one)]
         if kind == "session.updated":  # a new session is told all that the one before knew, too
             new = Counter(items) - self._told
@@ -89,6 +104,19 @@ class AnswersOwed:
             return debts + new.total()
         self._told.update(items)
         return debts + len(items)
+
+    def _turns_over(self, event: Mapping[str, Any]) -> int:
+        """A turn is over by its stop, or by its commit where that comes first."""
+        kind, item = event.get("type"), event.get("item_id")
+        if kind == f"input_audio_buffer.{_STARTED}":
+            self._speaking = item
+        elif kind == _COMMITTED and item == self._speaking:
+            self._speaking, self._over = None, item
+            return 1
+        if kind not in _OWING:
+            return 0
+        self._speaking = None
+        return int(kind != _OWING[0] or item != self._over)
 
 
 def _is_request(sent: Mapping[str, Any], purpose: str) -> bool:
@@ -110,8 +138,13 @@ def _loses_its_session(step: Step) -> bool:
 
 def is_told(step: Step, what: str) -> bool:
     """Whether the agent learns of it: by the server, or by its own ear."""
-    by_itself = any(isinstance(one, events.EmitMark) and one.name == what for one in step.effects)
-    return by_itself or server_event(step).get("type") == f"input_audio_buffer.{what}"
+    heard = server_event(step).get("type") == f"input_audio_buffer.{what}"
+    return heard or _emits(step, what) > 0
+
+
+def _emits(step: Step, mark: str) -> int:
+    """How many of these marks it writes."""
+    return sum(isinstance(one, events.EmitMark) and one.name == mark for one in step.effects)
 
 
 def fired(step: Step, timer: Timer) -> bool:

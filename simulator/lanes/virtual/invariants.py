@@ -200,7 +200,7 @@ def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
         elif isinstance(step.given, TimerFired):
             # A watchdog gives up what it has waited for.
             asked = None if step.given.timer == "response" else asked
-            running = None if step.given.timer == "response_end" else running
+            running = None if step.given.timer in ("response_end", "farewell") else running
         for sent in client_events(step):
             if sent["type"] == "response.create":
                 if running or asked:
@@ -322,12 +322,16 @@ def _agent_hung_up(traced: TracedCall) -> bool:
 
 
 def _was_answered(traced: TracedCall) -> bool:
-    """Whether an answer began after the last question.
+    """Whether an answer began after the last question, or the caller was told that it is lost.
 
     The caller cannot distinguish one that follows other words of the agent without a pause.
     """
     spoken = [m.at_ns for m in traced.call.caller_marks if m.name == "utterance_ended"]
-    return any(mark.at_ns > max(spoken, default=0) for mark in traced.agent("playout_started"))
+    answers = [
+        *traced.agent("playout_started"),
+        *(m for m in traced.agent("answer_repaired") if m.fields.get("by") == "apology"),
+    ]
+    return any(mark.at_ns > max(spoken, default=0) for mark in answers)
 
 
 def server_event(step: Step) -> Mapping[str, Any]:

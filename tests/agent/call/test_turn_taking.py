@@ -63,6 +63,21 @@ def test_a_start_that_its_own_stop_has_overtaken_does_not_keep_the_turn_from_bei
     assert len(rig.sent("input_audio_buffer.commit")) == 1
 
 
+@pytest.mark.parametrize("policy", [NO_GREETING, CLIENT])
+def test_a_turn_whose_commit_has_come_before_its_stop_is_committed(policy: dict[str, Any]) -> None:
+    """It was committed again after a while, and the caller answered twice."""
+    rig = listening(policy)
+    speaking(rig)
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    assert rig.state == State.PROCESSING
+    rig.respond("r1", audio_ms=300)
+    rig.wait(10_000)
+    assert not rig.marks("watchdog_fired")
+    assert not rig.sent("input_audio_buffer.commit")
+    assert not rig.sent("response.create")
+
+
 def test_a_client_commit_goes_out_after_audio_that_waits_for_its_interval() -> None:
     rig = listening(with_settings(CLIENT, {"turns": {"append_interval_ms": 100}}))
     speaking(rig)
