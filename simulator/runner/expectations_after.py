@@ -175,17 +175,28 @@ def _left_before(until_ns: int, marks: Sequence[Mark]) -> str:
     )
 
 
+_ENDING = ("greeting", "reply")
+"""What is waited for to its end."""
+
+
 def _cut(scenario: Scenario, marks: Sequence[Mark], *, by_agent: bool) -> Iterable[str]:
     """Greetings and replies whose end was awaited, and which the end of the call has cut.
 
     An agent may hang up with its last word; nobody can hear that. Ours marks whether it has played
-    all.
+    all: of what it had not, the end may have come in a pause.
     """
-    if by_agent and _played_all(marks):
+    played_all = _played_all(marks) if by_agent else None
+    if played_all:
         return
+    over_ns = next((mark.at_ns for mark in _named(marks, "call_ended", "caller")), None)
+    cut = {
+        mark.fields.get("step")
+        for mark in _named(marks, "step_ended", "caller")
+        if mark.fields.get("cut")
+        or (played_all is False and over_ns is not None and mark.at_ns >= over_ns)
+    }
     for number, step in enumerate(scenario.all_steps):
-        ends = [mark for mark in marks if mark.name == "step_ended" and mark.fields.get("cut")]
-        if isinstance(step, Expect) and any(mark.fields.get("step") == number for mark in ends):
+        if isinstance(step, Expect) and step.expect in _ENDING and number in cut:
             yield (
                 f"step {number + 1}: expected {step.target} to its end, but it still sounded when "
                 "the call ended"
@@ -225,8 +236,8 @@ def _latest_ns(marks: Iterable[Mark], source: Source, names: Collection[str], un
     return max(times, default=0)
 
 
-def _played_all(marks: Iterable[Mark]) -> bool:
-    """Whether the agent played to its end what it played last, by its own marks."""
+def _played_all(marks: Iterable[Mark]) -> bool | None:
+    """Whether the agent played to its end what it played last, by its own marks; None: no word."""
     whole = False
     last: Mark | None = None
     for mark in marks:
@@ -237,7 +248,7 @@ def _played_all(marks: Iterable[Mark]) -> bool:
         elif last is not None and mark.name == _PLAYED[last.name]:
             same = mark.fields.get("item") == last.fields.get("item")
             whole = same and not mark.fields.get("interrupted")
-    return whole
+    return None if last is None else whole
 
 
 def _broken(scenario: Scenario, marks: Sequence[Mark], told: Set[Source]) -> Iterable[str]:

@@ -204,6 +204,28 @@ def test_what_sounds_until_the_call_ends_has_ended_if_the_agent_says_so(
     assert found == ([expected] if cut else [])
 
 
+@pytest.mark.parametrize(
+    ("ended_ms", "played", "ours", "cut"),
+    [
+        pytest.param(9600, ["playout_started a"], True, True, id="in a pause of the answer"),
+        pytest.param(9600, ["playout_started a", "playout_ended a"], True, False, id="behind it"),
+        pytest.param(9000, ["playout_started a"], True, False, id="of one before"),
+        pytest.param(9600, ["playout_started a"], False, False, id="nobody can tell"),
+        pytest.param(9600, [], True, False, id="it tells nothing"),
+    ],
+)
+def test_a_call_that_ends_in_a_pause_of_an_answer_has_cut_it(
+    tmp_path: Path, ended_ms: int, played: list[str], ours: bool, cut: bool
+) -> None:
+    names = [one.split() for one in played]
+    told = [mark(8000, "agent", name, **({"item": i[0]} if i else {})) for name, *i in names]
+    end = mark(ended_ms, "caller", "step_ended", step=0, ok=True)
+    of = EVERYBODY if ours else CALLER_ALONE
+    found = check(scenario(tmp_path, "steps: [{expect: reply}]"), [*CALL, *told, end], told=of)
+    expected = "step 1: expected reply to its end, but it still sounded when the call ended"
+    assert found == ([expected] if cut else [])
+
+
 KEYS = [mark(1000 * n, "caller", "dtmf_heard", digit=digit) for n, digit in enumerate("4242#", 1)]
 
 
