@@ -232,12 +232,15 @@ def who_waits_is_told(traced: TracedCall) -> Iterator[str]:
         return
     opened_ns = media_ns + ms_to_ns(settings.greeting.delay_ms)
     cleared_ns = [mark.at_ns for mark in traced.agent("playout_cleared")]
+    told_ns = [mark.at_ns for mark in traced.agent("prompt_started")]
     for lost_ns, found_ns in _without_session(traced):
         since_ns = max(lost_ns, opened_ns)
         silent = [(a, b) for a, b in model.idle if a <= since_ns < b or since_ns <= a < found_ns]
         for begun_ns, ended_ns in silent[:1]:
             from_ns = max(begun_ns, since_ns)
             if any(abs(begun_ns - at_ns) < NS_PER_MS for at_ns in cleared_ns):
+                continue
+            if any(since_ns <= at_ns <= begun_ns for at_ns in told_ns):
                 continue
             if min(ended_ns, found_ns) - from_ns > limit_ns:
                 yield f"nobody told the caller who waited for a session from {at_ms(from_ns)} on"
