@@ -1220,6 +1220,16 @@ def test_whoever_begins_anew_is_heard_from_the_first_packet(line: Line) -> None:
     line.end()
 
 
+@pytest.mark.parametrize("lost", [{1}, {2}, {1, 3}, {1, 2, 4}], ids=str)
+def test_a_packet_lost_at_the_beginning_takes_no_other_with_it(line: Line, lost: set[int]) -> None:
+    """Where a source is believed only once two of its packets came one after the other."""
+    line.up()
+    sent = [number for number in range(20) if number not in lost]
+    send_at(line, [(20.0 * number, number) for number in sent])
+    assert numbers_until(line, sent[-1]) == sent
+    line.end()
+
+
 def test_what_comes_while_the_loop_stands_still_is_heard_as_it_came(line: Line) -> None:
     """Packets wait in the socket then: nothing was silent."""
     line.up()

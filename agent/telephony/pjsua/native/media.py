@@ -98,6 +98,8 @@ _PAUSE = 800
 """Between what was sent by one and by the next: any time that is longer than a packet."""
 _MAX_STEP = 500
 """Sequence numbers apart: more is another stream."""
+_PROBATION = 2
+"""Packets at the beginning, of which PJMEDIA takes only such as follow one another."""
 SAME_TYPE = -1
 """Of payload: the one that the session has."""
 
@@ -264,6 +266,7 @@ class Stream:
         self._shift = self._given = 0, 0
         """What is added to the number and the timestamp of that source's packets, and the last that
         were given."""
+        self._on_probation = _PROBATION
         self._state = (Unsigned * JITTER_STATE_WORDS)()
         self._port = Pointer()
         self._frame_bytes = 0
@@ -306,7 +309,8 @@ class Stream:
         """Give the stream a packet, as from where it sends: whom it hears is not its business.
 
         Nor that another one begins: of whose numbers have nothing to do with those before, PJMEDIA
-        would throw the first two away. So they are given on.
+        would throw the first two away. So they are given on. Nor that one is missing between the
+        first two of all: it would throw the second away, too (RFC 3550 A.1, probation).
 
         Returns all whole frames that there are now: 16-bit samples at the codec's rate.
         """
@@ -319,6 +323,9 @@ class Stream:
                         given, at = self._given
                         self._shift = given + 1 - sequence, at + _PAUSE - timestamp
                     self._source = source
+                elif self._on_probation and ahead > 1:
+                    self._shift = self._given[0] + 1 - sequence, self._shift[1]
+                self._on_probation = max(0, self._on_probation - 1)
                 shift, shift_at = self._shift
                 self._given = (sequence + shift) & _SEQUENCES, (timestamp + shift_at) & _TIMESTAMPS
                 if shift or shift_at:
