@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from callerside.agent.config.environment import variable
 from callerside.agent.config.settings import RealtimeSettings, Settings
 from callerside.agent.telephony.options import AGENT_PASSWORD
 from callerside.yaml import kinds, reader, variables
@@ -95,14 +96,12 @@ def require_keys(settings: Settings, secrets: Secrets) -> None:
         ConfigError: there is none, or one that is named is not set, or can stand in no header.
     """
     for name in sorted(_named(settings)):
-        value = secrets.environment.get(name, "")
-        if not value:
+        try:
+            variable(name, secrets.environment)
+        except ValueError as error:
             raise ConfigError(
-                f"{name} is not set in the environment, and realtime.headers or realtime.query "
-                "asks for it"
-            )
-        if not (value.isascii() and value.isprintable()) or value != value.strip():
-            raise ConfigError(f"{name} of the environment is no line of ASCII")
+                f"{error}, and realtime.headers or realtime.query asks for it"
+            ) from None
     needy = sorted(
         one.url for one in _servers(settings) if one.url.startswith("wss:") and not one.has_a_key
     )

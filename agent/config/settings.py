@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from callerside.addresses import Host, HostPort, check_sip_port
+from callerside.agent.config.environment import check_named, names_in
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
@@ -272,7 +273,6 @@ _CALLED = "{called}"
 _BRACE = re.compile(r"[{}]")
 
 
-_FROM_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SECRET_HEADER = re.compile(r"(?i)auth|cookie|key|token|secret|password")
 _SECRET_VARIABLE = re.compile(r"(?i)(key|token|secret|password)$")
@@ -282,34 +282,19 @@ _OUR_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "ho
 }
 
 
-def _names_in(value: str) -> list[str]:
-    return _FROM_ENVIRONMENT.findall(value)
-
-
-def _filled(value: str, env: Mapping[str, str]) -> str:
-    return _FROM_ENVIRONMENT.sub(lambda found: env[found[1]], value)
-
-
 def _hold_no_keys(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _OUR_HEADERS:
             raise ValueError(f"{name!r} is no name of a header that can be set here")
         if not (value.isascii() and value.isprintable()):
             raise ValueError(f"{name}: a header's value is one line of ASCII")
-        _check_value(name, value, is_secret=_SECRET_HEADER.search(name) is not None)
+        check_named(name, value, is_secret=_SECRET_HEADER.search(name) is not None)
     return headers
-
-
-def _check_value(name: str, value: str, *, is_secret: bool) -> None:
-    if "${" in _FROM_ENVIRONMENT.sub("", value):
-        raise ValueError(f"{name}: expected ${{NAME}}, a name of the environment's")
-    if is_secret and not _FROM_ENVIRONMENT.search(value):
-        raise ValueError(f"{name}: a key belongs in the environment: write ${{NAME}}")
 
 
 def _holds_no_keys(environment: dict[str, str]) -> dict[str, str]:
     for name, value in environment.items():
-        _check_value(name, value, is_secret=_SECRET_VARIABLE.search(name) is not None)
+        check_named(name, value, is_secret=_SECRET_VARIABLE.search(name) is not None)
     return environment
 
 
@@ -322,7 +307,7 @@ def _is_query(query: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name!r} is no name of a query's")
         if name == "model":
             raise ValueError("model: it is a setting of its own, realtime.model")
-        _check_value(name, value, is_secret=_SECRET_HEADER.search(name) is not None)
+        check_named(name, value, is_secret=_SECRET_HEADER.search(name) is not None)
     return query
 
 
@@ -360,21 +345,12 @@ class RealtimeSettings(Strict):
     @property
     def from_environment(self) -> Set[str]:
         """The names of the environment that its headers and its query need."""
-        values = (*self.headers.values(), *self.query.values())
-        return {name for value in values for name in _names_in(value)}
+        return names_in(self.headers, self.query)
 
     @property
     def has_a_key(self) -> bool:
         """Whether its headers or its query carry a key: no other is sent then."""
         return any(_SECRET_HEADER.search(name) for name in (*self.headers, *self.query))
-
-    def headers_with(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The headers with the values of the environment."""
-        return {name: _filled(value, env) for name, value in self.headers.items()}
-
-    def query_with(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The query with the values of the environment."""
-        return {name: _filled(value, env) for name, value in self.query.items()}
 
     @field_validator("url")
     @classmethod
@@ -713,15 +689,11 @@ class HttpToolSettings(Strict):
     @property
     def from_environment(self) -> Set[str]:
         """The names of the environment that its headers need."""
-        return {name for value in self.headers.values() for name in _names_in(value)}
+        return names_in(self.headers)
 
     def url_with(self, values: Mapping[str, str]) -> str:
         """The URL with these texts, already escaped, in their places."""
         return _IN_URL.sub(lambda found: values[found[1]], self.url)
-
-    def headers_with(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The headers with the values of the environment."""
-        return {name: _filled(value, env) for name, value in self.headers.items()}
 
 
 class McpServerSettings(Strict):
@@ -774,16 +746,7 @@ class McpServerSettings(Strict):
     @property
     def from_environment(self) -> Set[str]:
         """The names of the environment that its headers or its process need."""
-        values = (*self.headers.values(), *self.env.values())
-        return {name for value in values for name in _names_in(value)}
-
-    def headers_with(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The headers with the values of the environment."""
-        return {name: _filled(value, env) for name, value in self.headers.items()}
-
-    def env_with(self, env: Mapping[str, str]) -> dict[str, str]:
-        """What its process gets, with the values of the environment."""
-        return {name: _filled(value, env) for name, value in self.env.items()}
+        return names_in(self.headers, self.env)
 
 
 class ToolSettings(Strict):

@@ -13,6 +13,7 @@ from typing import Literal, assert_never
 import structlog
 
 from callerside.agent.call.prompts import PromptName, own_words, prompt_key
+from callerside.agent.config.environment import filled
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import CallSettings, Settings, audio_format, realtime_url
 from callerside.agent.prompts.cache import (
@@ -252,8 +253,8 @@ def _connector(secrets: Secrets) -> Connect:
             realtime_url(realtime, wanted.called.strip("*?") or "greet"),
             model=realtime.model,
             api_key=None if realtime.has_a_key else secrets.api_key,
-            headers=realtime.headers_with(secrets.environment),
-            query=realtime.query_with(secrets.environment),
+            headers=filled(realtime.headers, secrets.environment),
+            query=filled(realtime.query, secrets.environment),
             dialect=realtime.dialect,
             timeout_ms=realtime.connect_timeout_ms,
         )

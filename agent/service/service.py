@@ -15,6 +15,7 @@ import structlog
 
 from callerside.agent.call.events import CallInput, ConnectRealtime
 from callerside.agent.call.machine import CallMachine
+from callerside.agent.config.environment import filled
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import (
     MAX_PLAYOUT_MS,
@@ -249,8 +250,8 @@ class _Connector:
             effect.url,
             model=effect.model,
             api_key=None if self._realtime.has_a_key else self._secrets.api_key,
-            headers=self._realtime.headers_with(self._secrets.environment),
-            query=self._realtime.query_with(self._secrets.environment),
+            headers=filled(self._realtime.headers, self._secrets.environment),
+            query=filled(self._realtime.query, self._secrets.environment),
             dialect=effect.dialect,
             timeout_ms=effect.timeout_ms,
         )

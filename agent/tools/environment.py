@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Self
 
+from callerside.agent.config.environment import variable
 from callerside.agent.tools.interface import ToolError
 
 
@@ -26,9 +27,7 @@ class FromEnvironment(dict[str, str]):
 
 
 def _variable(function: str, name: str, env: Mapping[str, str]) -> str:
-    value = env.get(name, "")
-    if not value:
-        raise ToolError(f"{function}: {name} is not set in the environment")
-    if not (value.isascii() and value.isprintable()) or value != value.strip():
-        raise ToolError(f"{function}: {name} of the environment is no line of ASCII")
-    return value
+    try:
+        return variable(name, env)
+    except ValueError as error:
+        raise ToolError(f"{function}: {error}") from None

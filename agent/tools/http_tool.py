@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from callerside.agent.call.builtin_tools import Declaration
+from callerside.agent.config.environment import filled
 from callerside.agent.config.settings import HttpToolSettings
 from callerside.agent.tools.environment import FromEnvironment
 from callerside.agent.tools.http_client import (
@@ -77,7 +78,7 @@ class HttpTool:
         if env is not None:
             names = settings.from_environment
             self._secrets = FromEnvironment.read(f"tools.http.{name}", names, env)
-            self._headers = settings.headers_with(self._secrets)
+            self._headers = filled(settings.headers, self._secrets)
 
     def run(
         self,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from callerside.agent.call.builtin_tools import Declaration
+from callerside.agent.config.environment import filled
 from callerside.agent.config.settings import McpServerSettings
 from callerside.agent.tools.environment import FromEnvironment
 from callerside.agent.tools.interface import Cancellation, CancelledError, ToolError, failed
@@ -203,9 +204,9 @@ class McpServer:
         if settings.url is None:
             program, *arguments = settings.command
             return StdioServerParameters(
-                command=program, args=arguments, env=settings.env_with(self._secrets)
+                command=program, args=arguments, env=filled(settings.env, self._secrets)
             )
-        return _over_http(settings, settings.url, settings.headers_with(self._secrets))
+        return _over_http(settings, settings.url, filled(settings.headers, self._secrets))
 
     def _run(
         self,
