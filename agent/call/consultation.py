@@ -82,16 +82,16 @@ class Consultation:
 
     def takes(self, event: object, audio_format: AudioFormat) -> bool:
         """Whether an event of the API's is of what they are told: it concerns nobody else."""
-        if self._request_id is None:
+        if isinstance(event, events.ResponseCreated | events.ResponseDone):
+            is_ours = event.purpose == PURPOSE
+            if is_ours and isinstance(event, events.ResponseCreated):
+                self._response_id = self._request_id and event.response_id
+            elif event.response_id == self._response_id and isinstance(event, events.ResponseDone):
+                self._done(event.status)
+                return True
+            return is_ours
+        if self._response_id is None:
             return False
-        if isinstance(event, events.ResponseCreated) and event.purpose == PURPOSE:
-            self._response_id = event.response_id
-            return True
-        if isinstance(event, events.ResponseDone):
-            if event.response_id != self._response_id:
-                return False
-            self._done(event.status)
-            return True
         if not isinstance(event, _OF_RESPONSES) or event.response_id != self._response_id:
             return False
         if isinstance(event, events.AudioDelta) and self._uri is not None:

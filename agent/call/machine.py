@@ -355,6 +355,13 @@ class Conversation:
             parts.responses.ask_again(request)
 
     def _response_created(self, event: events.ResponseCreated) -> None:
+        if self._parts.responses.has_begun(event.response_id):
+            self._parts.responses.drop("response.created", event.response_id, "has begun already")
+            return
+        self._response_begun(event)
+        self._parts.turns.spoken_over()
+
+    def _response_begun(self, event: events.ResponseCreated) -> None:
         self._context.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
         parts = self._parts
         if parts.turns.committing:  # the server may have committed without a word
@@ -365,7 +372,6 @@ class Conversation:
             parts.opening.response_created()
         else:
             parts.history.has_caller = True
-        parts.turns.spoken_over()
 
     def _committed(self, event: events.Committed) -> None:
         self._parts.history.has_caller = True
@@ -380,6 +386,9 @@ class Conversation:
             parts.tool_calls.called(event.call)
 
     def _response_done(self, event: events.ResponseDone) -> None:
+        if not self._parts.responses.has_begun(event.response_id):  # was lost, or comes later
+            begun = events.ResponseCreated(response_id=event.response_id, purpose=event.purpose)
+            self._response_begun(begun)
         response = self._parts.responses.done(event)
         if response is None:
             return

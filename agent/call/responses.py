@@ -34,10 +34,8 @@ _MAX_TRIES = 3
 """Of one request that the server refuses because it is making another response."""
 _MAX_INTERRUPTED = 64
 """Interrupted responses of which more may come; a server reports the end of each."""
-_MAX_DONE = 64
-"""Responses of which another end is not counted."""
-_MAX_WAITING = 8
-"""Requests that may wait for the running response: more are a loop somewhere."""
+_MAX_KNOWN = 64
+"""Responses of which another beginning, or another end, is none."""
 
 
 class Purpose(StrEnum):
@@ -132,7 +130,8 @@ class Responses:
         self._progressed_ns = 0
         """When the running response last gave a sign of life."""
         self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
-        self._done: deque[str] = deque(maxlen=_MAX_DONE)
+        self._begun: deque[str] = deque(maxlen=_MAX_KNOWN)
+        self._done: deque[str] = deque(maxlen=_MAX_KNOWN)
         self._most_kept_bytes = BYTES_PER_SAMPLE * playout.most_samples
         self.on_dropped: Callable[[], object] = lambda: None
         """Called for each event that could not be used."""
@@ -183,13 +182,13 @@ class Responses:
     def request(
         self, purpose: Purpose, instructions: str | None = None, *, may_call: bool = True
     ) -> None:
-        """Ask for a response, once the one that runs is done; see `response_create`."""
-        if len(self._waiting) >= _MAX_WAITING:
-            self._context.mark(
-                "event_dropped", {"type": "response.create", "reason": "too many requests wait"}
-            )
-            return
+        """Ask for a response, once the one that runs is done; see `response_create`.
+
+        Of requests that wait, alike ones are one: it answers all that was said up to then.
+        """
         request = Request(purpose=purpose, instructions=instructions, may_call=may_call)
+        if self._waits(request):
+            return
         if purpose is Purpose.GREETING:
             self._waiting.appendleft(request)
         else:
@@ -220,12 +219,21 @@ class Responses:
 
     def ask_again(self, request: Request) -> None:
         """The server was making another response: ask again when that is done."""
-        if request.tries < _MAX_TRIES:
+        if request.tries < _MAX_TRIES and not self._waits(request):
             self._waiting.appendleft(replace(request, tries=request.tries + 1))
             self._send_next()
 
+    def has_begun(self, response_id: str) -> bool:
+        """Whether it was created, or done without: either may come twice, or late."""
+        return response_id in self._begun
+
+    def _waits(self, request: Request) -> bool:
+        """Whether the same is to be asked for already."""
+        return any(replace(one, tries=request.tries) == request for one in self._waiting)
+
     def created(self, event: ResponseCreated) -> Response:
-        """`response.created`."""
+        """`response.created`, of one that has not begun yet."""
+        self._begun.append(event.response_id)
         purpose = self._purpose(event)
         if self._requested and self._requested.purpose is purpose:
             self._requested = None
@@ -307,9 +315,9 @@ class Responses:
         return True
 
     def done(self, event: ResponseDone) -> Response | None:
-        """`response.done`: answers the response, or None if we do not know it, or know its end."""
+        """`response.done`: answers the response, or None if it runs no more, or we know its end."""
         if event.response_id in self._done:
-            self._drop("response.done", f"response {event.response_id} is done already")
+            self.drop("response.done", event.response_id, "is done already")
             return None
         self._done.append(event.response_id)
         self._mark_done(event)
@@ -417,8 +425,12 @@ class Responses:
             return None
         if self._active and self._active.id == response_id:
             return self._active
-        self._drop(event_type, f"response {response_id[:MOST_ID_CHARS]} is not running")
+        self.drop(event_type, response_id, "is not running")
         return None
+
+    def drop(self, event_type: str, response_id: str, why: str) -> None:
+        """An event of a response that cannot be used."""
+        self._drop(event_type, f"response {response_id[:MOST_ID_CHARS]} {why}")
 
     def _drop(self, event_type: str, reason: str) -> None:
         self._context.mark("event_dropped", {"type": event_type, "reason": reason})

@@ -134,6 +134,8 @@ class ResponseDone(Struct, frozen=True, kw_only=True):
     """`response.done`. `reason` is the status detail's: a reason or an error code."""
 
     response_id: str
+    purpose: str | None
+    """As in `ResponseCreated`."""
     status: str
     reason: str | None
     calls: tuple[FunctionCall, ...]
@@ -250,10 +252,11 @@ def _error(event: Event) -> ServerEvent:
 
 def _response_created(event: Event) -> ServerEvent:
     response = _field(event, "response", dict)
-    metadata = _optional(response, "metadata", dict) or {}
-    return ResponseCreated(
-        response_id=_field(response, "id", str), purpose=_optional(metadata, "purpose", str)
-    )
+    return ResponseCreated(response_id=_field(response, "id", str), purpose=_purpose(response))
+
+
+def _purpose(response: dict[str, Any]) -> str | None:
+    return _optional(_optional(response, "metadata", dict) or {}, "purpose", str)
 
 
 def _response_done(event: Event) -> ServerEvent:
@@ -261,6 +264,7 @@ def _response_done(event: Event) -> ServerEvent:
     usage = _optional(response, "usage", dict) or {}
     return ResponseDone(
         response_id=_field(response, "id", str),
+        purpose=_purpose(response),
         status=_field(response, "status", str),
         reason=_status_reason(_optional(response, "status_details", dict) or {}),
         calls=tuple(_function_calls(_optional(response, "output", list) or [])),

@@ -58,6 +58,16 @@ def test_what_is_too_deep_ends_no_process(deep: str) -> None:
         source.parse(Path("a.yaml"), deep)
 
 
+def test_aliases_of_aliases_count_each_time() -> None:
+    """A few lines are a million values; these are just too many, and harm nobody who reads them."""
+    levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 5)]
+    text = "\n".join([f"l0: &l0 [{', '.join('abcdefghij')}]", *levels])
+    with pytest.raises(YamlError, match="more than 50000 values"):
+        source.Source(Path("a.yaml"), text, source.parse(Path("a.yaml"), text))
+    few = text.rpartition("\n")[0]
+    assert source.Source(Path("a.yaml"), few, source.parse(Path("a.yaml"), few)).data["l3"]
+
+
 @pytest.mark.parametrize(
     "wrong", ["a: *x", "{a: b", "a: b: c", "'abc", "a\ud800", "a\n---\nb", "\0"]
 )

@@ -236,7 +236,7 @@ MUTANTS = (
         edits=(
             Edit(
                 _MACHINE,
-                "        parts.turns.spoken_over()\n",
+                "        self._parts.turns.spoken_over()\n",
                 "",
             ),
         ),

@@ -1,17 +1,23 @@
-"""What the agent owes its caller, counted from what it was told and what it has asked for.
+"""What the agent owes its caller, and by which response each of it is paid.
 
-A turn, keys and a function's result are owed an answer each, and a caller is owed one greeting. An
-answer that has begun pays for one of them. One that failed, was cut short though nobody spoke into
-it, was lost with its session, or had no sound pays for none.
+Owed is a turn (by its item), keys (by their words), a function's result (by its call) and one
+greeting. A response of the server's own answers the turns that are owed when it begins; one that
+was asked for answers whatever was owed when it was. It has paid if it was completed, and something
+of it was heard or it calls functions; or if the caller has stopped it. Else it is owed again,
+however it was lost.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from callerside.agent.call import events
 from callerside.agent.call.events import Timer, TimerFired
 from callerside.agent.realtime.interface import RealtimeClosed
+from callerside.agent.telephony.interface import PlayoutOverflowed
+from callerside.audio import BYTES_PER_SAMPLE, heard_from_ms
 from callerside.simulator.lanes.virtual.invariants import client_events, server_event
 from callerside.simulator.lanes.virtual.trace import Step
 
@@ -19,116 +25,193 @@ AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
 """As both dialects call it."""
 _STARTED, _STOPPED = "speech_started", "speech_stopped"
 _TURN, _GREETING = "turn", "greeting"
-_OWING = ("input_audio_buffer.speech_stopped", "input_audio_buffer.timeout_triggered")
-_ACTIVE = "conversation_already_has_active_response"
+_ENDS_OF_TURNS = ("input_audio_buffer.speech_stopped", "input_audio_buffer.timeout_triggered")
 _COMMITTED = "input_audio_buffer.committed"
+_TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+
+
+@dataclass(kw_only=True, slots=True)
+class _Answer:
+    """A response that runs, or a request for one."""
+
+    pays: frozenset[str]
+    request: str = ""
+    """Its event's id; of the server's own there is none."""
+    purpose: object = None
+    is_stopped: bool = False
+    """By the caller."""
 
 
 class AnswersOwed:
     """The account of one call."""
 
-    def __init__(self) -> None:
-        self._owed = 0
-        self._running: str | None = None
-        self._answers: set[str] = set()
-        """Responses that have paid for something, and are not done."""
-        self._heard: set[str] = set()
-        self._interrupted: set[str] = set()
-        self._speaking: object = None
-        """The item that the caller is speaking, as the server has told."""
-        self._over: object = None
-        """The last one whose commit came before its stop."""
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._owed: set[str] = set()
+        self._turns: set[str] = set()
+        """What was ever owed and is a turn, which the server answers by itself."""
+        self._others: set[str] = set()
+        """What else was ever owed."""
+        self._asked: _Answer | None = None
+        self._running: dict[str, _Answer] = {}
+        self._begun: set[str] = set()
+        self._sounds: dict[int, str] = {}
+        """By the telephone's tag: of which response the audio is."""
+        self._heard: Counter[str] = Counter()
+        """Samples of each response, from its first sound on."""
+        self._spoken: set[str] = set()
+        """Items of which the server has told the beginning."""
+        self._commits = False
+        """The agent ends turns itself: an item that nobody has spoken is no turn."""
+        self._transcripts: set[str] = set()
+        """A new session is told them, too, and they are owed for already."""
         self._told: Counter[str] = Counter()
-        """Items that the server knows."""
-        self._greetings: set[str] = set()
-        self._is_full = False
-        """Some of the answer that comes has found no room to wait in."""
+        """How often this session was told the same words: what has no id is known by that."""
         self._is_greeted = False
         """A greeting that the model has made was sent to its end."""
 
     def asked_for_nothing(self, step: Step) -> bool:
         """Enter a step; returns whether it asks for an answer that is not owed."""
         event = server_event(step)
-        self._enter(event)
-        if self._running and (fired(step, Timer.RESPONSE_END_LIMIT) or _loses_its_session(step)):
-            self._owed, self._running = self._owed + 1, None
-        self._owed += self._new_debts(step, event)
-        self._is_full = self._is_full or bool(_emits(step, "playout_overflowed"))
-        if event.get("type") == "response.done":  # one that found no room was not heard
-            self._owed += self._is_full and _emits(step, "response_silent")
-            self._is_full = False
-        sent = list(client_events(step))
-        stops = any(one["type"] == "response.cancel" for one in sent)
-        if self._running and (stops or is_told(step, _STARTED)):
-            self._interrupted.add(self._running)
-        if self._is_greeted and any(_is_request(one, _GREETING) for one in sent):
-            return True
-        return not self._owed and any(_is_request(one, _TURN) for one in sent)
+        if fired(step, Timer.RESPONSE_END_LIMIT) or _loses_its_session(step):
+            self._lose_all()
+        self._enter_turn(step, event)
+        self._enter_sound(step, event)
+        self._enter_response(event)
+        if event.get("type") == "session.updated":
+            self._told.clear()
+        if is_told(step, _STARTED):
+            self._stop()
+        wrong = [sent for sent in client_events(step) if self._is_wrong(sent)]
+        return bool(wrong)
 
-    def _enter(self, event: Mapping[str, Any]) -> None:
-        kind = event.get("type")
-        if kind in AUDIO_DELTAS:
-            self._heard.add(str(event["response_id"]))
-        elif kind == "response.created" and purpose_of(event["response"]) in (None, _TURN):
-            self._owed, self._running = max(0, self._owed - 1), str(event["response"]["id"])
-            self._answers.add(self._running)
-        elif kind == "response.done" and event["response"]["id"] in self._answers:
-            response = str(event["response"]["id"])
-            self._answers.remove(response)
-            self._owed += not self._is_paid(event["response"])
-            self._running = None if response == self._running else self._running
-        elif kind == "error" and event["error"].get("code") == _ACTIVE:
-            self._owed = max(1, self._owed)  # what was asked for is owed still
-        elif kind == "response.created" and purpose_of(event["response"]) == _GREETING:
-            self._greetings.add(str(event["response"]["id"]))
-        elif kind == "response.done" and event["response"]["id"] in self._greetings:
-            response = event["response"]["id"]
-            whole = event["response"]["status"] == "completed"
-            self._is_greeted = self._is_greeted or (whole and response in self._heard)
-            self._owed += not whole  # it is asked for anew as whatever the model has to say
-
-    def _is_paid(self, response: Mapping[str, Any]) -> bool:
-        if response["status"] == "cancelled":
-            return response["id"] in self._interrupted
-        return response["status"] == "completed" and response["id"] in self._heard
-
-    def _new_debts(self, step: Step, event: Mapping[str, Any]) -> int:
-        kind = event.get("type")
-        debts = self._turns_over(event)
-        if kind not in _OWING:  # under the policy `local` the agent's own ear ends turns
-            debts += _emits(step, _STOPPED)
-        items = [str(one["item"]) for one in client_events(step) if _is_owing(one)]
-        if kind == "session.updated":  # a new session is told all that the one before knew, too
-            new = Counter(items) - self._told
-            self._told = Counter(items)
-            return debts + new.total()
-        self._told.update(items)
-        return debts + len(items)
-
-    def _turns_over(self, event: Mapping[str, Any]) -> int:
+    def _enter_turn(self, step: Step, event: Mapping[str, Any]) -> None:
         """A turn is over by its stop, or by its commit where that comes first."""
-        kind, item = event.get("type"), event.get("item_id")
+        kind, item = event.get("type"), str(event.get("item_id"))
         if kind == f"input_audio_buffer.{_STARTED}":
-            self._speaking = item
-        elif kind == _COMMITTED and item == self._speaking:
-            self._speaking, self._over = None, item
-            return 1
-        if kind not in _OWING:
-            return 0
-        self._speaking = None
-        return int(kind != _OWING[0] or item != self._over)
+            self._spoken.add(item)
+        elif kind == _TRANSCRIBED:
+            self._transcripts.add(event["transcript"])
+        is_turn = item in self._spoken or not self._commits
+        if kind in _ENDS_OF_TURNS or (kind == _COMMITTED and is_turn):
+            self._owe(item, self._turns)
+        for effect in step.effects:  # under the policy `local` the agent's own ear ends turns
+            if isinstance(effect, events.EmitMark) and effect.name == _STOPPED:
+                self._owe(str(effect.fields["item"]), self._turns)
 
+    def _owe(self, what: str, known: set[str]) -> None:
+        if what not in known:
+            known.add(what)
+            self._owed.add(what)
 
-def _is_request(sent: Mapping[str, Any], purpose: str) -> bool:
-    return sent["type"] == "response.create" and purpose_of(sent.get("response") or {}) == purpose
+    def _enter_sound(self, step: Step, event: Mapping[str, Any]) -> None:
+        if isinstance(step.given, PlayoutOverflowed):
+            self._heard[self._sounds.get(step.given.tag, "")] -= step.given.dropped_samples
+        if event.get("type") not in AUDIO_DELTAS:
+            return
+        response = str(event["response_id"])
+        for effect in step.effects:
+            if not isinstance(effect, events.Play):
+                continue
+            self._sounds[effect.tag] = response
+            if self._heard[response] or heard_from_ms(effect.pcm, self._rate_hz) < math.inf:
+                self._heard[response] += len(effect.pcm) // BYTES_PER_SAMPLE
 
+    def _enter_response(self, event: Mapping[str, Any]) -> None:
+        kind, response = event.get("type"), event.get("response") or {}
+        if kind in ("response.created", "response.done") and response["id"] not in self._begun:
+            self._begin(response)  # its end may be all that is told of it
+        if kind == "response.done" and response["id"] in self._running:
+            answer = self._running.pop(response["id"])
+            if not self._is_paid(response, answer):
+                self._give_back(answer)
+        elif kind == "error" and self._is_refused(event["error"]):
+            self._give_back(self._asked)
+            self._asked = None
 
-def _is_owing(sent: Mapping[str, Any]) -> bool:
-    """Whether it tells the server something that the caller did, or a function's result."""
-    if sent["type"] != "conversation.item.create":
+    def _is_refused(self, error: Mapping[str, Any]) -> bool:
+        return self._asked is not None and error.get("event_id") == self._asked.request
+
+    def _give_back(self, *answers: _Answer | None) -> None:
+        """They will not come, or have not paid."""
+        for answer in answers:
+            self._owed |= answer.pays if answer else set()
+
+    def _begin(self, response: Mapping[str, Any]) -> None:
+        name, purpose = str(response["id"]), purpose_of(response)
+        self._begun.add(name)
+        pays: frozenset[str] = frozenset()
+        if purpose is None:
+            pays = self._take_turns()
+        elif self._asked and self._asked.purpose == purpose:
+            pays, self._asked = self._asked.pays, None
+        # What it answers was perhaps never told: to be broken off it need not be known.
+        self._running[name] = _Answer(pays=pays or frozenset({name}))
+
+    def _take_turns(self) -> frozenset[str]:
+        """Of what is owed, and of what was asked for meanwhile."""
+        turns = self._owed & self._turns
+        self._owed -= turns
+        if self._asked:
+            turns |= self._asked.pays & self._turns
+            self._asked.pays -= turns
+        return frozenset(turns)
+
+    def _is_paid(self, response: Mapping[str, Any], answer: _Answer) -> bool:
+        is_heard = self._heard[response["id"]] > 0
+        if response["status"] == "cancelled":
+            return answer.is_stopped
+        if response["status"] != "completed":
+            return False
+        self._is_greeted = self._is_greeted or (is_heard and purpose_of(response) == _GREETING)
+        output = response.get("output") or ()
+        return is_heard or any(item["type"] == "function_call" for item in output)
+
+    def _is_wrong(self, sent: Mapping[str, Any]) -> bool:
+        """Enter what the agent sends; returns whether it asks for an answer that is not owed."""
+        kind = sent["type"]
+        if kind == "response.create":
+            return self._ask(sent["event_id"], purpose_of(sent.get("response") or {}))
+        if kind == "response.cancel":
+            self._stop()
+        elif kind == "input_audio_buffer.commit":
+            self._commits = True
+        elif kind == "conversation.item.create":
+            self._enter_item(sent["item"])
         return False
-    item = sent["item"]
-    return bool(item["type"] == "function_call_output" or item.get("role") == "user")
+
+    def _enter_item(self, item: Mapping[str, Any]) -> None:
+        if item["type"] == "function_call_output":
+            self._owe(str(item["call_id"]), self._others)
+        elif item.get("role") == "user":
+            words = item["content"][0]["text"]
+            self._told[words] += 1
+            if words not in self._transcripts:
+                self._owe(f"{words} ({self._told[words]})", self._others)
+
+    def _ask(self, request: str, purpose: object) -> bool:
+        self._give_back(self._asked)  # it was waited for in vain
+        pays = frozenset(self._owed)
+        if purpose == _TURN:
+            self._owed.clear()
+        elif purpose == _GREETING:
+            pays = frozenset({_GREETING})
+        else:
+            pays = frozenset()
+        self._asked = _Answer(pays=pays, request=request, purpose=purpose)
+        return (purpose == _TURN and not pays) or (purpose == _GREETING and self._is_greeted)
+
+    def _stop(self) -> None:
+        """The caller, or the agent, stops what runs."""
+        for answer in self._running.values():
+            answer.is_stopped = True
+
+    def _lose_all(self) -> None:
+        """What runs, and what was asked for, will not come."""
+        self._give_back(*self._running.values(), self._asked)
+        self._running.clear()
+        self._asked = None
+        self._commits = False
 
 
 def _loses_its_session(step: Step) -> bool:

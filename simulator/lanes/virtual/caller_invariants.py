@@ -47,7 +47,7 @@ _OVER_THE_CALLER_NS = 40 * NS_PER_MS
 
 def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
     """Whatever is asked of the model is owed to somebody: a turn, keys, a result, one greeting."""
-    owed = AnswersOwed()
+    owed = AnswersOwed(traced.call.recorder.rate_hz)
     for step in traced.turning_points:
         if not is_of_briefing(step) and owed.asked_for_nothing(step):
             yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"

@@ -186,15 +186,18 @@ def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
     """No `response.create` while one runs or is asked for, as far as the agent can know."""
     asked: str | None = None
     running: str | None = None
+    begun: set[str] = set()
     steps = (step for step in traced.turning_points if not is_of_briefing(step))
     for step in steps:
         event = server_event(step)
         if isinstance(step.given, RealtimeConnected):
             asked = running = None
-        elif event.get("type") == "response.created":
-            running, asked = event["response"]["id"], None
-        elif event.get("type") == "response.done" and event["response"]["id"] == running:
-            running = None
+        elif event.get("type") in ("response.created", "response.done"):
+            response = event["response"]["id"]
+            is_new = response not in begun  # its end may be the first that is told of it
+            begun.add(response)
+            asked = None if is_new else asked
+            running = _running_after(event, response if is_new else running)
         elif event.get("type") == "error" and event["error"].get("event_id") == asked:
             asked = None
         elif isinstance(step.given, TimerFired):
@@ -207,6 +210,11 @@ def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
                     what = f"{running} runs" if running else f"{asked} is not answered"
                     yield f"response.create while {what}, at {at_ms(step.at_ns)}"
                 asked = sent["event_id"]
+
+
+def _running_after(event: Mapping[str, Any], running: str | None) -> str | None:
+    is_over = event["type"] == "response.done" and event["response"]["id"] == running
+    return None if is_over else running
 
 
 def one_commit_a_turn(traced: TracedCall) -> Iterator[str]:

@@ -108,6 +108,14 @@ def test_an_error_about_an_update_that_has_worked_does_not_cost_the_session() ->
     assert rig.sent("response.create"), "the session goes on"
 
 
+def test_an_error_that_names_nothing_does_not_cost_a_session_that_works() -> None:
+    rig = CallRig(NO_GREETING).listening()
+    rig.event("error", error={"code": "server_error", "message": "Something went wrong."})
+    assert not rig.marks("realtime_failed")
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    assert rig.sent("response.create"), "the session goes on"
+
+
 def test_a_refused_session_update_is_a_failed_connection() -> None:
     rig = CallRig(NO_GREETING).ring().media().connect(update=False)
     (update,) = rig.sent("session.update")

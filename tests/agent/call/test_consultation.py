@@ -205,3 +205,15 @@ def test_they_are_left_when_the_call_ends(who: str) -> None:
         rig.tell(HungUp(by="agent", status=200, reason="x"))
     assert rig.asked(events.LeaveConsulted)
     assert rig.finished
+
+
+def test_what_they_are_told_is_no_answer_of_the_callers_whenever_it_begins() -> None:
+    """A `response.created` behind its own end was taken for an answer that runs."""
+    rig = calling()
+    desk(rig, MediaReady(codec="PCMU"))
+    response = {"id": "b1", "metadata": {"purpose": "briefing"}}
+    rig.event("response.done", response={**response, "status": "completed", "output": []})
+    rig.event("response.created", response=response)
+    desk(rig, HungUp(by="caller", status=200, reason="OK"))
+    rig.event("response.created", response=response)
+    assert rig.marks("response_created") == [{"response": "r1"}]

@@ -841,6 +841,75 @@ def test_with_barge_in_switched_off_it_is_heard() -> None:
     assert rig.asked(events.Play)
 
 
+def test_what_is_said_and_pressed_while_an_answer_runs_is_answered_once() -> None:
+    """Each was asked for by itself, and the second answer had nothing left to say."""
+    rig = listening()
+    rig.turn()
+    rig.respond("r1", audio_ms=300, done=None)
+    for digit in "1#2#":
+        rig.tell(DtmfReceived(digit=digit, method="rfc4733"))
+    assert not rig.sent("response.create")
+    rig.response_done("r1")
+    assert len(rig.sent("response.create")) == 1
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    rig.respond("r2", item="a2", audio_ms=300, purpose="turn")
+    assert len(rig.sent("response.create")) == 2, "that was pressed after it was asked for"
+    rig.respond("r3", item="a3", audio_ms=300, purpose="turn")
+    rig.wait(10_000)
+    assert len(rig.sent("response.create")) == 2
+
+
+def done(response: str, status: str = "completed", **fields: Any) -> dict[str, Any]:
+    return {"id": response, "status": status, "status_details": None, "output": [], **fields}
+
+
+def test_a_response_whose_end_comes_before_its_beginning_does_not_run_for_ever() -> None:
+    """It was taken for running until a watchdog, and nobody was told that it had failed."""
+    rig = listening()
+    rig.turn()
+    details = {"error": {"code": "insufficient_quota"}}
+    rig.event("response.done", response=done("r1", "failed", status_details=details))
+    rig.event("response.created", response={"id": "r1"})
+    rig.wait(6_000)
+    assert rig.marks("response_created") == [{"response": "r1"}]
+    assert [mark["what"] for mark in rig.marks("watchdog_fired")] == []
+    assert rig.marks("hang_up_sent") == [{"reason": "response failed: insufficient_quota"}]
+
+
+def test_an_answer_whose_beginning_was_lost_is_asked_for_again_when_it_ends() -> None:
+    """There was nothing of it to hear, and the caller waited for a watchdog."""
+    rig = listening()
+    rig.turn()
+    rig.delta(300)
+    rig.event("response.done", response=done("r1"))
+    assert rig.marks("response_silent") == [{"response": "r1"}]
+    assert len(rig.sent("response.create")) == 1
+    rig.event("response.created", response={"id": "r1"})
+    rig.respond("r2", item="a2", audio_ms=300, purpose="turn")
+    rig.wait(10_000)
+    assert not rig.marks("watchdog_fired")
+    assert rig.state == State.LISTENING
+
+
+@pytest.mark.parametrize("when", ["while it runs", "when it is done"])
+def test_a_response_that_begins_twice_has_begun_once(when: str) -> None:
+    """What was told twice ran for ever, or was heard twice."""
+    rig = listening()
+    rig.turn()
+    rig.respond("r1", audio_ms=300, done=None)
+    if when == "while it runs":
+        rig.event("response.created", response={"id": "r1"})
+        rig.delta(300)
+    rig.response_done("r1")
+    rig.event("response.created", response={"id": "r1"})
+    rig.wait(10_000)
+    assert rig.marks("response_created") == [{"response": "r1"}]
+    assert len(rig.marks("playout_started")) == 1
+    assert not rig.marks("watchdog_fired")
+    assert {mark["type"] for mark in rig.marks("event_dropped")} == {"response.created"}
+    assert rig.state == State.LISTENING
+
+
 def test_a_response_that_ends_twice_has_ended_once() -> None:
     rig = listening()
     rig.respond()

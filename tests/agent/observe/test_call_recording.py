@@ -247,6 +247,15 @@ def test_the_file_has_its_name_only_when_it_is_whole(rig: Rig) -> None:
     assert not part.exists()
 
 
+def test_the_callers_voice_is_nobody_elses(rig: Rig) -> None:
+    """Whatever other users of the host may read by default; from the first sample on."""
+    part = rig.path.with_name(f"{rig.path.name}.part")
+    assert part.stat().st_mode & 0o777 == 0o600
+    assert rig.path.parent.stat().st_mode & 0o077 == 0
+    rig.hang_up()
+    assert rig.path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_call_without_media_leaves_an_empty_recording(rig: Rig) -> None:
     left, _ = rig.hang_up()
     assert len(left) == 0

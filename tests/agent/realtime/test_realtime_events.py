@@ -210,6 +210,7 @@ READ: list[tuple[dict[str, Any], events.ServerEvent]] = [
         {"type": "response.done", "response": {**RESPONSE, "output": [CALL_ITEM]}},
         events.ResponseDone(
             response_id="resp_1",
+            purpose="greeting",
             status="completed",
             reason=None,
             calls=(
@@ -239,6 +240,7 @@ READ: list[tuple[dict[str, Any], events.ServerEvent]] = [
         },
         events.ResponseDone(
             response_id="resp_1",
+            purpose="greeting",
             status="failed",
             reason="inference_rate_limit_exceeded",
             calls=(),

@@ -74,6 +74,17 @@ def test_strangers_are_told_nothing_else(method: str) -> None:
     assert answered(row, allowed=False) == 403
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "BYE", "INFO", "UPDATE", "SUBSCRIBE"])
+def test_within_a_call_that_there_is_not_nothing_is_answered_as_if_outside(method: str) -> None:
+    """RFC 3261 §12.2.2. That the engine is here is no answer to a question about a call."""
+    text = message(Row(name="x", rule="", base=method, right=frozenset()), 1, 2, "udp")
+    to = next(line for line in text.split("\r\n") if line.lower().startswith("to:"))
+    request = SipMessage(text.replace(to, f"{to.split(';tag=')[0]};tag=of-no-call"))
+    answer = answer_outside_calls(request, "h:1", lambda _: True, EXTENSIONS)
+    assert answer is not None
+    assert answer.status == 481
+
+
 def test_an_unmet_extension_is_named_and_cannot_forge_a_header() -> None:
     text = message(Row(name="x", rule="", right=frozenset()), 1, 2, "udp")
     hostile = text.replace("\r\nContact", "\r\nRequire: new-one, timer, a b\x00c, d\r\nContact")
