@@ -36,6 +36,7 @@ from callerside.agent.observe.retention import CALL_ID, forget
 from callerside.agent.prompts.prefetch import Outcome, warm
 from callerside.agent.service.kept_settings import with_start_of
 from callerside.agent.service.run import (
+    check_certificates,
     check_places,
     check_ports,
     run_alone,
@@ -248,6 +249,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.workers is not None:
         settings = settings.model_copy(update={"workers": options.workers})
     check_ports(settings)
+    check_certificates(settings)
     check_places(settings)
     _log.info("sip_engine", engine=resolve(settings.sip.engine), told=sentence())
     if options.worker is not None:

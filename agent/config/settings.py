@@ -26,6 +26,7 @@ from callerside.addresses import Host, HostPort, check_sip_port
 from callerside.agent.config.environment import check_named, names_in
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.telephony.options import Transport, Verify
 from callerside.audio import AudioFormat
 from callerside.durations import DurationMs
 from callerside.json_schema import ObjectSchema
@@ -89,12 +90,29 @@ class RegistrationSettings(Strict):
     """Of the digest; empty: the same as `user`."""
     realm: str = "*"
     """Of the digest; `*`: any."""
-    transport: Literal["udp", "tcp"] = "udp"
-    """To the registrar."""
+    transport: Transport = "udp"
+    """To the registrar; `tls` as in `sip.tls`."""
     expires_s: int = Field(300, ge=30, le=86400)
     """How long a registration holds; it is refreshed before."""
     retry_s: int = Field(10, ge=1, le=3600)
     """Between a failed attempt and the next."""
+
+
+class TlsSettings(Strict):
+    """SIP over TLS, of a trunk that is known; what is public ends in a proxy (docs/deploy.md)."""
+
+    port: Port = 5061
+    """That it listens at, with `tls` among the transports; 0: any free one."""
+    certificate: UserPath | None = None
+    """Our certificate, and what it was signed with; a file in PEM."""
+    key: UserPath | None = None
+    """Its key, without a password; null: it is in the same file."""
+    ca: UserPath | None = None
+    """The certificates that the trunk's is signed with; a file in PEM. null: those that this system
+    trusts."""
+    verify: Verify = "everybody"
+    """Who has to show a certificate that `ca` has signed, with their host in it. `servers`: whom we
+    connect to. `everybody`: who connects to us, too. `nobody`: then it could be anybody."""
 
 
 class SipSettings(Strict):
@@ -106,8 +124,9 @@ class SipSettings(Strict):
     """IPv4 address to listen on; 0.0.0.0 is every interface."""
     port: Port = 5060
     """Of SIP; 0: any free one."""
-    transports: list[Literal["udp", "tcp"]] = Field(["udp", "tcp"], min_length=1)
-    """Over which calls may come."""
+    transports: list[Transport] = Field(["udp", "tcp"], min_length=1)
+    """Over which calls may come. `tls` needs a certificate and `allowed_peers`."""
+    tls: TlsSettings | None = None
     rtp_port: Port = 0
     """First port of RTP and RTCP; 0: a free block is found at start."""
     rtp_port_count: int = Field(40, ge=2, le=2000)
@@ -165,8 +184,26 @@ class SipSettings(Strict):
         return self
 
     @model_validator(mode="after")
+    def _can_listen_with_tls(self) -> Self:
+        if "tls" not in self.transports:
+            return self
+        if self.tls is None or self.tls.certificate is None:
+            raise ValueError("tls.certificate: who takes calls over TLS needs one")
+        if not self.allowed_peers:
+            raise ValueError(
+                "allowed_peers: TLS here is for a trunk that is known: name its addresses, for "
+                "nobody else is let near it; what is public ends in a proxy (docs/deploy.md)"
+            )
+        if self.tls.port and self.tls.port == self.port and len(self.transports) > 1:
+            raise ValueError(f"tls.port: {self.port} is sip.port; TLS needs one of its own")
+        return self
+
+    @model_validator(mode="after")
     def _can_register(self) -> Self:
-        if self.registration and self.registration.transport not in self.transports:
+        over = self.registration.transport if self.registration else None
+        if over == "tls" and self.tls is None:
+            raise ValueError("registration.transport: for tls there must be a section sip.tls")
+        if self.registration and over != "tls" and over not in self.transports:
             raise ValueError(
                 f"registration.transport: {self.registration.transport} is not among the transports"
             )

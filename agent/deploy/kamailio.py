@@ -115,7 +115,7 @@ def proxy_for(
         host=host,
         port=port,
         public_host=public_host,
-        transports=tuple(settings.sip.transports),
+        transports=_plain(settings.sip.transports),
         workers=worker_addresses(settings.sip.host, settings.sip.port, workers),
         workers_known_as=settings.sip.public_host,
         allowed_peers=tuple(settings.sip.allowed_peers),
@@ -125,6 +125,20 @@ def proxy_for(
         requests_per_s=settings.sip.requests_per_s * workers,
         drops_over_limit=settings.sip.over_limit == "drop",
     )
+
+
+def _plain(transports: Sequence[str]) -> tuple[str, ...]:
+    """Over which the workers are called: TLS ends in the proxy.
+
+    Raises:
+        KamailioError: there is no such way.
+    """
+    plain = tuple(one for one in transports if one != "tls")
+    if not plain:
+        raise KamailioError(
+            "sip.transports is tls alone: the proxy speaks to the workers without TLS; add udp"
+        )
+    return plain
 
 
 def write(files: Mapping[Path, str]) -> None:

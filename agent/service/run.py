@@ -21,6 +21,8 @@ from callerside.agent.service.pages import supervisor_pages
 from callerside.agent.service.signals import signals
 from callerside.agent.service.supervisor import WorkerPool
 from callerside.agent.service.worker import run_worker, serving
+from callerside.agent.telephony.options import TlsOptions
+from callerside.agent.telephony.tls import check_files
 from callerside.child_processes import command
 from callerside.files import make_private
 from callerside.ports import HIGHEST_PORT
@@ -47,12 +49,34 @@ def check_ports(settings: Settings) -> None:
             f"sip.port: {settings.workers} workers from {sip.port} on need ports up to "
             f"{sip.port + last}, and {HIGHEST_PORT} is the last"
         )
+    tls = sip.tls if sip.tls is not None and "tls" in sip.transports else None
+    if tls is not None and tls.port:
+        if tls.port + last > HIGHEST_PORT:
+            raise ConfigError(
+                f"sip.tls.port: {settings.workers} workers from {tls.port} on need ports up to "
+                f"{tls.port + last}, and {HIGHEST_PORT} is the last"
+            )
+        if abs(tls.port - sip.port) <= last and sip.port and sip.transports != ["tls"]:
+            raise ConfigError(
+                f"sip.tls.port: {settings.workers} workers take the ports from {sip.port} on and "
+                f"those from {tls.port} on: these must not be the same"
+            )
     last_rtp = sip.rtp_port + settings.workers * sip.rtp_port_count - 1
     if sip.rtp_port and last_rtp > HIGHEST_PORT:
         raise ConfigError(
             f"sip.rtp_port: {settings.workers} workers with {sip.rtp_port_count} ports each from "
             f"{sip.rtp_port} on need ports up to {last_rtp}, and {HIGHEST_PORT} is the last"
         )
+
+
+def check_certificates(settings: Settings) -> None:
+    """See that those of `sip.tls` can be used.
+
+    Raises:
+        SipError: one cannot be.
+    """
+    if settings.sip.tls is not None:
+        check_files(TlsOptions(**settings.sip.tls.model_dump()))
 
 
 def check_places(settings: Settings) -> None:
@@ -90,7 +114,9 @@ def worker_settings(settings: Settings, index: int) -> Settings:
     """
     sip = settings.sip
     rtp_port = sip.rtp_port and sip.rtp_port + index * sip.rtp_port_count
-    own = sip.model_copy(update={"port": sip.port and sip.port + index, "rtp_port": rtp_port})
+    tls = sip.tls and sip.tls.model_copy(update={"port": sip.tls.port and sip.tls.port + index})
+    port = sip.port and sip.port + index
+    own = sip.model_copy(update={"port": port, "rtp_port": rtp_port, "tls": tls})
     return settings.model_copy(update={"sip": own})
 
 

@@ -40,7 +40,7 @@ from callerside.agent.service.driver import CallDriver, Connect
 from callerside.agent.telephony.engine import Profile
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
-from callerside.agent.telephony.options import Registration, SipOptions
+from callerside.agent.telephony.options import Registration, SipOptions, TlsOptions
 from callerside.agent.tools.executor import ThreadPool
 from callerside.agent.tools.toolboxes import Toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
@@ -328,6 +328,7 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         listen_host=sip.host,
         port=sip.port,
         transports=tuple(sip.transports),
+        tls=None if sip.tls is None else TlsOptions(**sip.tls.model_dump()),
         rtp_port=sip.rtp_port,
         rtp_port_count=sip.rtp_port_count,
         public_host=sip.public_host,

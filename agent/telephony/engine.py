@@ -26,6 +26,7 @@ class Capability(StrEnum):
     G722 = "g722"
     OPUS = "opus"
     TCP = "tcp"
+    TLS = "tls"
     SRTP = "srtp"
     IPV6 = "ipv6"
     LATCHING = "latching"
@@ -48,6 +49,7 @@ MEANING: Mapping[Capability, str] = {
     Capability.G722: "calls in G.722 (wide band)",
     Capability.OPUS: "calls in Opus",
     Capability.TCP: "SIP over TCP",
+    Capability.TLS: "SIP over TLS, of a trunk that is known; what is public ends in a proxy",
     Capability.SRTP: "encrypted audio (SRTP)",
     Capability.IPV6: "IPv6",
     Capability.LATCHING: "sending audio to where the other side's comes from",

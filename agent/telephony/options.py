@@ -1,7 +1,9 @@
 """What a SIP endpoint can be told. Plain values: where they come from is the caller's business."""
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Literal
 
 from callerside.ports import HIGHEST_PORT
@@ -9,7 +11,11 @@ from callerside.ports import HIGHEST_PORT
 CODECS = ("PCMU", "PCMA", "G722")
 """What can be offered, by the names of RFC 3551."""
 
-Transport = Literal["udp", "tcp"]
+Transport = Literal["udp", "tcp", "tls"]
+
+Verify = Literal["everybody", "servers", "nobody"]
+"""Whose certificate is looked at: of both sides of each connection, of those that we connect to, or
+none."""
 
 AGENT_PASSWORD = "CALLERSIDE_SIP_PASSWORD"  # noqa: S105 - a variable's name
 CALLER_PASSWORD = "CALLERSIDE_CALLER_PASSWORD"  # noqa: S105 - a variable's name
@@ -20,6 +26,21 @@ NARROW_HZ, WIDE_HZ = 8_000, 24_000
 
 _BRIDGE_HZ = 16_000
 """G.722's own rate, and twice G.711's (see `agent.telephony.media.frame_rate`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TlsOptions:
+    """SIP over TLS (RFC 3261 §26.2.1); files are in PEM."""
+
+    port: int = 0
+    """That it listens at, beside `SipOptions.port`; 0: any free one."""
+    certificate: Path | None = None
+    """Ours, and what it was signed with; None: we have none, and cannot listen."""
+    key: Path | None = None
+    """Of our certificate; None: it is in the same file."""
+    ca: Path | None = None
+    """Who signs the other side's; None: those that this system trusts."""
+    verify: Verify = "everybody"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +83,7 @@ class SipAccount:
     outbound_proxy: str = ""
     """Host, or host:port, by way of which every request goes (RFC 3261 §8.1.2)."""
     transport: Transport = "udp"
+    tls: TlsOptions | None = None
     headers: tuple[tuple[str, str], ...] = ()
     """Name and value of what each INVITE has besides."""
 
@@ -103,6 +125,8 @@ class SipOptions:
     port: int = 0
     """Of SIP, UDP and TCP alike; 0: any free one."""
     transports: tuple[Transport, ...] = ("udp", "tcp")
+    """At which it listens; to others it connects by any of them, and by TLS if it has `tls`."""
+    tls: TlsOptions | None = None
     rtp_port: int = 0
     """First of the ports for RTP (even) and RTCP (odd); 0: a free block is found at start."""
     rtp_port_count: int = 40
@@ -155,7 +179,9 @@ class SipOptions:
         if unknown or not self.codecs:
             raise ValueError(f"codecs: expected some of {', '.join(CODECS)}, got {self.codecs}")
         if not self.transports:
-            raise ValueError("transports: expected udp, tcp or both, got none")
+            raise ValueError("transports: expected some of udp, tcp and tls, got none")
+        if "tls" in self.transports and (self.tls is None or self.tls.certificate is None):
+            raise ValueError("tls: who listens with TLS needs a certificate")
         if self.max_calls < 1:
             raise ValueError(f"max_calls: expected 1 or more, got {self.max_calls}")
         if self.sample_rate_hz is not None and self.sample_rate_hz not in SAMPLE_RATES_HZ:
@@ -175,11 +201,47 @@ class SipOptions:
         return self.sample_rate_hz or (WIDE_HZ if codec == "G722" else NARROW_HZ)
 
 
+_SIPS = re.compile(r"sips:", re.IGNORECASE)
+_SAID = re.compile(r";transport=([^;?]*)", re.IGNORECASE)
+
+
 def transport_for(uri: str, account: SipAccount | None) -> Transport:
     """Over which a call to `uri` goes: what it says (RFC 3261 §19.1.1), or else the account."""
-    if ";transport=" in uri.lower():
-        return "tcp" if ";transport=tcp" in uri.lower() else "udp"
+    if _SIPS.match(uri):
+        return "tls"
+    said = _SAID.search(uri)
+    if said is not None:
+        return _AS_SAID.get(said[1].lower(), "udp")
     return account.transport if account else "udp"
+
+
+_AS_SAID: dict[str, Transport] = {"tcp": "tcp", "tls": "tls"}
+
+
+def as_dialled(uri: str, account: SipAccount | None) -> str:
+    """The URI that an INVITE names: how it goes is said there, not left to the stack.
+
+    `sips:` would ask the same of everybody on the way, and of those who answer a Contact of the
+    same kind, which few have (RFC 5630 §3.1.4): what is asked for is TLS to the next one.
+    """
+    over = transport_for(uri, account)
+    plain = _SIPS.sub("sip:", uri)
+    if over == "udp" or _SAID.search(plain) or (account and account.outbound_proxy):
+        return plain
+    return plain + suffix_of(over)
+
+
+_SIP_PORT, _SIPS_PORT = 5060, 5061
+
+
+def default_port(transport: Transport) -> int:
+    """Where a URI leads that names none (RFC 3261 §19.1.2)."""
+    return _SIPS_PORT if transport == "tls" else _SIP_PORT
+
+
+def suffix_of(transport: Transport) -> str:
+    """What a URI says of it; of UDP nothing, which is meant without."""
+    return "" if transport == "udp" else f";transport={transport}"
 
 
 SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)

@@ -50,9 +50,8 @@ if TYPE_CHECKING:
 LOG_WIDTH = 140
 """Of the closing table where no terminal says how wide it is."""
 
-_SIP_URI = re.compile(r"sip:[^@\s;]+@[^@\s;:\[\]]+(?::(\d+))?(;\S*)?", re.IGNORECASE)
-_WITH_TLS = re.compile(r"sips:|.*;transport=tls", re.IGNORECASE)
-_TRANSPORT = re.compile(r";transport=(?!(?:udp|tcp)(?:;|$))([^;]*)", re.IGNORECASE)
+_SIP_URI = re.compile(r"sips?:[^@\s;]+@[^@\s;:\[\]]+(?::(\d+))?(;\S*)?", re.IGNORECASE)
+_TRANSPORT = re.compile(r";transport=(?!(?:udp|tcp|tls)(?:;|$))([^;]*)", re.IGNORECASE)
 
 _NOT_SHOWN = {"agent", "realtime", "after"}
 """Sections of a scenario that an agent which is not ours never gets."""
@@ -158,14 +157,12 @@ def _share(text: str) -> float:
 def sip_uri(text: str) -> str:
     """An address that a telephone can dial, for `type=` of an argument."""
     expected = "expected sip:number@host, or host:port"
-    if _WITH_TLS.match(text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: TLS is not spoken here, it ends in a proxy (docs/engines.md): {expected}"
-        )
     if "@[" in text:
         raise argparse.ArgumentTypeError(f"{text!r}: IPv6 is not spoken here: {expected}")
     if other := _TRANSPORT.search(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: transport={other[1]}: expected udp or tcp")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: transport={other[1]}: expected udp, tcp or tls"
+        )
     found = _SIP_URI.fullmatch(text)
     if found is None or (found[1] and not 1 <= int(found[1]) <= HIGHEST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r}: {expected} with a port of 1 to {HIGHEST_PORT}")

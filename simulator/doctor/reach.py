@@ -9,8 +9,16 @@ import re
 import socket
 import statistics
 
-from callerside.agent.telephony.options import SipAccount, Transport, transport_for
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.options import (
+    SipAccount,
+    Transport,
+    as_dialled,
+    default_port,
+    transport_for,
+)
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.tls import client_context, tls_of_account
 from callerside.audio import AudioFormat, level_dbfs, to_samples
 from callerside.ports import HIGHEST_PORT
 from callerside.simulator.doctor.findings import Finding, State
@@ -23,7 +31,6 @@ RING_S = 40.0
 LISTEN_S = 6.0
 """Longer than the 5 s between two reports of RTCP (RFC 3550 §6.2)."""
 SILENT_DBFS = -60.0
-_SIP_PORT = 5060
 _CODECS = {0: "PCMU", 8: "PCMA", 9: "G722"}
 _G711 = {0: AudioFormat("pcmu"), 8: AudioFormat("pcma")}
 """By payload type (RFC 3551)."""
@@ -106,8 +113,9 @@ class _Reach:
         proxy = account.outbound_proxy if account else ""
         target = proxy or self._uri.partition("@")[2].partition(";")[0]
         host, _, port = target.partition(":")
+        at = int(port or default_port(transport_for(self._uri, account)))
         try:
-            found = socket.getaddrinfo(host, int(port or _SIP_PORT), socket.AF_INET)
+            found = socket.getaddrinfo(host, at, socket.AF_INET)
         except OSError as error:
             self._add(
                 "name", State.BAD, f"{host} has no IPv4 address: {error.strerror}",
@@ -118,23 +126,35 @@ class _Reach:
         addresses = sorted({str(one[4][0]) for one in found})
         several = f" (of {len(addresses)}: {', '.join(addresses)})" if len(addresses) > 1 else ""
         self._add("name", State.FINE, f"{host} is {addresses[0]}{several}")
-        return addresses[0], int(port or _SIP_PORT)
+        return addresses[0], at
+
+    def _dialog(self, wire: Wire) -> Dialog:
+        return Dialog(wire, as_dialled(self._uri, self._account), self._account)
+
+    def _host(self) -> str:
+        """As the address has it that is called, or the proxy's."""
+        proxy = self._account.outbound_proxy if self._account else ""
+        return (proxy or self._uri.partition("@")[2].partition(";")[0]).partition(":")[0]
 
     def _call(self, there: tuple[str, int]) -> None:
         over = transport_for(self._uri, self._account)
         where = f"{there[0]}:{there[1]}/{over}"
         try:
-            self._wire = Wire(_own_address(there), there, over, ASK_S)
+            context = client_context(tls_of_account(self._account)) if over == "tls" else None
+            self._wire = Wire(_own_address(there), there, over, ASK_S, context, self._host())
+        except SipError as error:
+            self._add("transport", State.BAD, str(error), "see to the account's tls")
+            return
         except OSError as error:
             nobody = isinstance(error, ConnectionRefusedError)
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
                 f"{_NOBODY} (RST). {_other(over)}" if nobody
                 else f"is it the right port, and does a firewall let it through? {_other(over)}",
-                *([f"-> SYN to {where}"] if over == "tcp" else []), _refusal(error),
+                *([f"-> SYN to {where}"] if over != "udp" else []), _refusal(error),
             )  # fmt: skip
             return
-        dialog = Dialog(self._wire, self._uri, self._account)
+        dialog = self._dialog(self._wire)
         if not self._transport(where):
             return
         if self._account is not None and self._account.registrar:
@@ -154,7 +174,7 @@ class _Reach:
         wire = self._wire
         wire.log.clear()
         try:
-            at = (socket.gethostbyname(host), int(port or _SIP_PORT))
+            at = (socket.gethostbyname(host), int(port or default_port(account.transport)))
             if at != there or account.transport != wire.over:
                 wire = Wire(_own_address(at), at, account.transport, ASK_S)
                 stack.callback(wire.close)
@@ -201,7 +221,9 @@ class _Reach:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
         over = self._wire.over
         try:
-            answer = Dialog(self._wire, self._uri, self._account).options(ASK_S)
+            answer = Dialog(
+                self._wire, as_dialled(self._uri, self._account), self._account
+            ).options(ASK_S)
         except OSError as error:
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
@@ -410,7 +432,7 @@ def _take_back(registration: Dialog) -> None:
 
 def _other(over: Transport) -> str:
     """Another transport may be the one that is spoken there."""
-    return f"Try the other transport: ;transport={'udp' if over == 'tcp' else 'tcp'}"
+    return f"Try the other transport: ;transport={'udp' if over != 'udp' else 'tcp'}"
 
 
 def _refusal(error: OSError) -> str:

@@ -10,12 +10,13 @@ import re
 import secrets
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from callerside.agent.telephony.media.rtp import RtpPacket, Sender, parse
-from callerside.agent.telephony.options import SipAccount, Transport
+from callerside.agent.telephony.options import SipAccount, Transport, suffix_of
 from callerside.agent.telephony.sip_message import SipMessage
 
 _T1_S, _T2_S = 0.5, 4.0
@@ -65,7 +66,16 @@ class Wire:
         OSError: they cannot be opened, or over TCP nobody takes the connection.
     """
 
-    def __init__(self, here: str, there: tuple[str, int], over: Transport, wait_s: float) -> None:
+    def __init__(
+        self,
+        here: str,
+        there: tuple[str, int],
+        over: Transport,
+        wait_s: float,
+        context: ssl.SSLContext | None = None,
+        name: str = "",
+    ) -> None:
+        """`context` and `name`: of TLS, and whose certificate it is to be."""
         self.over = over
         self.there = there
         self._received = b""
@@ -74,8 +84,10 @@ class Wire:
         self.rtp, self.rtcp = _rtp_pair(here)
         self.source = uuid_32()
         try:
-            if over == "tcp":
+            if over != "udp":
                 self._sip = socket.create_connection(there, wait_s, (here, 0))
+                if context is not None:
+                    self._sip = context.wrap_socket(self._sip, server_hostname=name)
             else:
                 self._sip = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 self._sip.bind((here, 0))
@@ -113,7 +125,7 @@ class Wire:
                 data = self._sip.recv(_MOST_BYTES)
             except TimeoutError:
                 return None
-            if not data and self.over == "tcp":
+            if not data and self.over != "udp":
                 raise ConnectionError("the other side has closed the connection")
             self._received += data
             text = self._whole()
@@ -291,7 +303,7 @@ class Dialog:
         if account and self.expires_s is not None:  # as whom, and no more of what calls show
             name, shown = account.user, ""
             to = f"sip:{name}@{home}"
-        over = ";transport=tcp" if wire.over == "tcp" else ""
+        over = suffix_of(wire.over)
         branch = branch or secrets.token_hex(8)
         body = self._offer() if method == "INVITE" else ""
         tag = f";tag={self._their_tag}" if self._their_tag and method != "CANCEL" else ""
@@ -356,8 +368,7 @@ class Dialog:
 
 
 def _by_way_of(account: SipAccount) -> str:
-    over = ";transport=tcp" if account.transport == "tcp" else ""
-    return f"<sip:{account.outbound_proxy}{over};lr>"
+    return f"<sip:{account.outbound_proxy}{suffix_of(account.transport)};lr>"
 
 
 def _md5(text: str) -> str:

@@ -14,7 +14,8 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Literal
+
+from callerside.agent.telephony.options import Transport
 
 WAIT_S = 10.0
 RETRANSMIT_S = 0.5
@@ -29,7 +30,7 @@ class RawPhone:
         self,
         agent_port: int,
         bind_host: str = "127.0.0.1",
-        over: Literal["udp", "tcp"] = "udp",
+        over: Transport = "udp",
         call_id: bytes | None = None,
     ) -> None:
         self.host = bind_host

@@ -6,6 +6,7 @@ tries. All this is called on the stack's thread: in its callbacks, and in jobs (
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +15,7 @@ from baresip import _native
 
 from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.options import Verify
 
 VERSION = PROFILES["baresip"].works
 """What this was written for; the bindings are of alpha quality and change."""
@@ -51,6 +53,15 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "rtcp_sock": (Pointer, (Pointer,)),
     "call_transfer": (Int, (Pointer, Text)),
     "call_replace_transfer": (Int, (Pointer, Pointer)),
+    "tls_alloc": (Int, (Pointer, Int, Text, Text)),
+    "tls_set_certificate": (Int, (Pointer, Text, ctypes.c_size_t)),
+    "tls_set_certificate_chain_pem": (Int, (Pointer, Text, ctypes.c_size_t)),
+    "tls_set_min_proto_version": (Int, (Pointer, Int)),
+    "tls_add_cafile_path": (Int, (Pointer, Text, Text)),
+    "tls_disable_verify_server": (None, (Pointer,)),
+    "tls_ssl_ctx": (Pointer, (Pointer,)),
+    "SSL_CTX_set_verify": (None, (Pointer, Int, Pointer)),
+    "sip_transp_flush": (None, (Pointer,)),
     "udp_sock_fd": (Int, (Pointer, Int)),
     "udp_thread_detach": (None, (Pointer,)),
     "sip_set_trace_handler": (None, (Pointer, TraceHandler)),
@@ -65,13 +76,18 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "g722_encoder_destroy": (None, (Pointer,)),
     "g722_encode": (Int, (Pointer, Text, Int, Pointer)),
 }
-_VARIADIC = ("sip_treplyf", "call_notify_sipfrag")
+_VARIADIC = ("sip_treplyf", "call_notify_sipfrag", "sip_transp_add")
 """Their arguments are given in full with each call."""
 
 _AF_INET = 2
 _INACTIVE, _SENDRECV = 0, 3
 """`enum sdp_dir`."""
 _ADDRESS_CHARS = 64
+_TLS, _OVER_TLS = 0, 2
+"""`enum tls_method`, `enum sip_transp`."""
+_TLS_1_2 = 0x0303
+_VERIFY_AND_DEMAND = 3
+"""`SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT`: the latter means those who connect to us."""
 
 
 class _Element(ctypes.Structure):
@@ -116,6 +132,53 @@ class Library:
             Text(b"%s"),
             Text(f"{headers}Content-Length: 0\r\n\r\n".encode()),
         )
+
+    def listen_with_tls(
+        self, host: str, port: int, *, pem: bytes, ca: str, verify: Verify, alone: bool
+    ) -> None:
+        """Have the stack take and make connections of TLS, too.
+
+        Args:
+            host: an address of IPv4.
+            port: to listen at.
+            pem: our certificate and its key; empty: none.
+            ca: file of those who sign the other side's.
+            verify: see `TlsOptions`.
+            alone: and nothing besides.
+
+        Raises:
+            SipError: it cannot; says what it could not do.
+        """
+        context, address = Pointer(), ctypes.create_string_buffer(self.sa_struct_get_size())
+        steps: list[tuple[str, Callable[[], int]]] = [
+            ("no address", lambda: self.sa_set_str(address, host.encode(), port)),
+            ("no TLS", lambda: self.tls_alloc(ctypes.byref(context), _TLS, None, None)),
+            ("no TLS 1.2", lambda: self.tls_set_min_proto_version(context, _TLS_1_2)),
+        ]
+        if pem:
+            steps += [
+                ("certificate", lambda: self.tls_set_certificate(context, pem, len(pem))),
+                (
+                    "what it was signed with",
+                    lambda: self.tls_set_certificate_chain_pem(context, pem, len(pem)),
+                ),
+            ]
+        if verify != "nobody":
+            steps.append(("CAs", lambda: self.tls_add_cafile_path(context, ca.encode(), None)))
+        for what, step in steps:
+            if error := step():
+                raise SipError(f"baresip has no TLS: {what}: error {error}")
+        if verify == "nobody":
+            self.tls_disable_verify_server(context)
+        if verify == "everybody":  # the stack's own way takes those, too, who show none
+            self.SSL_CTX_set_verify(self.tls_ssl_ctx(context), _VERIFY_AND_DEMAND, None)
+        if alone:
+            self.sip_transp_flush(self.uag_sip())
+        error = self.sip_transp_add(
+            Pointer(self.uag_sip()), Int(_OVER_TLS), ctypes.byref(address), context
+        )
+        if error:
+            raise SipError(f"SIP cannot listen on {host}:{port}/tls: error {error}")
 
     def find(self, sip_call_id: str) -> int:
         """The stack's object of a call; 0: it has none any more."""

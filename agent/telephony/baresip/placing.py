@@ -10,6 +10,7 @@ from callerside.agent.telephony.baresip.leg import BaresipLeg, LegHost
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.interface import CallAnswered, CallProgressed
 from callerside.agent.telephony.leg import Ending
+from callerside.agent.telephony.options import as_dialled
 from callerside.agent.telephony.sip_message import SipMessage
 
 _RINGING, _OK = 180, 200
@@ -124,7 +125,8 @@ class BaresipPlacedLeg(BaresipLeg):
     async def _dial(self, uri: str) -> None:
         try:
             agent, headers = await self.who_dials(uri)
-            call = await agent.dial(uri, dict(headers))
+            account = self._stack.options.account
+            call = await agent.dial(as_dialled(uri, account), dict(headers))
         except (BaresipError, ValueError) as error:
             self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error}")
             return

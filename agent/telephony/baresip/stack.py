@@ -43,8 +43,11 @@ from callerside.agent.telephony.options import (
     SipAccount,
     SipOptions,
     Transport,
+    suffix_of,
 )
+from callerside.agent.telephony.peers_filter import NOWHERE, let_in_alone
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.tls import ca_file, check_files, needs_tls, pem_of, tls_of
 
 T = TypeVar("T")
 
@@ -103,6 +106,8 @@ class Stack:
     def __init__(self, options: SipOptions, screen: Screen, on_message: OnMessage) -> None:
         self.options = options
         self.port = 0
+        self.tls_port = 0
+        """0: it has no TLS yet."""
         self.library: Library = open_library()
         self.runtime = Runtime(native_log_level="warning")
         self.pacer: Pacer | None = None
@@ -125,7 +130,8 @@ class Stack:
         self._lines: dict[str, int] = {}
         """By Call-ID: which line of the other side's offer the call is, if it is not the first."""
         self._dialled: dict[str, RtpSocket | None] = {}
-        """By Call-ID, of calls that we place: their sockets, until there are legs to have them."""
+        """By Call-ID, of calls that we place: their sockets, until there are legs to have them, and
+        None from then on."""
         self._nowhere: dict[str, int] = {}
         """By Call-ID: the number of the other side's offer, if it can be sent nothing."""
         self._late_offers = LateOffers()
@@ -156,6 +162,8 @@ class Stack:
         host = self.options.listen_host
         self.port = self.options.port or _free_port(host)
         _check(host, self.options.port or self.port)
+        if needs_tls(self.options):
+            self._prepare_tls()
         bound = _Bound(self._stand_before)
         self.runtime._ready = bound  # noqa: SLF001 - nothing else comes before the first message
         try:
@@ -216,8 +224,7 @@ class Stack:
         None: it is over.
         """
         native, own = self.library.find(call_id), self._dialled.get(call_id)
-        if own is not None:
-            self._dialled[call_id] = None
+        self._note_socket(call_id, None)
         if native:
             return native, own or self._taken(native)
         if own is not None:
@@ -241,6 +248,7 @@ class Stack:
         """Who calls, with codecs of its own; made once, for the stack keeps them all."""
         key = (user, ",".join(codecs), transport)
         if key not in self._agents:
+            await self._have_tls(transport)
             place = self.options.account
             account = (
                 self._account(user, codecs, transport).aor()
@@ -262,7 +270,7 @@ class Stack:
 
         One that registers (`expires_s`) places none: what callers show is no part of it.
         """
-        suffix = ";transport=tcp" if transport == "tcp" else ""
+        suffix = suffix_of(transport)
         home = place.home or f"{self.options.listen_host}:{self.port}"
         if expires_s:  # where a registrar is found by it
             home = place.domain or place.registrar
@@ -297,6 +305,7 @@ class Stack:
         """Who calls on others' behalf; one for all, for the stack keeps them."""
         key = ("consulting", "", transport)
         if key not in self._agents:
+            await self._have_tls(transport)
             proxy = self.options.outbound_proxy
             through = (f'outbound="sip:{proxy};transport={transport}"',) if proxy else ()
             account = self._account("consulting", self.options.codecs, transport, through)
@@ -310,9 +319,10 @@ class Stack:
         transport: Transport,
         parameters: tuple[str, ...] = (),
     ) -> Account:
+        port = self.tls_port if transport == "tls" else self.port
         return Account(
             user,
-            f"{self.options.listen_host}:{self.port}",
+            f"{self.options.listen_host}:{port}",
             "",
             reg_interval=0,
             transport=transport,
@@ -335,11 +345,42 @@ class Stack:
         )
         return await UserAgent.create(self.runtime, account)
 
+    async def _have_tls(self, transport: Transport) -> None:
+        """Who is called by TLS and was told nothing of it."""
+        if transport == "tls" and not self.tls_port:
+            self._prepare_tls()
+            await self.ask(self._open_tls)
+
+    def _prepare_tls(self) -> None:
+        tls, host = tls_of(self.options), self.options.listen_host
+        check_files(tls)
+        self.tls_port = tls.port or _free_port(host)
+        if not _is_free(host, self.tls_port, socket.SOCK_STREAM):
+            raise _taken(host, self.tls_port, "tls")
+
+    def _open_tls(self) -> None:
+        """On the stack's thread. At a port that nobody gets to who may not call.
+
+        The stack's own way, by its configuration, leaves no choice of ports.
+        """
+        tls, host = tls_of(self.options), self.options.listen_host
+        listens = "tls" in self.options.transports
+        self.library.listen_with_tls(
+            host,
+            self.tls_port,
+            pem=pem_of(tls) if tls.certificate is not None else b"",
+            ca=str(ca_file(tls)),
+            verify=tls.verify,
+            alone=self.options.transports == ("tls",),
+        )
+        let_in_alone(self.options.allowed_peers if listens else NOWHERE, host, self.tls_port)
+
     def _config(self, host: str) -> Config:
         first, last = self._rtp_block(host)
+        over = [name for name in self.options.transports if name != "tls"] or ["udp"]
         lines = [
             f"sip_listen {host}:{self.port}",
-            f"sip_transports {','.join(self.options.transports)}",
+            f"sip_transports {','.join(over)}",
             f"rtp_ports {first}-{last}",
             "audio_jitter_buffer_type off",
             "call_local_timeout 0",
@@ -375,6 +416,8 @@ class Stack:
         """Whoever calls before that is told by the stack that there is nobody."""
         if self.runtime._init_err:  # noqa: SLF001 - there is no stack to stand before
             return
+        if self.tls_port:
+            self._open_tls()
         self.library.listen(self._requests, requests=True)
         self.library.listen(self._requests, requests=False)
         self.library.sip_set_trace_handler(self.library.uag_sip(), self._trace)
@@ -449,12 +492,16 @@ class Stack:
             native = self.library.find(message.call_id)
             self._dialled[message.call_id] = self._taken(native) if native else None
 
-        self._dialled[message.call_id] = None
+        self._note_socket(message.call_id, None)
+        self._takes.append(take)
+
+    def _note_socket(self, call_id: str, own: RtpSocket | None) -> None:
+        """Over TCP and TLS an INVITE leaves when the call may have its socket already."""
+        self._dialled[call_id] = own
         if len(self._dialled) > _MOST_NOTED:
             forgotten = self._dialled.pop(next(iter(self._dialled)))
             if forgotten is not None:
                 forgotten.close()
-        self._takes.append(take)
 
     def _narrow(self, at: int, data: bytes, message: SipMessage) -> None:
         """Of several lines baresip takes the first that is of audio: ours becomes that."""
@@ -586,10 +633,14 @@ def _check(host: str, port: int) -> None:
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         if not _is_free(host, port, kind):
             name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
-            raise PortTakenError(
-                f"SIP cannot listen on {host}:{port}/{name}: Address already in use. "
-                f"Stop what uses it, or choose another port"
-            )
+            raise _taken(host, port, name)
+
+
+def _taken(host: str, port: int, name: str) -> PortTakenError:
+    return PortTakenError(
+        f"SIP cannot listen on {host}:{port}/{name}: Address already in use. "
+        f"Stop what uses it, or choose another port"
+    )
 
 
 def _free_port(host: str) -> int:

@@ -30,7 +30,12 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.leg import Ending
 from callerside.agent.telephony.offer_retry import OfferRetry
-from callerside.agent.telephony.options import SipOptions, Transport, transport_for
+from callerside.agent.telephony.options import (
+    SipOptions,
+    Transport,
+    as_dialled,
+    transport_for,
+)
 from callerside.agent.telephony.pjsua.admission import PLACES, ClosingSockets
 from callerside.agent.telephony.pjsua.call import Call, reported, response
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
@@ -58,6 +63,11 @@ _GONE_MS = 90_000
 """How long a telephone that vanished stays gone: as long as one may wait for its ACK or its answer
 to a BYE (64 s, RFC 3261: timers H and F), or for its RTP (60 s, `rtp_timeout_ms`), and more."""
 
+_NO_REFER = (
+    "pjsua2 sees a REFER on the wire alone, and cannot be transferred over TLS: let the caller's "
+    "engine be baresip"
+)
+
 _OK = 200
 _BAD_REQUEST = 400
 _REQUEST_TERMINATED = 487
@@ -72,7 +82,7 @@ class PjsuaDialler(SipEndpoint):
 
     def __init__(self, options: SipOptions) -> None:
         super().__init__(options)
-        self._lines: dict[Transport, list[CallerAccount]] = {"udp": [], "tcp": []}
+        self._lines: dict[Transport, list[CallerAccount]] = {"udp": [], "tcp": [], "tls": []}
         self._holes: deque[SocketBlackhole] = deque()
         self._closing = ClosingSockets()
         self._registrant: _Registrant | None = None
@@ -232,7 +242,12 @@ class SipCallerLeg(SipLeg):
 
         Where what is left of earlier calls still takes their places in the stack, this one waits.
         """
-        if not self._is_over and self._call is None:
+        if self._is_over or self._call is not None:
+            return
+        over = transport_for(uri, self._endpoint.options.account)
+        if self._wish.lets_itself_be_transferred and over == "tls":
+            self._give_up(_BAD_REQUEST, _NO_REFER)
+        else:
             self._dial_when_possible(uri, _PLACE_TRIES)
 
     def _dial_when_possible(self, uri: str, tries: int) -> None:
@@ -273,7 +288,7 @@ class SipCallerLeg(SipLeg):
         if self._wish.lets_itself_be_transferred:
             self._tap = self._line.tap_port()
         with self._endpoint.operating():
-            self._offer(lambda call: call.makeCall(uri, parameters))
+            self._offer(lambda call: call.makeCall(as_dialled(uri, account), parameters))
             self.sip_call_id = str(self._call.getInfo().callIdString)
         if self._wish.lets_itself_be_transferred and self._tap is None:
             self._tap = self._line.tap_connection(self._call)

@@ -38,7 +38,7 @@ from callerside.agent.telephony.leg import (
     Leg,
     is_unacknowledged,
 )
-from callerside.agent.telephony.options import PeerList, SipOptions
+from callerside.agent.telephony.options import PeerList, SipOptions, as_dialled
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.media import LegMedia
 from callerside.agent.telephony.pjsua.native.invite_session import InviteSession
@@ -480,7 +480,7 @@ class SipConsultLeg(SipLeg):
         parameters.txOption.headers.append(header)
         try:
             with self._host.operating():
-                self._call.makeCall(self._uri, parameters)
+                self._call.makeCall(as_dialled(self._uri, None), parameters)
                 self.sip_call_id = str(self._call.getInfo().callIdString)
         except pjsua2.Error as error:
             self._call = None

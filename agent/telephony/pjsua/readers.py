@@ -71,11 +71,16 @@ class Readers:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_sip: Callable[[], None] = _nothing
         self._finds = can_be_found()
+        self._finds_all = True
 
     @property
     def sees_all(self) -> bool:
         """Whether the loop wakes for whatever arrives; else the stack has to be looked at."""
-        return self._finds and not self._unseen
+        return self._finds and self._finds_all and not self._unseen
+
+    def never_sees_all(self) -> None:
+        """There are sockets that nobody tells of."""
+        self._finds_all = False
 
     def open(self, loop: asyncio.AbstractEventLoop, on_sip: Callable[[], None]) -> None:
         """Call back from now on, on the loop's thread; until now there are SIP's sockets alone."""

@@ -27,8 +27,11 @@ from callerside.agent.telephony.options import (
     Registration,
     SipAccount,
     SipOptions,
+    TlsOptions,
     Transport,
+    suffix_of,
 )
+from callerside.agent.telephony.peers_filter import NOWHERE, let_in_alone
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.native.media import (
@@ -40,6 +43,7 @@ from callerside.agent.telephony.pjsua.native.media import (
 )
 from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
 from callerside.agent.telephony.pjsua.readers import Readers
+from callerside.agent.telephony.tls import ca_file, check_files, needs_tls, tls_of
 
 _log = structlog.get_logger(__name__)
 
@@ -68,10 +72,11 @@ _SEARCH_TRIES = 200
 _ADDRESS_IN_USE = 120_000 + errno.EADDRINUSE
 """`PJ_STATUS_FROM_OS`."""
 
-_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
+_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM, "tls": socket.SOCK_STREAM}
 _TRANSPORTS = {
     "udp": pjsua2.PJSIP_TRANSPORT_UDP,
     "tcp": pjsua2.PJSIP_TRANSPORT_TCP,
+    "tls": pjsua2.PJSIP_TRANSPORT_TLS,
 }
 
 
@@ -83,6 +88,7 @@ class Stack:
     def __init__(self, options: SipOptions) -> None:
         self.options = options
         self.port = 0
+        self.tls_port = 0
         self.listener = TcpListener(options.allowed_peers)
         """Those who connect to us, if `sip.transports` has TCP."""
         self.lock = threading.RLock()
@@ -114,6 +120,7 @@ class Stack:
             self._endpoint.libInit(self._endpoint_config())
             self._open_media()
             self._bind()
+            self._open_tls()
             if "tcp" in self.options.transports:
                 self.listener.open(self.options.listen_host, self.port)
             self._endpoint.libStart()
@@ -184,10 +191,12 @@ class Stack:
 
         Over TCP an account bound to it makes connections that no other account shares.
         """
-        config = pjsua2.TransportConfig()
-        config.boundAddress = self.options.listen_host
+        config = self._transport_config(transport)
         opened = int(self._endpoint.transportCreate(_TRANSPORTS[transport], config))
-        self.readers.add_bound(self.line_port(opened), _KINDS[transport])
+        if transport == "tls":
+            self._lock_up(opened)
+        else:
+            self.readers.add_bound(self.line_port(opened), _KINDS[transport])
         return opened
 
     def line_port(self, transport: int) -> int:
@@ -242,7 +251,7 @@ class Stack:
         if place.password:
             config.sipConfig.authCreds.append(_digest(place))
         if place.outbound_proxy:
-            suffix = ";transport=tcp" if place.transport == "tcp" else ""
+            suffix = suffix_of(place.transport)
             config.sipConfig.proxies.append(f"sip:{place.outbound_proxy}{suffix};lr")
         if place.registration is not None:
             config.sipConfig.transportId = self._transports[place.transport]
@@ -309,10 +318,10 @@ class Stack:
     def _bind_transports(self, port: int) -> None:
         """UDP and TCP on one port; with 0, the first one's choice holds for the second."""
         for name in self.options.transports:
-            config = pjsua2.TransportConfig()
-            config.boundAddress = self.options.listen_host
+            if name == "tls":
+                continue
+            config = self._transport_config(name, port)
             config.publicAddress = self.options.public_host or ""
-            config.port = port
             try:
                 self._transports[name] = self._endpoint.transportCreate(_TRANSPORTS[name], config)
             except pjsua2.Error as error:
@@ -323,6 +332,41 @@ class Stack:
             self.readers.add_bound(port, _KINDS[name])
         self.port = port
 
+    def _open_tls(self) -> None:
+        """At a port of its own; who connects by TLS alone has one, too, that nobody gets to.
+
+        Handshakes are at sockets that nobody tells of: so the stack is looked at all the time.
+        """
+        if not needs_tls(self.options):
+            return
+        check_files(tls_of(self.options))
+        config = self._transport_config("tls", tls_of(self.options).port)
+        config.publicAddress = self.options.public_host or ""
+        try:
+            self._transports["tls"] = self._endpoint.transportCreate(_TRANSPORTS["tls"], config)
+        except pjsua2.Error as error:
+            raise _bind_error(self.options, f"{config.port}/tls", error) from None
+        self.tls_port = self._lock_up(self._transports["tls"])
+        self.port = self.port or self.tls_port
+
+    def _lock_up(self, transport: int) -> int:
+        """Let nobody connect by TLS who may not; returns the port."""
+        port = self.line_port(transport)
+        self.readers.add_bound(port, _KINDS["tls"])
+        self.readers.never_sees_all()
+        listens = "tls" in self.options.transports
+        peers = self.options.allowed_peers if listens else NOWHERE
+        let_in_alone(peers, self.options.listen_host, port)
+        return port
+
+    def _transport_config(self, transport: Transport, port: int = 0) -> Any:
+        config = pjsua2.TransportConfig()
+        config.boundAddress = self.options.listen_host
+        config.port = port
+        if transport == "tls":
+            _set_tls(config.tlsConfig, tls_of(self.options))
+        return config
+
     def _unbind(self) -> None:
         self.readers.forget()
         for transport in self._transports.values():
@@ -330,7 +374,7 @@ class Stack:
         self._transports.clear()
 
     def _register(self, config: Any, registration: Registration) -> None:
-        suffix = ";transport=tcp" if registration.transport == "tcp" else ""
+        suffix = suffix_of(registration.transport)
         config.regConfig.registrarUri = f"sip:{registration.registrar}{suffix}"
         config.regConfig.timeoutSec = registration.expires_s
         config.regConfig.firstRetryIntervalSec = registration.retry_s
@@ -339,6 +383,18 @@ class Stack:
         config.sipConfig.authCreds.clear()
         if registration.password:  # nobody is answered with an empty one
             config.sipConfig.authCreds.append(_digest(registration))
+
+
+def _set_tls(config: Any, tls: TlsOptions) -> None:
+    """What PJSIP is told of certificates; TLS 1.2 is the newest that it has."""
+    config.proto = pjsua2.PJ_SSL_SOCK_PROTO_TLS1_2
+    if tls.certificate is not None:
+        config.certFile = str(tls.certificate)
+        config.privKeyFile = str(tls.key or tls.certificate)
+    if tls.verify != "nobody":
+        config.CaListFile = str(ca_file(tls))
+    config.verifyServer = tls.verify != "nobody"
+    config.verifyClient = config.requireClientCert = tls.verify == "everybody"
 
 
 def _digest(place: Registration | SipAccount) -> Any:
@@ -363,7 +419,7 @@ class _Endpoint(pjsua2.Endpoint):  # type: ignore[misc] # the bindings have no t
     def onTransportState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """Within PJSIP's accept, so before it accepts the next."""
         with reported("onTransportState"):
-            if prm.type.startswith("TCP"):
+            if prm.type.startswith(("TCP", "TLS")):
                 connection = int(prm.hnd)
                 if prm.state == pjsua2.PJSIP_TP_STATE_CONNECTED:
                     self._listener.opened(connection)

@@ -8,13 +8,20 @@ environment alone: `CALLERSIDE_CALLER_PASSWORD`.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from callerside.addresses import HostPort
-from callerside.agent.telephony.options import CALLER_PASSWORD, SipAccount, Transport
+from callerside.agent.config.settings import UserPath
+from callerside.agent.telephony.options import (
+    CALLER_PASSWORD,
+    SipAccount,
+    TlsOptions,
+    Transport,
+    Verify,
+)
 from callerside.models import Strict
 from callerside.yaml import kinds, reader, variables
 from callerside.yaml.errors import explain
@@ -56,6 +63,27 @@ def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
+class Tls(Strict):
+    """How the caller connects by TLS; files are in PEM, and paths from where it is started."""
+
+    ca: UserPath | None = None
+    """Who signs the agent's certificate; absent: those that this system trusts."""
+    certificate: UserPath | None = None
+    """The caller's own, where the agent asks for one."""
+    key: UserPath | None = None
+    """Its key; absent: it is in the same file."""
+    verify: Verify = "servers"
+    """`nobody`: whatever certificate the agent has is taken."""
+
+    def absolute(self) -> dict[str, Any]:
+        """What is set, for a process that is started elsewhere."""
+        given = self.model_dump()
+        return {
+            name: value.absolute() if isinstance(value, Path) else value
+            for name, value in given.items()
+        }
+
+
 class Account(Strict):
     """As whom the scripted caller calls."""
 
@@ -73,6 +101,8 @@ class Account(Strict):
     """Host of From; absent: the registrar's, or this machine's own address."""
     transport: Transport = "udp"
     """Where the address that is called names none."""
+    tls: Tls | None = None
+    """With `transport: tls`, or a `sips:` address."""
     caller_id: str | None = Field(None, pattern=r"^[A-Za-z0-9_.+-]+$")
     """The number to show: the user part of From; absent: `user`."""
     display_name: str | None = Field(None, pattern=r"^[^\x00-\x1f\x7f\"\\]*$")
@@ -106,8 +136,9 @@ def load(path: Path | None, environment: Mapping[str, str]) -> SipAccount | None
     except ValidationError as error:
         raise AccountError("\n".join(explain(error, source, Account))) from None
     given = account.model_dump(exclude_none=True)
+    tls = account.tls and TlsOptions(**account.tls.absolute())
     return SipAccount(
-        **{**given, "headers": tuple(account.headers.items())},
+        **{**given, "headers": tuple(account.headers.items()), "tls": tls},
         password=environment.get(PASSWORD, ""),
     )
 

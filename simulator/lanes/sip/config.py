@@ -9,13 +9,12 @@ from typing import Any
 import yaml
 
 from callerside.agent.telephony.engine import EngineChoice
-from callerside.agent.telephony.options import SipAccount
+from callerside.agent.telephony.options import SipAccount, default_port
 from callerside.child_processes import END_WITH_INPUT, ONE_THREAD
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.yaml.versions import NEWEST
 
-_SIP_PORT = 5060
 _FAST_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """In C, where PyYAML was built with libyaml: a run's files take a tenth of the time."""
 
@@ -112,7 +111,7 @@ def address_towards(uri: str, account: SipAccount | None = None) -> str:
     proxy = account.outbound_proxy if account else ""
     host, _, port = (proxy or uri.partition("@")[2].partition(";")[0]).partition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, int(port or _SIP_PORT)))  # sends nothing
+        probe.connect((host, int(port or default_port("udp"))))  # sends nothing
         return str(probe.getsockname()[0])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from callerside.agent.telephony.options import SipAccount
+from callerside.agent.telephony.options import SipAccount, TlsOptions
 from callerside.audio_files import read_wav
 from callerside.simulator.scenario.model import Scenario
 
@@ -63,7 +63,7 @@ class Order:
 
 def to_environment(account: SipAccount | None) -> dict[str, str]:
     """What a caller's process is given of it."""
-    return {} if account is None else {ACCOUNT: json.dumps(asdict(account))}
+    return {} if account is None else {ACCOUNT: json.dumps(asdict(account), default=str)}
 
 
 def from_environment(environment: Mapping[str, str]) -> SipAccount | None:
@@ -72,4 +72,8 @@ def from_environment(environment: Mapping[str, str]) -> SipAccount | None:
         return None
     given = json.loads(environment[ACCOUNT])
     headers = tuple((name, value) for name, value in given.pop("headers"))
-    return SipAccount(**given, headers=headers)
+    tls = given.pop("tls")
+    if tls is not None:
+        files = {name: tls[name] and Path(tls[name]) for name in ("certificate", "key", "ca")}
+        tls = TlsOptions(**{**tls, **files})
+    return SipAccount(**given, headers=headers, tls=tls)
