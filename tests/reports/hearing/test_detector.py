@@ -190,6 +190,8 @@ def test_speech_is_found_at_ten_milliseconds_whatever_its_level(
 @example(dbfs=-40, seed=438)  # noise that happens to be loud beside an edge: no part of the sound
 @example(dbfs=-40, seed=2027)
 @example(dbfs=-40, seed=26151)
+@example(dbfs=-41, seed=62789)  # noise that happens to be loud for 40 ms, alone: no sound
+@example(dbfs=-40, seed=50953)
 def test_steady_noise_is_silence_and_speech_in_it_is_found(dbfs: float, seed: int) -> None:
     said = speech(600, seed)
     recording = with_noise(joined(quiet(2500), said, quiet(1500)), dbfs, seed)
@@ -197,6 +199,15 @@ def test_steady_noise_is_silence_and_speech_in_it_is_found(dbfs: float, seed: in
     assert len(found) == 1
     assert abs(found[0].start / 8 - 2500) <= HOP_MS
     assert abs(found[0].end / 8 - 3100) <= HOP_MS
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("length_ms", [60, 100, 200])
+def test_a_short_word_alone_in_loud_noise_is_found(length_ms: int, seed: int) -> None:
+    said = speech(length_ms, seed)
+    recording = with_noise(joined(quiet(1500), said, quiet(1500)), -24, seed)
+    found = utterances(segments(recording, 8000), 8000)
+    assert any(one.start / 8 < 1500 + length_ms and one.end / 8 > 1500 for one in found)
 
 
 def test_noise_that_sets_in_is_no_speech_and_live_it_is_the_floor_within_some_seconds() -> None:
