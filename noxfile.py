@@ -46,7 +46,7 @@ CLIENTS_IN_NODE = {
 """Likewise, with what each needs beside it."""
 MADE = (
     "tests/reports/metrics/test_truth.py",
-    "tests/reports/hearing/test_edge_bounds.py",
+    "tests/reports/hearing/test_edge_bounds.py", "tests/reports/hearing/test_random_faults.py",
 )  # fmt: skip
 """Calls and faults made by hand, of which all is known."""
 SCORERS = ("hotato==1.20.0", "callback-voice==0.1.2")

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import begun  # noqa: F401 - before anything imports numpy
 import pytest
 from reference_work import loop_s
 from side_by_side import give_way_if_quiet, is_side_by_side, place, scheduler, turn

@@ -229,7 +229,7 @@ def invariants_table(found: dict[str, dict[str, object]]) -> str:
         fuzzer = found.get(mutant.name, {}).get("fuzzer")
         for name in fuzzer.get("breaks", ()) if isinstance(fuzzer, dict) else ():
             finds[name].append(f"`{mutant.name}`")
-    for bug, name, _ in BUGS:
+    for bug, name, *_ in BUGS:
         finds[name].append(bug.__name__)
     rows = ["| invariant | what it has found |", "|---|---|"]
     rows += [f"| `{name}` | {', '.join(by) or '**nothing yet**'} |" for name, by in finds.items()]

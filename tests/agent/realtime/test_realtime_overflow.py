@@ -14,6 +14,7 @@ LIMIT_BYTES = 2**20
 
 async def test_a_socket_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MAX_WAITING_BYTES", LIMIT_BYTES)
+    monkeypatch.setattr(client, "_CLOSE_TIMEOUT_S", 0.2)  # a polite end that nobody will answer
     done = asyncio.Event()
 
     async def stuck(socket: ServerConnection) -> None:
@@ -36,7 +37,7 @@ async def test_a_socket_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
             await up.wait()
             while len(told) == 1:
                 agent.append(bytes(2**16))
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
             done.set()
             await agent.wait_closed()
     closed = RealtimeClosed(reason=f"{LIMIT_BYTES} bytes waited to be sent")

@@ -19,13 +19,16 @@ RATE_HZ = 8000
 WITHIN_MS = 10
 MOST_WRONG = 0.02
 MOST_OUTSIDE = 0.01
+ONE_OF = 3
+"""Of the faults that are drawn where none are asked for so many, that one is heard."""
 
 
 def test_few_random_faults_are_told_wrongly() -> None:
     """`CALLERSIDE_FAULTS` draws so many of each kind (6: some 1,500), `CALLERSIDE_SEED` others.
 
     The limit is one of 1,500. A few hundred drawn anew each time would now and then be over it by
-    chance: so the same are drawn, where none are asked for.
+    chance: so the same are drawn, where none are asked for, and of these a third is heard.
+    `nox -s speech` hears all.
     """
     faults = told_faults()
     wrong = [one for one in faults if not one.found or max(one.off_ms) > WITHIN_MS]
@@ -55,8 +58,9 @@ class ToldFault(NamedTuple):
 @cache
 def told_faults() -> list[ToldFault]:
     each = int(os.environ.get("CALLERSIDE_FAULTS", "3"))
+    one_of = 1 if "CALLERSIDE_FAULTS" in os.environ else ONE_OF
     sent = [at_8_khz(as_samples(answer), 24_000) for answer in answers()]
-    faults = random_faults(np.random.default_rng(seed()), each)
+    faults = [*random_faults(np.random.default_rng(seed()), each)][::one_of]
     return [told(fault, sent[fault.answer]) for fault in faults]
 
 
