@@ -51,6 +51,8 @@ class ObservedCall:
         self.ended: HungUp | None = None
         self.digits: list[tuple[int, str]] = []
         self.transfers: list[tuple[int, str]] = []
+        self.met: set[tuple[str, int]] = set()
+        """What has met a step, by kind and number among its kind: each meets one."""
         self.vanished = False
         """Whether the caller leaves without a word."""
         self.silence_sure_ns: int | None = None

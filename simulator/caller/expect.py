@@ -1,6 +1,7 @@
 """Judges what the caller expects to hear: not yet, heard, or failed with a sentence for why."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -101,14 +102,16 @@ class _Judgement:
                 return self._heard(word)
             case Refused(refused=status):
                 refused = observed.ended is not None and observed.ended.status == status
-                return self._event(observed.ended_ns if refused else None)
+                return self._once("end", [observed.ended_ns] if refused else [])
             case Silence(silence=length_ms):
                 return self._silence(length_ms)
             case Dtmf(dtmf=digits):
-                return self._event(self._of_this_turn(keys_ns(digits, observed.digits)))
+                return self._keys(digits)
             case Transfer(transfer=pattern):
-                times = [at_ns for at_ns, uri in observed.transfers if matches(pattern, uri)]
-                return self._event(self._of_this_turn(times))
+                fits = [
+                    at_ns if matches(pattern, uri) else None for at_ns, uri in observed.transfers
+                ]
+                return self._once("transfer", fits, self._turn_ns())
             case LookedUp():  # on the timelines, after the call
                 return Met()
             case unknown:
@@ -118,20 +121,54 @@ class _Judgement:
         observed = self._observed
         match word:
             case "answer":
-                return self._event(observed.answered_ns)
+                return self._once("answer", [observed.answered_ns])
             case "beep":
-                return self._event(
-                    observed.listener.beeps[0].end_ns if observed.listener.beeps else None
-                )
+                beeps = [beep.end_ns for beep in observed.listener.beeps]
+                return self._once("beep", beeps, self._turn_ns())
             case "greeting" | "greeting start":
-                return self._utterance(observed.greeting())
+                greeting = observed.greeting()
+                is_past = greeting is not None and (
+                    greeting.heard_out or (greeting.end_ns or math.inf) < self._turn_ns()
+                )
+                return self._utterance(None if is_past else greeting)
             case "reply" | "reply start":
                 return self._utterance(observed.reply())
             case "hang_up":
                 ended = observed.ended if observed.answered_ns is not None else None  # not refused
-                return self._event(observed.ended_ns if ended and ended.by == "agent" else None)
+                by_agent = ended is not None and ended.by == "agent"
+                return self._once("end", [observed.ended_ns] if by_agent else [])
             case unknown:
                 assert_never(unknown)
+
+    def _once(self, what: str, times_ns: Sequence[int | None], from_ns: int = 0) -> Waiting | Met:
+        """The first of these that is no earlier, and has met no other step; None: none of it."""
+        met = self._observed.met
+        number, at_ns = next(
+            (
+                (number, at_ns)
+                for number, at_ns in enumerate(times_ns)
+                if at_ns is not None and at_ns >= from_ns and (what, number) not in met
+            ),
+            (0, None),
+        )
+        judged = self._event(at_ns)
+        if isinstance(judged, Met):
+            met.add((what, number))
+        return judged
+
+    def _keys(self, digits: str) -> Waiting | Met:
+        """The next keys of this turn, from the first that has met no other step."""
+        observed, from_ns = self._observed, self._turn_ns()
+        pressed = [
+            (number, at_ns, key)
+            for number, (at_ns, key) in enumerate(observed.digits)
+            if at_ns >= from_ns and ("key", number) not in observed.met
+        ][: len(digits)]
+        is_there = "".join(key for _, _, key in pressed) == digits
+        judged = self._event(pressed[-1][1] if is_there else None)
+        if isinstance(judged, Met):
+            observed.met.update(("key", number) for number, _, _ in pressed)
+        return judged
 
     def _event(self, at_ns: int | None) -> Waiting | Met:
         deadline_ns = self._since_ns + ms_to_ns(self._within_ms)
@@ -163,10 +200,9 @@ class _Judgement:
         end_ns = max(since_ns, self._since_ns) + ms_to_ns(length_ms)
         return self._event(end_ns) if end_ns <= self._now_ns else Waiting(end_ns)
 
-    def _of_this_turn(self, times_ns: Iterable[int]) -> int | None:
-        """The first since the caller's last turn began: what came a turn ago is nothing of now."""
-        from_ns = self._observed.turn_start_ns(self._since_ns)
-        return next((at_ns for at_ns in times_ns if at_ns >= from_ns), None)
+    def _turn_ns(self) -> int:
+        """When the caller's last turn began: what came a turn ago is nothing of now."""
+        return self._observed.turn_start_ns(self._since_ns)
 
     def _late(self, at_ns: int) -> Waiting:
         took_ms = ns_to_ms(at_ns - self._since_ns)
@@ -229,8 +265,10 @@ class _Nearest:
             case "answer":
                 return self._ringing()
             case "beep":
-                return "" if observed.listener.beeps else "no beep was heard"
+                return self._met_before() if observed.listener.beeps else "no beep was heard"
             case "greeting" | "greeting start":
+                if observed.greeting() is not None:
+                    return self._met_before()
                 return "" if observed.greets else "this agent is set not to greet"
             case "reply" | "reply start":
                 return self._other_speech()
@@ -238,6 +276,16 @@ class _Nearest:
                 return "the call was still up" if observed.ended is None else ""
             case unknown:
                 assert_never(unknown)
+
+    def _met_before(self) -> str:
+        """Why what was heard meets no step any more."""
+        turn_ns = self._observed.turn_start_ns(self._since_ns)
+        if not turn_ns:
+            return "what was heard has met a step before, and each meets one"
+        return (
+            "what was heard has met a step before, or was over when the caller's last turn began "
+            f"(at {self._observed.since_answer(turn_ns)})"
+        )
 
     def _ringing(self) -> str:
         dialed_ns, ringing_ns = self._observed.dialed_ns, self._observed.ringing_ns

@@ -30,6 +30,9 @@ from callerside.simulator.scenario.steps import Expect
 
 EVERYBODY: Set[Source] = frozenset(("agent", "caller", "realtime"))
 CALLER_ALONE: Set[Source] = frozenset(("caller",))
+_NEVER_NS = 1 << 62
+_KEYS_APART_MS = 2_000.0
+"""What an agent presses later than that behind another key is of another number."""
 _MOST_TOLD = 10
 """Of the marks that may have been meant."""
 _MOST_INSTEAD = 3
@@ -115,6 +118,7 @@ def check(scenario: Scenario, marks: Sequence[Mark], *, told: Set[Source] = EVER
     by_agent = "agent" in told
     return [
         *_unmet(scenario, marks, told),
+        *_more_keys(scenario, marks),
         *_cut(scenario, marks, by_agent=by_agent),
         *(_rests(scenario, marks) if by_agent else ()),
         *_broken(scenario, marks, told),
@@ -140,6 +144,7 @@ def _is_seen(expected: Heard | DetailedExpectation, told: Set[Source]) -> bool:
 
 
 def _unmet(scenario: Scenario, marks: Sequence[Mark], told: Set[Source]) -> Iterable[str]:
+    met: dict[str, set[int]] = {}
     for number, step in enumerate(scenario.all_steps):
         if not isinstance(step, Expect) or not isinstance(step.expect, LookedUp):
             continue
@@ -152,12 +157,68 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], told: Set[Source]) -> Iter
         limit_ms = step.within if step.within is not None else scenario.caller.patience
         since_ns = last_turn_ns(begun_ns, marks)
         until_ns = (moment_ns or begun_ns) + ms_to_ns(limit_ms)
-        window = [mark for mark in marks if since_ns <= mark.at_ns <= until_ns]
-        if not occurrences(step.expect, window):
-            nearest = _nearest(step.expect, marks, since_ns, until_ns)
+        if step.within is None and number < len(scenario.steps):
+            until_ns = min(until_ns, _next_turn_over_ns(moment_ns or begun_ns, marks))
+        taken = met.setdefault(repr(step.expect), set())
+        found = [
+            place
+            for place, mark in enumerate(marks)
+            if since_ns <= mark.at_ns <= until_ns and step.expect.is_told_by(mark)
+        ]
+        left = [place for place in found if place not in taken]
+        if left:
+            taken.add(left[0])
+            continue
+        nearest = _nearest(step.expect, marks, since_ns, until_ns)
+        if found:
+            at = ", ".join(_since_answer(marks[place].at_ns, marks) for place in found)
+            nearest = f"what there was, at {at}, has met a step before, and each meets one"
+        yield (
+            f"step {number + 1}: expected {step.target}{step.expect.details} within "
+            f"{format_duration(limit_ms)}, but {nearest}"
+        )
+
+
+def _next_turn_over_ns(from_ns: int, marks: Iterable[Mark]) -> int:
+    """When the caller's next turn is over: from then on it is answered, and no step before it."""
+    ends = ("utterance_ended", "dtmf_sent")
+    begun = False
+    for mark in marks:
+        if mark.source != "caller" or mark.at_ns < from_ns:
+            continue
+        begun = begun or mark.name in ("utterance_started", "dtmf_sent")
+        if begun and mark.name in ends:
+            return mark.at_ns
+    return _NEVER_NS
+
+
+def _more_keys(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+    """Keys that the agent pressed right behind those that a step expected, and no step did."""
+    heard = _named(marks, "dtmf_heard", "caller")
+    met: set[int] = set()
+    lasts = []
+    for number, step in enumerate(scenario.all_steps):
+        if not isinstance(step, Expect) or not isinstance(step.expect, Dtmf):
+            continue
+        begun_ns = step_ns("step_started", number, marks)
+        if begun_ns is None or step_ns("step_ended", number, marks) is None:
+            continue
+        since_ns = last_turn_ns(begun_ns, marks)
+        left = [n for n, mark in enumerate(heard) if mark.at_ns >= since_ns and n not in met]
+        these = left[: len(step.expect.dtmf)]
+        met.update(these)
+        lasts += [(number, step, these[-1])] if these else []
+    for number, step, last in lasts:
+        more = ""
+        for place in range(last + 1, len(heard)):
+            apart_ns = heard[place].at_ns - heard[place - 1].at_ns
+            if place in met or apart_ns > ms_to_ns(_KEYS_APART_MS):
+                break
+            more += str(heard[place].fields.get("digit"))
+        if more:
             yield (
-                f"step {number + 1}: expected {step.target}{step.expect.details} within "
-                f"{format_duration(limit_ms)}, but {nearest}"
+                f"step {number + 1}: expected {step.target} and no other right behind, but the "
+                f"agent went on with {more}"
             )
 
 

@@ -62,15 +62,46 @@ def fits(wanted: Any, found: Any) -> bool:
     if isinstance(wanted, Mapping):
         whole = json.loads(found) if isinstance(found, str) else found
         return isinstance(whole, Mapping) and all(
-            key in whole and fits(value, whole[key]) for key, value in wanted.items()
+            key in whole and _equals(value, whole[key]) for key, value in wanted.items()
         )
+    return _equals(wanted, found)
+
+
+def _equals(wanted: Any, found: Any) -> bool:
+    """As JSON has it, where `true` is no number; but that `*` in a text is anything."""
     if isinstance(wanted, str) and (
         isinstance(found, str) or ("*" in wanted and found is not None)
     ):
         return matches(wanted, str(found))
-    return bool(wanted == found)
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return wanted.keys() == found.keys() and all(
+            _equals(value, found[key]) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list | tuple) and isinstance(found, list | tuple):
+        return len(wanted) == len(found) and all(map(_equals, wanted, found))
+    return isinstance(wanted, bool) == isinstance(found, bool) and bool(wanted == found)
 
 
+def _in_words(part: str, text: str) -> bool:
+    """Whether a text has a part that begins and ends where words do, in either case of letters."""
+    part, text = part.lower(), text.lower()
+    begin = text.find(part)
+    while begin >= 0:
+        end = begin + len(part)
+        if not (_is_within_a_word(text, begin) or _is_within_a_word(text, end)):
+            return True
+        begin = text.find(part, begin + 1)
+    return False
+
+
+def _is_within_a_word(text: str, at: int) -> bool:
+    """Whether both sides of a place are of one word, of a script that leaves space between them."""
+    sides = text[max(0, at - 1) : at + 1] if 0 < at < len(text) else ""
+    return bool(sides) and all(one.isalnum() and ord(one) < _WITHOUT_SPACES for one in sides)
+
+
+_WITHOUT_SPACES = 0x0E00
+"""Thai is the first script of Unicode whose words touch."""
 _OF_EVERY_FRAME = frozenset({"audio_appended", "audio_received", "delta_sent"})
 """Marks that tell nobody what happened."""
 
@@ -159,7 +190,7 @@ class Refused(Told):
 
 
 class Dtmf(_Detailed):
-    """The agent presses these keys."""
+    """The agent presses these keys next, and no other right behind them."""
 
     entry = _Entry(name="dtmf", unit="keys, of `0-9*#A-D`, in quotes", examples=('{dtmf: "12"}',))
     dtmf: str = Field(pattern=r"^[0-9*#A-D]+$")
@@ -205,8 +236,8 @@ class FunctionCall(LookedUp):
 
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
-        wanted = {"name": self.function_call, "arguments": self.arguments}
-        return self.likeness(mark) is not None and fits(wanted, mark.fields)
+        is_one = self.likeness(mark) is not None and mark.fields.get("name") == self.function_call
+        return is_one and (not self.arguments or fits(self.arguments, mark.fields["arguments"]))
 
     def likeness(self, mark: Mark) -> str | None:
         """See `LookedUp.likeness`."""
@@ -233,7 +264,7 @@ class FunctionCall(LookedUp):
 
 
 class Transcript(LookedUp):
-    """The fake said this, by its own marks; upper and lower case are the same."""
+    """The fake said this, in whole words, by its own marks; upper and lower case are the same."""
 
     entry = _Entry(name="transcript", unit="text", examples=('{transcript: "we open at nine"}',))
     others = "what was said"
@@ -241,8 +272,8 @@ class Transcript(LookedUp):
 
     def is_told_by(self, mark: Mark) -> bool:
         """See `Told.is_told_by`."""
-        said = str(mark.fields.get("text", "")).lower()
-        return self.likeness(mark) is not None and self.transcript.lower() in said
+        said = str(mark.fields.get("text", ""))
+        return self.likeness(mark) is not None and _in_words(self.transcript, said)
 
     def likeness(self, mark: Mark) -> str | None:
         """See `LookedUp.likeness`."""
