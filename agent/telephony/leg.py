@@ -61,7 +61,7 @@ UNACKNOWLEDGED_NS = 4 * NS_PER_S
 
 LATELY_FULL_NS = 5 * NS_PER_S
 """For so long behind the last time that all places were taken, they are called scarce."""
-_LONGEST_UNACKNOWLEDGED_NS = 34 * NS_PER_S
+LONGEST_UNACKNOWLEDGED_NS = 34 * NS_PER_S
 """A stack gives it up after 32 s (64 * T1); PJSUA does not, if a CANCEL came behind the answer."""
 
 
@@ -70,7 +70,7 @@ def is_unacknowledged(answered_ns: int | None, now_ns: int, *, was_full: bool) -
 
     Whoever sends INVITEs in others' names hears no answer, and would take all places for 32 s.
     """
-    limit_ns = UNACKNOWLEDGED_NS if was_full else _LONGEST_UNACKNOWLEDGED_NS
+    limit_ns = UNACKNOWLEDGED_NS if was_full else LONGEST_UNACKNOWLEDGED_NS
     return answered_ns is not None and now_ns - answered_ns >= limit_ns
 
 

@@ -266,11 +266,11 @@ MUTANTS = (
         in_calls=False,
         edits=(
             Edit(
-                _ADMISSION,
-                "        self._refused[request] = (now_ns, refusal)\n",
-                "        self._refused[request] = (now_ns - MEMORY_NS, refusal)\n",
+                "agent/telephony/repeats.py",
+                "        self._decided[request] = (now_ns, decision)\n",
+                "        self._decided[request] = (now_ns - MEMORY_NS, decision)\n",
             ),
         ),
-        tests=_ADMISSION_TESTS,
+        tests=("tests/agent/telephony/test_repeats.py",),
     ),
 )

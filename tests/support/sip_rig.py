@@ -28,6 +28,7 @@ from callerside.agent.telephony.interface import (
     CallLeg,
     CallReceived,
     FramePlayed,
+    HungUp,
     LegInput,
 )
 from callerside.agent.telephony.options import SipOptions
@@ -288,7 +289,8 @@ class _Child:
         pipe: Connection,
     ) -> None:
         self._pipe = pipe
-        self._legs: list[CallLeg] = []
+        self._legs: list[CallLeg | None] = []
+        """In the order of their calls; of those that are over none are kept, if audio is not."""
         self._placed: list[PlacedCall] = []
         self._told: list[list[Told]] = []
         self._refused: list[tuple[int, str]] = []
@@ -334,6 +336,7 @@ class _Child:
 
     def _add(self, leg: CallLeg) -> None:
         told: list[Told] = []
+        number = len(self._legs)
         self._legs.append(leg)
         self._told.append(told)
 
@@ -342,6 +345,8 @@ class _Child:
                 told.append(Told(time.monotonic_ns(), item, self._calling))
             if self._reaction is not None:
                 self._reaction(leg, item)
+            if isinstance(item, HungUp) and not self._keeps_audio:
+                self._legs[number] = None
 
         leg.start(on_input)
 

@@ -25,6 +25,7 @@ from callerside.agent.telephony.interface import CallLeg, LegInput, Party
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.leg import LATELY_FULL_NS
 from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
+from callerside.agent.telephony.repeats import Recent, identity
 from callerside.agent.telephony.request_gate import RequestGate
 from callerside.agent.telephony.screening import (
     answer_outside_calls,
@@ -40,6 +41,7 @@ _CHECK_S = 0.25
 _STOP_S = 1.0
 """For how long `stop` waits for the last calls' BYEs."""
 _BUSY = 486
+_REFUSAL = 300
 _MOST_INVITES = 100
 """Of which baresip has not told a call yet."""
 
@@ -143,10 +145,10 @@ class BaresipStation:
             return _as_refusal(answer)
         return (200, "OK", "") if message.method == "NOTIFY" else None
 
-    def on_goodbye(self, call_id: str) -> None:
-        """See `Screen`: the loop learns of it later."""
-        leg = self.legs.get(call_id)
-        if leg is not None:
+    def on_leaving(self, message: SipMessage) -> None:
+        """See `Screen`: behind a good-bye no sound follows, and the loop learns of it later."""
+        leg = self.legs.get(message.call_id)
+        if leg is not None and _is_goodbye(message):
             leg.fall_silent()
 
     def _means_another(self, request: SipMessage) -> bool:
@@ -259,6 +261,9 @@ class BaresipEndpoint(BaresipStation):
         thread added, on the loop's taken away."""
         self.placing = Placing()
         self._invites: dict[str, SipMessage] = {}
+        self._seen: Recent[bool] = Recent()
+        """INVITEs that were judged, on the stack's thread: what is sent again its transactions
+        answer, and what they have forgotten is no second call (RFC 6026 §7.1)."""
         self._refused: set[str] = set()
         """Call-IDs of calls that were refused here and whose answer has not been seen yet."""
 
@@ -322,10 +327,9 @@ class BaresipEndpoint(BaresipStation):
             return refusal
         if message.method != "ACK" and self._means_another(message):
             return _NO_SUCH_CALL
-        is_ours = message.call_id in self._admitted or message.call_id in self.legs
-        if message.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
-            self._admitted.pop(message.call_id, None)
-        if is_ours:
+        if message.begins_call and self._has_come_before(message, source):
+            return SWALLOWED
+        if message.call_id in self._admitted or message.call_id in self.legs:
             if message.method == "REFER":
                 return (603, "Decline", "")
             return super().refusal_of(message, source)
@@ -339,6 +343,21 @@ class BaresipEndpoint(BaresipStation):
                 self._note_refusal, message.call_id, refusal[0], why, source
             )
         return refusal
+
+    def _has_come_before(self, invite: SipMessage, source: str) -> bool:
+        request, now_ns = identity(source, invite.text), time.monotonic_ns()
+        has_come = self._seen.recall(request, now_ns) is not None
+        if not has_come:
+            self._seen.remember(request, True, now_ns)
+        return has_come
+
+    def on_leaving(self, message: SipMessage) -> None:
+        """See `Screen`; the next INVITE may be right behind what ends a call."""
+        super().on_leaving(message)
+        leg = self.legs.get(message.call_id)
+        is_refusal = message.method == "INVITE" and message.status >= _REFUSAL
+        if _is_goodbye(message) or (is_refusal and (leg is None or not leg.is_agreed_to)):
+            self._admitted.pop(message.call_id, None)
 
     def _stranger(self, request: SipMessage, source: str) -> Refusal | None:
         """A request of no call, but for INVITE."""
@@ -380,7 +399,7 @@ class BaresipEndpoint(BaresipStation):
         if not sent and message.begins_call:
             if message.call_id not in self._refused and len(self._invites) < _MOST_INVITES:
                 self._invites[message.call_id] = message
-        elif sent and message.status >= 300 and message.method == "INVITE":
+        elif sent and message.status >= _REFUSAL and message.method == "INVITE":
             self._refused.discard(message.call_id)
             if self._invites.pop(message.call_id, None) is not None:
                 source = self._admitted.get(message.call_id, "")
@@ -418,6 +437,11 @@ class BaresipEndpoint(BaresipStation):
         )
         self.add(leg)
         self._on_call(leg)
+
+
+def _is_goodbye(message: SipMessage) -> bool:
+    """Whether it is a BYE, or agrees to one (RFC 3261 §15.1)."""
+    return message.method == "BYE" and message.status < _REFUSAL
 
 
 def _refusal_of_none(request: SipMessage) -> Refusal | None:

@@ -159,6 +159,11 @@ class BaresipLeg(Leg):
 
     # ---- the endpoint
 
+    @property
+    def is_agreed_to(self) -> bool:
+        """Whether what is refused from now on is a change of the call, and not the call."""
+        return True
+
     def check(self, now_ns: int) -> None:
         """End the call if its other side has sent no RTP for too long, and was to send some."""
         is_quiet = self._theirs is not None and not self._theirs.speaks
@@ -187,7 +192,7 @@ class BaresipLeg(Leg):
             return
         self._read_description(sent, message)
         if sent:
-            self.own_tag = self.own_tag or (message.to_tag if message.status else message.from_tag)
+            self.own_tag = self.own_tag or _own_tag(message)
             self._on_sent(message)
         elif message.status:
             self._on_response(message)
@@ -287,19 +292,20 @@ class BaresipLeg(Leg):
             self._inputs.post(MediaReady(codec=theirs.codec))
 
     def _on_sent(self, message: SipMessage) -> None:
+        """What was asked for counts when it is agreed to: a CANCEL may come behind the answer."""
         if message.status and message.method in _INVITES and message.description and self._is_up:
             self._quieten()
-
-    def _on_request(self, message: SipMessage) -> None:
-        if message.method == "BYE":
+        if message.method == "BYE" and _OK <= message.status < _REFUSAL:
             self._ending = self._ending or Ending(
                 by=self.them, status=_OK, reason="Normal call clearing"
             )
-        elif message.method == "CANCEL":
+        elif message.method == "INVITE" and message.status == _TERMINATED and not self._is_up:
             self._ending = self._ending or Ending(
                 by=self.them, status=_TERMINATED, reason="Request Terminated"
             )
-        elif message.method == "NOTIFY":
+
+    def _on_request(self, message: SipMessage) -> None:
+        if message.method == "NOTIFY":
             self._on_notified(message)
         elif message.method == "INFO":
             answer = answer_to_info(message)
@@ -422,6 +428,11 @@ class BaresipCallLeg(BaresipLeg):
             )
         )
 
+    @property
+    def is_agreed_to(self) -> bool:
+        """See `BaresipLeg`."""
+        return self._answered_ns is not None
+
     def consult(self, uri: str) -> CallLeg:
         """See `CallLeg.consult`."""
         return self._answering.consult(uri, self.sample_rate_hz, self._called)
@@ -456,6 +467,13 @@ class BaresipCallLeg(BaresipLeg):
         if self._ending is not None and self._ending.by == self.us:
             self._ending = replace(self._ending, status=code, reason=_REASONS.get(code, "Declined"))
         return code
+
+
+def _own_tag(sent: SipMessage) -> str:
+    """What a message of ours calls us; what refuses a stray request of the call names nobody."""
+    if not sent.status:
+        return sent.from_tag
+    return sent.to_tag if sent.method == "INVITE" else ""
 
 
 def _in_words(text: str) -> str:

@@ -92,8 +92,8 @@ class Screen(Protocol):
         A status of 0 swallows it.
         """
 
-    def on_goodbye(self, call_id: str) -> None:
-        """A BYE is about to leave, or what agrees to one: no sound follows (RFC 3261 §15.1)."""
+    def on_leaving(self, message: SipMessage) -> None:
+        """A message is about to leave; what comes next is looked at behind it."""
 
 
 OnMessage = Callable[[bool, SipMessage], None]
@@ -451,8 +451,7 @@ class Stack:
             else:
                 self._edit_what_leaves(at, data, message)
                 self._note_dialled(message)
-                if message.method == "BYE" and message.status < _REFUSAL:
-                    self._screen.on_goodbye(message.call_id)
+                self._screen.on_leaving(message)
             if self._verdict is None or self._verdict[0]:
                 self.tell(self._on_message, sent, message)
         except Exception:  # what is raised here would be lost in the stack's thread

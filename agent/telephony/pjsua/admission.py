@@ -6,7 +6,7 @@ its socket was closed, and whoever needs the 65th ends the process. So what take
 here, from what messages say, before PJSUA sees them.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +23,7 @@ from callerside.agent.telephony.invite import (
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.screening import Unmet, unmet_invite
 from callerside.agent.telephony.sip_message import SipMessage
-from callerside.clock import NS_PER_MS, NS_PER_S
+from callerside.clock import NS_PER_MS
 
 PLACES = 64
 """`PJ_IOQUEUE_MAX_HANDLES`, as the wheel was compiled."""
@@ -39,10 +39,6 @@ MAX_AUDIO_LINES = 4
 
 EXTENSIONS = extensions("pjsua2")
 """Option tags that this engine has."""
-
-MEMORY_NS = 32 * NS_PER_S
-"""For how long a request may be sent again: 64 * T1 (RFC 3261 §17.1.1.2)."""
-MAX_REMEMBERED = 2_000
 
 Reason = (
     Literal["not_allowed", "replaces", "draining", "full", "lines", "closing", "failed"] | Unmet
@@ -183,28 +179,6 @@ class Admission:
             return False
         self._closing.add(lines, now_ns)
         return True
-
-
-class Refused:
-    """Remembers refusals: one that answers a request sent again must be the same (RFC 3261 §8.2.7).
-
-    Without that a caller who has heard a refusal could get a call as well.
-    """
-
-    def __init__(self) -> None:
-        self._refused: OrderedDict[str, tuple[int, Refusal]] = OrderedDict()
-
-    def recall(self, request: str, now_ns: int) -> Refusal | None:
-        """What a request was answered when it came first, if it was answered."""
-        at_ns, refusal = self._refused.get(request, (0, None))
-        return refusal if refusal is not None and now_ns - at_ns < MEMORY_NS else None
-
-    def remember(self, request: str, refusal: Refusal, now_ns: int) -> None:
-        """A request was refused; of very many the oldest are forgotten."""
-        self._refused[request] = (now_ns, refusal)
-        self._refused.move_to_end(request)
-        if len(self._refused) > MAX_REMEMBERED:
-            self._refused.popitem(last=False)
 
 
 def lines_of(invite: str, codecs: Sequence[str]) -> int:

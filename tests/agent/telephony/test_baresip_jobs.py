@@ -23,7 +23,7 @@ class Nobody:
     def refusal_of(self, _message: SipMessage, _source: str) -> tuple[int, str, str] | None:
         return None
 
-    def on_goodbye(self, _call_id: str) -> None:
+    def on_leaving(self, _message: SipMessage) -> None:
         """Nor has any calls."""
 
 

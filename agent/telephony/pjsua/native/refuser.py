@@ -10,9 +10,9 @@ process.
 """
 
 import ctypes
-import re
 import time
 from collections.abc import Callable, Set
+from typing import Final, Literal
 
 from callerside.agent.telephony.pjsua.admission import (
     EXTENSIONS,
@@ -21,7 +21,6 @@ from callerside.agent.telephony.pjsua.admission import (
     Invite,
     Reason,
     Refusal,
-    Refused,
 )
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
@@ -35,6 +34,7 @@ from callerside.agent.telephony.pjsua.native.binding import (
     Str,
     is_method,
 )
+from callerside.agent.telephony.repeats import Recent, identity
 from callerside.agent.telephony.screening import answer_outside_calls
 from callerside.agent.telephony.sip_message import SipMessage
 
@@ -45,13 +45,13 @@ _ALLOW, _SUPPORTED = 4, 36
 """`PJSIP_H_ALLOW` and `PJSIP_H_SUPPORTED`, of what the stack says that it can do."""
 _LONGEST_HEADER = 1_024
 
+_LET_IN: Final = "let in"
+
 _OVERLOADED = frozenset({486, 500, 503})
 """What is told when to come again (RFC 3261 §20.33)."""
 
 _NOT_DONE = frozenset({"SUBSCRIBE", "MESSAGE", "PUBLISH", "REFER"})
 """What PJSUA says that it does; a REFER it asks us about, and it is declined."""
-
-_IDENTITY = re.compile(r"^(?:via|v|call-id|i|cseq)[ \t]*:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
 
 
 class InviteRefuser(StackModule):
@@ -83,7 +83,7 @@ class InviteRefuser(StackModule):
         self._admission = admission
         self._retry_after_s = retry_after_s
         self._on_refused = on_refused
-        self._refused = Refused()
+        self._decided: Recent[Refusal | Literal["let in"]] = Recent()
 
     def prepare(self) -> None:
         """The headers of refusals; and what is refused is not offered either."""
@@ -113,10 +113,11 @@ class InviteRefuser(StackModule):
             read = self.read(message)
             source, text = read.srcAddress, read.wholeMsg
             now_ns = time.monotonic_ns()
-            request = _identity(source, text)
-            before = self._refused.recall(request, now_ns)
+            request = identity(source, text)
+            before = self._decided.recall(request, now_ns)
             if before is not None:
-                self._refuse(message, before)
+                if before != _LET_IN:  # the call that came of it is over, or has its own ways
+                    self._refuse(message, before)
                 return True
             refusal = self._admission.let_in(
                 Invite(
@@ -127,8 +128,7 @@ class InviteRefuser(StackModule):
                 ),
                 now_ns,
             )
-            if refusal is not None:
-                self._refused.remember(request, refusal, now_ns)
+            self._decided.remember(request, refusal or _LET_IN, now_ns)
         if refusal is None:
             return False
         self._refuse(message, refusal)
@@ -167,8 +167,3 @@ class InviteRefuser(StackModule):
         library.pj_list_erase(header)
         values = (Str * len(kept))(*(Str(token, len(token)) for token in kept))
         library.pjsip_endpt_add_capability(endpoint, None, kind, None, len(kept), values)
-
-
-def _identity(source: str, message: str) -> str:
-    """What a request has in common with what is sent again of it (RFC 3261 §17.2.3)."""
-    return "\n".join([source, *(found[0] for found in _IDENTITY.finditer(message))])

@@ -10,8 +10,6 @@ from callerside.agent.telephony.pjsua.admission import (
     FULL,
     KEPT_PLACES,
     MAX_AUDIO_LINES,
-    MAX_REMEMBERED,
-    MEMORY_NS,
     NOT_ALLOWED,
     PLACES,
     REPLACES,
@@ -19,7 +17,6 @@ from callerside.agent.telephony.pjsua.admission import (
     UNREACHABLE,
     Admission,
     Invite,
-    Refused,
     lines_of,
 )
 from callerside.clock import NS_PER_S
@@ -141,18 +138,6 @@ def test_in_a_flood_there_is_room_for_those_who_are_in(desk: Desk) -> None:
     offers = [desk.admission.lets_offer_in(AUDIO, NOW_NS) for _ in range(10)]
     assert offers == [True] * (KEPT_PLACES // 2) + [False] * (10 - KEPT_PLACES // 2)
     assert desk.admission.lets_offer_in(VIDEO, NOW_NS), "no audio, no sockets: PJSUA refuses it"
-
-
-def test_what_is_sent_again_is_answered_as_before() -> None:
-    refused = Refused()
-    assert refused.recall("one", NOW_NS) is None
-    refused.remember("one", FULL, NOW_NS)
-    assert refused.recall("one", NOW_NS + MEMORY_NS - 1) == FULL
-    assert refused.recall("one", NOW_NS + MEMORY_NS) is None
-    for number in range(MAX_REMEMBERED):
-        refused.remember(str(number), CLOSING, NOW_NS)
-    assert refused.recall("one", NOW_NS) is None, "of very many the oldest are forgotten"
-    assert refused.recall("0", NOW_NS) == CLOSING
 
 
 def test_lines_are_counted_at_the_beginning_of_a_line_only() -> None:
