@@ -13,6 +13,7 @@ if __name__ == "__main__":  # what follows takes its time, in which there may be
 
 import argparse
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from callerside import event_loop
+from callerside.addresses import is_port
 from callerside.agent.config.loader import (
     ConfigError,
     Secrets,
@@ -30,7 +32,18 @@ from callerside.agent.config.loader import (
 )
 from callerside.agent.config.reference import render as render_settings
 from callerside.agent.config.settings import MAX_WORKERS, Settings
-from callerside.agent.deploy.kamailio import KamailioError, proxy_for, render, write
+from callerside.agent.deploy.kamailio import (
+    KamailioError,
+    parse_listen,
+    proxy_for,
+    render,
+    write,
+)
+from callerside.agent.deploy.kamailio_browsers import (
+    DEFAULT_MEDIA_PORTS,
+    RTPENGINE_AT,
+    Browsers,
+)
 from callerside.agent.observe import logs
 from callerside.agent.observe.retention import CALL_ID, forget
 from callerside.agent.prompts.prefetch import Outcome, warm
@@ -98,6 +111,9 @@ _KAMAILIO_HELP = """\
 Write kamailio.cfg and dispatcher.list for Kamailio 5.6 or later: one address whose calls are spread
 over the workers of `callerside-agent serve`. A worker that is full, draining or dead passes its
 call on to the next one; OPTIONS find out who is dead. Sound goes past the proxy.
+
+With --browsers, web pages may call, too (SIP over WebSocket and TLS, sound by WebRTC): then there
+are tls.cfg and rtpengine.conf besides, for rtpengine, through which the sound of these calls goes.
 
 Check what was written with `kamailio -c -f DIR/kamailio.cfg`.
 """
@@ -181,13 +197,83 @@ def _add_kamailio(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     kamailio.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where to write the files"
     )
+    kamailio.add_argument(
+        "--browsers",
+        metavar="ADDRESS:PORT",
+        help="where the proxy takes calls of web pages, by wss; their sound goes there, too",
+    )
+    kamailio.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="of --browsers, with its chain; PEM"
+    )
+    kamailio.add_argument("--key", type=Path, metavar="FILE", help="of the certificate")
+    kamailio.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="whose pages alone may call, such as https://www.example; may be given again",
+    )
+    kamailio.add_argument(
+        "--media-ports",
+        type=_port_range,
+        default=DEFAULT_MEDIA_PORTS,
+        metavar="FIRST-LAST",
+        help="of the sound of web pages (default: {}-{})".format(*DEFAULT_MEDIA_PORTS),
+    )
+    kamailio.add_argument(
+        "--rtpengine",
+        default=RTPENGINE_AT,
+        metavar="ADDRESS:PORT",
+        help="where the proxy tells rtpengine of calls (default: %(default)s)",
+    )
     kamailio.set_defaults(run=_kamailio)
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    if not (is_port(first) and is_port(last) and int(first) < int(last)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected two ports, such as 30000-39999")
+    return int(first), int(last)
+
+
+def _browsers(options: argparse.Namespace) -> Browsers | None:
+    """What is said of callers from web pages.
+
+    Raises:
+        KamailioError: it cannot be right.
+    """
+    if options.browsers is None:
+        return None
+    if options.certificate is None or options.key is None:
+        raise KamailioError("--browsers needs --certificate and --key: pages call by TLS alone")
+    for origin in options.origin:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+", origin):
+            raise KamailioError(
+                f"--origin {origin!r} is no origin of a page; expected one such as "
+                "https://www.example"
+            )
+    host, port = parse_listen(options.browsers)
+    return Browsers(
+        host=host,
+        port=port,
+        certificate=options.certificate.absolute(),
+        key=options.key.absolute(),
+        origins=options.origin,
+        rtpengine=options.rtpengine,
+        media_ports=options.media_ports,
+    )
 
 
 def _kamailio(options: argparse.Namespace) -> int:
     settings = load(options.config)
     workers = options.workers or settings.workers
-    proxy = proxy_for(settings, options.listen, workers=workers, public_host=options.public_host)
+    proxy = proxy_for(
+        settings,
+        options.listen,
+        workers=workers,
+        public_host=options.public_host,
+        browsers=_browsers(options),
+    )
     files = render(proxy, options.out)
     write(files)
     for path in files:

@@ -12,6 +12,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from callerside.agent.config.settings import Settings
+from callerside.agent.deploy.kamailio_browsers import (
+    Browsers,
+    browser_parts,
+    rtpengine_file,
+    tls_file,
+)
 from callerside.atomic_files import write_atomically
 
 WORKER_TIMEOUT_MS = 1500
@@ -24,6 +30,8 @@ LIMIT_WINDOW_S = 2
 DEFAULT_PORT = 5060
 CONFIG_NAME = "kamailio.cfg"
 LIST_NAME = "dispatcher.list"
+TLS_NAME = "tls.cfg"
+RTPENGINE_NAME = "rtpengine.conf"
 
 
 class KamailioError(ValueError):
@@ -63,6 +71,8 @@ class Proxy:
     """Calls of all that may call; 0: any number."""
     drops_over_limit: bool = False
     """Whether those who ask more often get no answer at all."""
+    browsers: Browsers | None = None
+    """None: calls come from telephones alone."""
 
 
 def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
@@ -91,12 +101,24 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
         known_as=_known_as(proxy),
         worker_transport=_worker_transport(proxy),
         retry_after_s=proxy.retry_after_s,
+        **browser_parts(proxy.browsers, proxy.public_host, folder.absolute() / TLS_NAME),
     )
-    return {folder.absolute() / CONFIG_NAME: config, list_file: _worker_list(proxy)}
+    files = {folder.absolute() / CONFIG_NAME: config, list_file: _worker_list(proxy)}
+    if proxy.browsers is not None:
+        files[folder.absolute() / TLS_NAME] = tls_file(proxy.browsers)
+        files[folder.absolute() / RTPENGINE_NAME] = rtpengine_file(
+            proxy.browsers, proxy.public_host
+        )
+    return files
 
 
 def proxy_for(
-    settings: Settings, listen: str, *, workers: int, public_host: str | None = None
+    settings: Settings,
+    listen: str,
+    *,
+    workers: int,
+    public_host: str | None = None,
+    browsers: Browsers | None = None,
 ) -> Proxy:
     """The proxy that fits an agent's settings.
 
@@ -106,11 +128,12 @@ def proxy_for(
             left out.
         workers: how many there are.
         public_host: see `Proxy`.
+        browsers: likewise.
 
     Raises:
         KamailioError: the two cannot work together.
     """
-    host, port = _parse_listen(listen)
+    host, port = parse_listen(listen)
     return Proxy(
         host=host,
         port=port,
@@ -124,6 +147,7 @@ def proxy_for(
         requests_per_source_per_s=settings.sip.requests_per_source_per_s * workers,
         requests_per_s=settings.sip.requests_per_s * workers,
         drops_over_limit=settings.sip.over_limit == "drop",
+        browsers=browsers,
     )
 
 
@@ -184,7 +208,12 @@ def _check(proxy: Proxy) -> None:
         )
 
 
-def _parse_listen(listen: str) -> tuple[str, int]:
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Where a proxy is to listen.
+
+    Raises:
+        KamailioError: it is no address.
+    """
     parts = urlsplit(f"//{listen}")
     try:
         host, port = str(ip_address(parts.hostname or "")), parts.port or DEFAULT_PORT

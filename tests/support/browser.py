@@ -98,7 +98,7 @@ class Browser:
 
 
 @contextmanager
-def headless(profile: Path) -> Iterator[Browser]:
+def headless(profile: Path, *flags: str) -> Iterator[Browser]:
     """A tab of a browser of its own; `profile` is a folder for what it keeps."""
     assert CHROMIUM is not None
     process = subprocess.Popen(
@@ -114,6 +114,7 @@ def headless(profile: Path) -> Iterator[Browser]:
             "--disable-sync",
             "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
+            *flags,
             "about:blank",
         ],
         stderr=subprocess.PIPE,
