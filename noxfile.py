@@ -123,8 +123,13 @@ def tests(session: nox.Session) -> None:
     _install(session, "sim,languages,test")
     # tests/support/side_by_side.py says which of them are played together. Calls wait more than
     # they work: for them one process more than there are processors, and one for what computes.
+    _run(session, "pytest", *_side_by_side(), *session.posargs)
+
+
+def _side_by_side() -> tuple[str, ...]:
+    """What has pytest play files in several processes."""
     processes = min(MOST_PROCESSES, 2 + _processors())
-    _run(session, "pytest", "-n", str(processes), "--dist", "loadfile", *session.posargs)
+    return "-n", str(processes), "--dist", "loadfile"
 
 
 def _processors() -> int:
@@ -281,6 +286,7 @@ def attack(session: nox.Session) -> None:
     small = "--small" in session.posargs
     arguments = [one for one in session.posargs if one != "--small"]
     files = ATTACKS if small else (*ATTACKS, *FLOODS)
+    spread = _side_by_side() if small else ()  # the large floods are measured
     few = {"CALLERSIDE_MUTATED": "2000"}
     many = {
         "CALLERSIDE_MUTATED": "20000",
@@ -289,7 +295,7 @@ def attack(session: nox.Session) -> None:
         "CALLERSIDE_RTP_PER_S": "50000",
     }
     env = few if small else many
-    session.run("pytest", "-q", "--timeout=900", *files, *arguments, env=env)
+    session.run("pytest", "-q", "--timeout=900", *spread, *files, *arguments, env=env)
 
 
 @nox.session

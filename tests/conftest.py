@@ -32,11 +32,11 @@ _begun_ns = pytest.StashKey[int]()
 
 collect_ignore = [
     *("test_distribution.py", "e2e/test_image.py"),
-    *("e2e/test_disturbed.py", "e2e/test_pages_played.py"),
+    *("e2e/test_disturbed.py", "e2e/test_pages_played.py", "attack"),
 ]
 """Played where they are named: what builds wheels and an image by `nox -s installed`, what disturbs
 the machine by `nox -s disturbed`, for nothing else could be measured meanwhile; the pages' calls at
-five seeds by `nox -s pages`.
+five seeds by `nox -s pages`; what an enemy does by `nox -s attack`.
 """
 
 

@@ -19,7 +19,7 @@ JOBS = runpy.run_path(str(ROOT / "noxfile.py"))
 class Session:
     """One whose commands end with a code."""
 
-    posargs = ("-k", "barge")
+    posargs: tuple[str, ...] = ("-k", "barge")
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -52,6 +52,15 @@ def test_what_could_not_run_ends_nox_with_2_and_a_failure_with_1(
     with pytest.raises(SystemExit) as ended:
         JOBS[job].func(Session(2))
     assert ended.value.code == 2
+
+
+def test_what_tests_leaves_to_attack_is_played_in_ci() -> None:
+    session = Session(0)
+    session.posargs = ("--small",)
+    JOBS["attack"].func(session)
+    ((*_, files, screening),) = session.commands
+    assert (files, screening) == ("tests/attack", "tests/agent/telephony/test_screening.py")
+    assert "nox -s attack -- --small\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_the_oldest_official_client_is_the_one_that_is_allowed() -> None:
