@@ -286,7 +286,8 @@ def attack(session: nox.Session) -> None:
     small = "--small" in session.posargs
     arguments = [one for one in session.posargs if one != "--small"]
     files = ATTACKS if small else (*ATTACKS, *FLOODS)
-    spread = _side_by_side() if small else ()  # the large floods are measured
+    # The large floods are measured. Small ones mostly wait, each on an agent of its own.
+    spread = (*_side_by_side(), "--dist", "worksteal") if small else ()
     few = {"CALLERSIDE_MUTATED": "2000"}
     many = {
         "CALLERSIDE_MUTATED": "20000",
