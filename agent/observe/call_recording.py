@@ -9,6 +9,7 @@ and gets its name when it is whole.
 
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -114,6 +115,11 @@ class StereoWavWriter:
         except (OSError, soundfile.LibsndfileError) as error:
             raise CallRecordingError(f"{self.path}: cannot be finished: {error}") from None
 
+    def abandon(self) -> None:
+        """Keep what is on the disk as it is, under the name that says so."""
+        with suppress(OSError, soundfile.LibsndfileError):
+            self._file.close()
+
     def _write(self, at_least_bytes: int) -> None:
         both = min(len(self._left), len(self._right))
         if both < at_least_bytes:
@@ -188,14 +194,24 @@ class RecordingLeg:
     """A `CallLeg` that records whatever passes through it."""
 
     def __init__(
-        self, leg: CallLeg, writer: StereoWavWriter, marks: MarkSink, *, call: str
+        self,
+        leg: CallLeg,
+        writer: StereoWavWriter,
+        marks: MarkSink,
+        *,
+        call: str,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """`marks` gets the one that says when sample 0 of the recording was."""
+        """`marks` gets the one that says when sample 0 of the recording was.
+
+        `on_lost` is called if the recording cannot go on.
+        """
         self.sample_rate_hz = leg.sample_rate_hz
         self._leg = leg
         self._writer: StereoWavWriter | None = writer
         self._marks = marks
         self._call = call
+        self._on_lost = on_lost
         self._frame_bytes = leg.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
         self._queues: dict[int, bytearray] = {}
         self._queue_bytes = leg.sample_rate_hz * MAX_QUEUE_MS // 1000 * BYTES_PER_SAMPLE
@@ -247,13 +263,16 @@ class RecordingLeg:
 
     def _record(self, event: LegInput) -> None:
         assert self._writer is not None  # noqa: S101 - looked at by the only caller
+        writer = self._writer
         try:
-            self._follow(event, self._writer)
+            self._follow(event, writer)
         except Exception as error:  # the call, and above all its end, is worth more
             bug = None if isinstance(error, CallRecordingError) else error
             _log.error("recording_failed", error=str(error), exc_info=bug)
             self._writer = None
             self._queues.clear()
+            writer.abandon()
+            self._on_lost()
 
     def _follow(self, event: LegInput, writer: StereoWavWriter) -> None:
         match event:

@@ -5,6 +5,7 @@ something that the timeline does not; only the wall-clock time is added, as mark
 Fields: docs/operating.md.
 """
 
+import errno
 import json
 import os
 from collections import Counter, OrderedDict
@@ -196,19 +197,30 @@ class RecordFile:
         try:
             host.lock(descriptor)  # against whoever takes lines out (`retention`)
             # half of a surrogate pair, which only a broken peer sends, is escaped as JSON does it
-            os.write(descriptor, line.encode(errors="backslashreplace"))
+            _append_whole(descriptor, line.encode(errors="backslashreplace"))
         finally:
             os.close(descriptor)
 
 
-def record_writer(file: RecordFile) -> Callable[[dict[str, Any]], None]:
-    """Writes records; one that the disk does not take is logged, whole."""
+def _append_whole(descriptor: int, line: bytes) -> None:
+    """All of it or nothing: half a line would spoil the next one, too. The file is locked."""
+    end = os.fstat(descriptor).st_size
+    if os.write(descriptor, line) < len(line):
+        os.ftruncate(descriptor, end)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def record_writer(
+    file: RecordFile, on_lost: Callable[[], None] = lambda: None
+) -> Callable[[dict[str, Any]], None]:
+    """Writes records; one that the disk does not take is logged, whole, and told to `on_lost`."""
 
     def write(record: dict[str, Any]) -> None:
         try:
             file(record)
         except OSError as error:
             _log.error("record_lost", file=str(file.path), error=str(error), record=record)
+            on_lost()
 
     return write
 

@@ -1,6 +1,6 @@
 """Where marks go: to several places at once, none of which may hurt the call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -10,11 +10,20 @@ _log = structlog.get_logger(__name__)
 
 
 class SafeSink:
-    """A sink that gives up, with one line in the log, when its disk does: calls go on."""
+    """A sink that gives up, with one line in the log, when its disk does: calls go on.
 
-    def __init__(self, name: str, sink: MarkSink) -> None:
+    Args:
+        name: of what it writes.
+        sink: raises OSError where the disk does not take a mark.
+        on_lost: called once, when it gives up.
+    """
+
+    def __init__(
+        self, name: str, sink: MarkSink, on_lost: Callable[[], None] = lambda: None
+    ) -> None:
         self._name = name
         self._sink: MarkSink | None = sink
+        self._on_lost = on_lost
 
     def __call__(self, mark: Mark) -> None:
         """Pass a mark on, until that fails."""
@@ -23,8 +32,23 @@ class SafeSink:
         try:
             self._sink(mark)
         except OSError as error:
-            _log.error("marks_lost", sink=self._name, call=mark.call, error=str(error))
-            self._sink = None
+            self._give_up(error, call=mark.call)
+
+    def close(self, close: Callable[[], None]) -> None:
+        """The last marks of a call may not fit the disk, as those before; `close` raises OSError.
+
+        What was given up is closed as well, for its handle.
+        """
+        try:
+            close()
+        except OSError as error:
+            if self._sink is not None:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError, **fields: str) -> None:
+        _log.error("marks_lost", sink=self._name, error=str(error), **fields)
+        self._sink = None
+        self._on_lost()
 
 
 def fan_out(sinks: Sequence[MarkSink]) -> MarkSink:

@@ -7,6 +7,7 @@ a report cannot disagree. Every instance has a registry of its own; there is no 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -328,6 +329,9 @@ def _count(counter: Counter, of_field: str) -> Handler:
 # a second series for each metric, of which nobody here makes use
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library's own gap
 
+Written = Literal["record", "timeline", "recording", "realtime"]
+"""What is written of a call."""
+
 MAX_TRACKED_CALLS = 256
 """Calls whose state is kept at once; a process has four. Beyond it the oldest is forgotten."""
 
@@ -368,6 +372,15 @@ class AgentMetrics:
             registry=self.registry,
         )
         self._refusal = BoundedLabel()
+        self._lost = Counter(
+            "callerside_writes_lost",
+            "Of calls, what could not be written: `record` (the log has it), `timeline`, "
+            "`recording` (of sound), `realtime`. Each counts once a call.",
+            ["what"],
+            registry=self.registry,
+        )
+        for what in get_args(Written):
+            self._lost.labels(what)
         self._lines = Gauge(
             "callerside_lines", "Calls that can be up at once.", registry=self.registry
         )
@@ -394,6 +407,10 @@ class AgentMetrics:
     def call_refused(self, status: int, reason: str) -> None:
         """Count a call that was turned away; `reason` is one of a few words."""
         self._refused.labels(self._refusal(status), reason).inc()
+
+    def write_lost(self, what: Written) -> None:
+        """Count what could not be written of a call."""
+        self._lost.labels(what).inc()
 
     def set_lines(self, lines: int) -> None:
         """Set how many calls can be up at once."""

@@ -48,8 +48,19 @@ class StreamFile:
         model: str,
         dialect: str,
         clean: Callable[[Any], Any] = lambda event: event,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin the recording now; `clean` takes secrets out of events."""
+        """Begin the recording now.
+
+        Args:
+            path: of the file.
+            now_ns: the monotonic clock.
+            model: of the session.
+            dialect: of its events.
+            clean: takes secrets out of events.
+            on_lost: called if the recording cannot go on.
+        """
+        self._on_lost = on_lost
         self._clean = clean
         self._path = path
         self._now_ns = now_ns
@@ -102,6 +113,7 @@ class StreamFile:
             with contextlib.suppress(OSError):
                 file.close()
         _log.error("recording_failed", file=str(self._path), error=str(error))
+        self._on_lost()
 
 
 class RecordedConnection:

@@ -6,6 +6,7 @@ stops; so whoever can lock a note knows that its owner was killed, and writes th
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -43,8 +44,7 @@ class InFlightCalls:
             return
         line = json.dumps(list(records), separators=(",", ":")).encode() + b"\n"
         try:
-            os.pwrite(self._descriptor, line, 0)
-            os.ftruncate(self._descriptor, len(line))
+            _replace(self._descriptor, line)
         except OSError as error:
             self._give_up(error)
 
@@ -58,6 +58,13 @@ class InFlightCalls:
     def _give_up(self, error: OSError) -> None:
         _log.error("open_calls_not_noted", file=str(self._path), error=str(error))
         self.close()
+
+
+def _replace(descriptor: int, line: bytes) -> None:
+    """All that is in the file, by this: half of it would say nothing."""
+    if os.pwrite(descriptor, line, 0) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(descriptor, len(line))
 
 
 def lost_calls(records: Path, pid: int | None = None) -> Iterator[dict[str, Any]]:

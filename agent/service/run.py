@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,8 @@ OnTimelineClosed = Callable[[Path], None]
 """Called with the timeline of each call that has ended."""
 
 _EXPIRE_S = 3_600
+_CLOCK_SET_S = 600
+"""By more than that within an hour no clock goes wrong: it has been set."""
 _log = structlog.get_logger(__name__)
 
 
@@ -91,8 +94,13 @@ def check_places(settings: Settings) -> None:
     file = settings.records.file
     if file is not None:
         _check_directory("records.file", file.parent)
-        if file.is_dir() or (file.exists() and not os.access(file, os.W_OK)):
-            raise ConfigError(f"records.file: {file} is no file that can be written")
+        try:  # and not only asked: root has every right, and still cannot write to some
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(
+                f"records.file: {file} is no file that can be written: {reason}"
+            ) from None
 
 
 def _check_directory(name: str, directory: Path | None) -> None:
@@ -103,8 +111,11 @@ def _check_directory(name: str, directory: Path | None) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"{name}: {directory} cannot be made: {reason}") from None
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise ConfigError(f"{name}: {directory} cannot be written: no right to")
+    try:
+        tempfile.TemporaryFile(dir=directory).close()  # of which nothing is to be seen
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{name}: {directory} cannot be written: {reason}") from None
 
 
 def worker_settings(settings: Settings, index: int) -> Settings:
@@ -217,14 +228,33 @@ async def run_supervisor(
         folder.cleanup()
 
 
+class DayClock:
+    """Whether the clock of the day has been set: one that is wrong for a while deletes nothing."""
+
+    def __init__(
+        self,
+        wall_s: Callable[[], float] = time.time,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall_s, self._monotonic_s = wall_s, monotonic_s
+        self._before_s = wall_s() - monotonic_s()
+
+    def is_steady(self) -> bool:
+        """Whether it has gone as time does since this was asked last."""
+        before_s, self._before_s = self._before_s, self._wall_s() - self._monotonic_s()
+        return abs(self._before_s - before_s) <= _CLOCK_SET_S
+
+
 @contextlib.asynccontextmanager
 async def expiring(settings: Settings) -> AsyncIterator[None]:
     """Delete what is too old, now and every hour."""
 
     async def expire_for_ever() -> None:
+        clock = DayClock()
         while True:
-            count = await asyncio.to_thread(expire, settings)
-            if count:
+            if not clock.is_steady():
+                _log.warning("clock_set", expires_in_s=_EXPIRE_S)
+            elif count := await asyncio.to_thread(expire, settings):
                 _log.info("expired", deleted=count, days=settings.retention.days)
             await asyncio.sleep(_EXPIRE_S)
 

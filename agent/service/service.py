@@ -31,6 +31,7 @@ from callerside.agent.observe.call_recording import (
 )
 from callerside.agent.observe.mark_sinks import SafeSink, fan_out
 from callerside.agent.observe.masking import Masking
+from callerside.agent.observe.metrics import Written
 from callerside.agent.observe.secrets import SecretFilter
 from callerside.agent.prompts.cache import PromptCache, default_cache_dir
 from callerside.agent.realtime.client import WebSocketConnection
@@ -95,6 +96,8 @@ class Service:
         """Called with the number of calls that are up, whenever it changes."""
         self.on_refused: Callable[[int, str], None] = lambda _status, _reason: None
         """Called with the SIP status of each call that is refused before it begins, and why."""
+        self.on_lost: Callable[[Written], None] = lambda _what: None
+        """Called with what could not be written of a call."""
         self.on_timeline_closed: Callable[[Path], None] = lambda _path: None
         """Called with the timeline of each call, when no mark will be added to it any more."""
 
@@ -168,27 +171,38 @@ class Service:
         call = uuid.uuid4().hex[:12]
         settings = self._settings.for_call(received.called)
         name = f"{_safe_name(received.called)}-{call}"
-        timeline = _open_timeline(settings.timeline.dir, name)
-        own = [] if timeline is None else [SafeSink("timeline", timeline)]
+        timeline = _open_timeline(settings.timeline.dir, name, self._lost("timeline"))
+        safe = None if timeline is None else SafeSink("timeline", timeline, self._lost("timeline"))
+        own = [] if safe is None else [safe]
         masking = Masking(settings.privacy.mask, keys=settings.privacy.mask_keys)
         mark = self._clean.sink(masking.sink(fan_out([*self._sinks, *own])))
-        recording = _open_recording(settings.recordings, name, leg.sample_rate_hz)
-        recording_leg = None if recording is None else RecordingLeg(leg, recording, mark, call=call)
+        lost = self._lost("recording")
+        recording = _open_recording(settings.recordings, name, leg.sample_rate_hz, lost)
+        recording_leg = (
+            None
+            if recording is None
+            else RecordingLeg(leg, recording, mark, call=call, on_lost=lost)
+        )
 
         def ended() -> None:
             self._drivers.pop(call, None)
             self.on_calls_changed(len(self._drivers))
-            if timeline is not None:
-                _close_timeline(timeline)
+            if timeline is not None and safe is not None:
+                safe.close(timeline.close)
                 self.on_timeline_closed(timeline.path)
 
-        connect = _Connector(self._secrets, self._clean, masking, settings, name)
+        lost = self._lost("realtime")
+        connect = _Connector(self._secrets, self._clean, masking, settings, name, lost)
         driver = self._new_driver(
             settings, received, recording_leg or leg, connect, mark, call=call, on_end=ended
         )
         self._drivers[call] = driver
         self.on_calls_changed(len(self._drivers))
         return driver
+
+    def _lost(self, what: Written) -> Callable[[], None]:
+        """To be called, once, when that cannot be written of a call."""
+        return lambda: self.on_lost(what)
 
     def _new_driver(
         self,
@@ -235,7 +249,9 @@ class _Connector:
         masking: Masking,
         settings: CallSettings,
         name: str,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_lost = on_lost
         self._secrets = secrets
         self._clean = lambda event: masking.event(clean.data(event))
         self._realtime = settings.realtime
@@ -264,6 +280,7 @@ class _Connector:
             model=effect.model,
             dialect=effect.dialect,
             clean=self._clean,
+            on_lost=self._on_lost,
         )
         return RecordedConnection(connection, file)
 
@@ -277,7 +294,9 @@ def _safe_name(called: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.+-]", "_", called)[:100].lstrip(".") or "unknown"
 
 
-def _open_timeline(directory: Path | None, name: str) -> TimelineWriter | None:
+def _open_timeline(
+    directory: Path | None, name: str, on_lost: Callable[[], None]
+) -> TimelineWriter | None:
     """A call goes on without its timeline if that cannot be written."""
     if directory is None:
         return None
@@ -285,18 +304,13 @@ def _open_timeline(directory: Path | None, name: str) -> TimelineWriter | None:
         return TimelineWriter(directory / f"{name}.jsonl")
     except OSError as error:
         _log.error("timeline_failed", directory=str(directory), error=str(error))
+        on_lost()
         return None
 
 
-def _close_timeline(timeline: TimelineWriter) -> None:
-    """The last marks of a call may not fit the disk, as those before."""
-    try:
-        timeline.close()
-    except OSError as error:
-        _log.error("timeline_failed", file=str(timeline.path), error=str(error))
-
-
-def _open_recording(settings: RecordingSettings, name: str, rate_hz: int) -> StereoWavWriter | None:
+def _open_recording(
+    settings: RecordingSettings, name: str, rate_hz: int, on_lost: Callable[[], None]
+) -> StereoWavWriter | None:
     """A call goes on without its recording if that cannot be written."""
     if settings.dir is None or not settings.audio:
         return None
@@ -304,6 +318,7 @@ def _open_recording(settings: RecordingSettings, name: str, rate_hz: int) -> Ste
         return StereoWavWriter(settings.dir / f"{name}.wav", rate_hz)
     except CallRecordingError as error:
         _log.error("recording_failed", error=str(error))
+        on_lost()
         return None
 
 

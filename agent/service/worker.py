@@ -123,6 +123,7 @@ class Worker:
         self.service = Service(settings, secrets, sinks=self._sinks(settings))
         self.service.on_calls_changed = lambda active: self._send_answer(CallsChanged(active))
         self.service.on_refused = self.metrics.call_refused
+        self.service.on_lost = self.metrics.write_lost
         self.metrics.set_lines(self.service.max_calls)
         self._settings = settings
         self._load = load
@@ -202,7 +203,8 @@ class Worker:
         file = settings.records.file
         if file is not None:
             self._in_flight = InFlightCalls(file)
-            sinks.append(CallRecords(record_writer(RecordFile(file)), note=self._in_flight))
+            write = record_writer(RecordFile(file), lambda: self.metrics.write_lost("record"))
+            sinks.append(CallRecords(write, note=self._in_flight))
         return sinks
 
     def _send_answer(self, happened: DrainInput) -> None:

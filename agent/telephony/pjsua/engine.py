@@ -8,7 +8,7 @@ from callerside.agent.telephony.engine import PROFILES, Engine
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.pjsua.dialling import PjsuaDialler
 from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
-from callerside.agent.telephony.pjsua.native.media import functions
+from callerside.agent.telephony.pjsua.native.media import functions, look_up_no_host_name
 from callerside.agent.telephony.pjsua.native.self_test import check
 
 _FROM, _BELOW = (2, 15, 1), (2, 16)
@@ -26,5 +26,7 @@ def engine() -> Engine:
     numbers = re.findall(r"\d+", version(PROFILES["pjsua2"].package))
     if not _FROM <= tuple(map(int, numbers[:3])) < _BELOW:
         raise SipError("its bindings are not of 2.15.1 to 2.15")
-    check(functions())
+    library = functions()
+    look_up_no_host_name(library)
+    check(library)
     return Engine(profile=PROFILES["pjsua2"], answering=AnsweringEndpoint, dialling=PjsuaDialler)

@@ -181,6 +181,35 @@ tests:
             exp_annotations:
               summary: One answer in twenty comes later than 3 s after the caller's last word.
               what_to_do: See in the dashboard which hop of the turn has grown.
+  - name: a disk that is full
+    interval: 30s
+    input_series:
+      - series: 'callerside_writes_lost_total{what="record", worker="0", instance="a"}'
+        values: '0x10 1x50'
+    alert_rule_test:
+      - {alertname: CallersideWritesLost, eval_time: 5m, exp_alerts: []}
+      - alertname: CallersideWritesLost
+        eval_time: 10m
+        exp_alerts:
+          - exp_labels: {severity: page, what: record, instance: a}
+            exp_annotations:
+              summary: Of calls on a a record could not be written.
+              what_to_do: >-
+                Look at the disk; records that were lost stand whole in the log, as `record_lost`.
+  - name: files run out
+    interval: 30s
+    input_series:
+      - {series: 'process_open_fds{job="callerside", instance="a"}', values: '300x10 900x20'}
+      - {series: 'process_max_fds{job="callerside", instance="a"}', values: '1024x30'}
+    alert_rule_test:
+      - {alertname: CallersideFilesRunOut, eval_time: 5m, exp_alerts: []}
+      - alertname: CallersideFilesRunOut
+        eval_time: 10m
+        exp_alerts:
+          - exp_labels: {severity: page, job: callerside, instance: a}
+            exp_annotations:
+              summary: A process on a has opened more than 80 % of the files that it may.
+              what_to_do: Look for `files_too_few` in its log, and raise the limit (`LimitNOFILE`).
   - name: a healthy agent
     interval: 30s
     input_series:

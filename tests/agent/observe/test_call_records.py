@@ -1,4 +1,5 @@
 import json
+import resource
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,3 +160,22 @@ def test_a_record_that_the_disk_does_not_take_is_in_the_log(tmp_path: Path) -> N
     (line,) = logged
     assert line["event"] == "record_lost"
     assert line["record"] == {"call": "c1", "length_ms": 12.0}
+
+
+def test_half_a_record_is_none(tmp_path: Path) -> None:
+    """A disk that takes a part of a line keeps nothing of it: the next one stays readable."""
+    path = tmp_path / "calls.jsonl"
+    file = RecordFile(path)
+    file({"call": "c1"})
+    whole = path.read_bytes()
+    lost: list[str] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, hard))
+    with structlog.testing.capture_logs() as logged:
+        try:
+            record_writer(file, lambda: lost.append("c2"))({"call": "c2"})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == whole
+    assert lost == ["c2"]
+    assert logged[0]["record"] == {"call": "c2"}

@@ -133,13 +133,20 @@ async def is_served(port: int) -> bool:
         return False
 
 
-async def test_connections_are_bounded(port: int) -> None:
+async def test_whoever_holds_connections_keeps_nobody_from_being_answered(port: int) -> None:
+    """The one that has been slow for longest makes room: monitoring acts on silence."""
     held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(http.MAX_CONNECTIONS)]
-    assert not await is_served(port)
+    for _ in range(3):
+        assert await is_served(port)
+    first, last = held[0][0], held[-1][0]
+    with contextlib.suppress(ConnectionError):
+        assert await first.read() == b""
+    held[-1][1].write(get("/healthz"))
+    assert (await last.read()).startswith(b"HTTP/1.1 200")
     for _, writer in held:
         writer.close()
-        await writer.wait_closed()
-    await eventually(lambda: is_served(port))
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_stopping_does_not_wait_for_who_is_connected(tmp_path: Path) -> None:

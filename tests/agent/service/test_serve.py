@@ -7,7 +7,13 @@ import pytest
 from callerside.agent.config.loader import ConfigError
 from callerside.agent.config.settings import Settings
 from callerside.agent.service.kept_settings import KeptSettings
-from callerside.agent.service.run import check_places, check_ports, worker_command, worker_settings
+from callerside.agent.service.run import (
+    DayClock,
+    check_places,
+    check_ports,
+    worker_command,
+    worker_settings,
+)
 
 
 def settings(workers: int = 1, **sip: Any) -> Settings:
@@ -90,3 +96,15 @@ def test_a_worker_is_this_very_agent(tmp_path: Path) -> None:
     ]
     announcing = worker_command(kept, 2, Path("/run/2.sock"), announce=True)
     assert announcing == [*command, "--announce"]
+
+
+def test_a_clock_that_is_wrong_for_a_while_is_not_believed() -> None:
+    """Nothing is deleted by it; only one that stays so is taken for right."""
+    wall_s, monotonic_s = 1e9, 50.0
+    clock = DayClock(lambda: wall_s, lambda: monotonic_s)
+    told = []
+    for set_by_s in (0, 1, 1e9, 0, -1e9, 0, 0):
+        monotonic_s += 3_600
+        wall_s += 3_600 + set_by_s
+        told.append(clock.is_steady())
+    assert told == [True, True, False, True, False, True, True]

@@ -29,7 +29,14 @@ from callerside.agent.telephony.pjsua.call import log_failure, reported
 Pointer, Unsigned = ctypes.c_void_p, ctypes.c_uint
 
 
+class HostName(ctypes.Structure):
+    """`pj_str_t` of a buffer that is PJLIB's own."""
+
+    _fields_ = (("ptr", Pointer), ("slen", ctypes.c_ssize_t))
+
+
 _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+    ("pj_gethostname", ctypes.POINTER(HostName), ()),
     ("pjsua_set_no_snd_dev", Pointer, ()),
     ("pjsua_get_pjmedia_endpt", Pointer, ()),
     ("pjsua_get_pjsip_endpt", Pointer, ()),
@@ -106,6 +113,7 @@ SAME_TYPE = -1
 _BRIDGE_RATE_HZ, _BRIDGE_SAMPLES = 8_000, 160
 _POOL_BYTES = 1_024
 _PORT_TRIES = 10
+_LOOPBACK = b"127.0.0.1"
 
 
 class Text(ctypes.Structure):
@@ -209,6 +217,18 @@ def functions() -> ctypes.PyDLL:
     except AttributeError as error:
         raise unavailable(str(error)) from None
     return library
+
+
+def look_up_no_host_name(library: ctypes.PyDLL) -> None:
+    """Have PJLIB take this host's name for an address, which it finds without asking anybody.
+
+    It looks the name up at the start, and for the media of each call where 0.0.0.0 is listened on,
+    to know an address of the host's. Where a resolver does not answer, that held all calls up for
+    ten seconds. Of the host's interfaces it knows besides.
+    """
+    name = library.pj_gethostname().contents
+    ctypes.memmove(name.ptr, _LOOPBACK + b"\0", len(_LOOPBACK) + 1)
+    name.slen = len(_LOOPBACK)
 
 
 def unavailable(reason: str) -> SipError:
