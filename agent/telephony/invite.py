@@ -253,6 +253,24 @@ def with_line_first(description: str, number: int) -> str:
     return session + "".join(lines)
 
 
+def with_keys_last(description: str) -> str:
+    """A session description, of the same length, whose formats of keys come behind its codecs.
+
+    Who takes the first format that it has (RFC 3264 §6.1) would else read one of keys for a codec.
+    """
+    session, *lines = _LINES.split(description)
+    return session + "".join(map(_keys_last, lines))
+
+
+def _keys_last(line: str) -> str:
+    audio = _AUDIO.match(line)
+    if audio is None:
+        return line
+    names = dict(_names(line))
+    formats = sorted(audio[1].split(" "), key=lambda number: names.get(number) == _KEYS)
+    return line[: audio.start(1)] + " ".join(formats) + line[audio.end(1) :]
+
+
 def _one_codec(line: str, codecs: Sequence[str]) -> str:
     audio = _AUDIO.match(line)
     assert audio is not None  # noqa: S101 - it has a known codec

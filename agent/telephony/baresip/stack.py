@@ -35,6 +35,7 @@ from callerside.agent.telephony.invite import (
     line_of_call,
     narrowed,
     quiet,
+    with_keys_last,
     with_line_first,
 )
 from callerside.agent.telephony.media.pacer import Pacer
@@ -541,7 +542,7 @@ class Stack:
             head = _ALLOW.sub(_without_hidden, head)
         if _SDP in head.lower():
             line = self._lines.get(message.call_id, 0)
-            text = with_line_first(body.decode("latin-1"), line)
+            text = with_keys_last(with_line_first(body.decode("latin-1"), line))
             if message.status and message.number == self._nowhere.get(message.call_id):
                 text = quiet(text)
             body = text.encode("latin-1")
