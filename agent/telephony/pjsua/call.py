@@ -26,6 +26,9 @@ class CallListener(Protocol):
     def on_invite(self, transaction: int) -> None:
         """The transaction (`pjsip_transaction *`) of an INVITE to us has moved."""
 
+    def on_own_request(self, transaction: int, *, is_pending: bool) -> None:
+        """The transaction of an INVITE or UPDATE of ours has moved; whether it may be answered."""
+
     def on_offer_refused(self, status: int) -> None:
         """An offer of ours, within the call, has a final answer that is none."""
 
@@ -67,17 +70,21 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
             self._listener.on_state(self.getInfo(), prm.e)
 
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
-        """See `CallListener.on_invite` and `on_offer_refused`."""
+        """See `CallListener.on_invite`, `on_own_request` and `on_offer_refused`."""
         with reported("onCallTsxState"):
-            transaction = prm.e.body.tsxState.tsx
-            if transaction.role == pjsua2.PJSIP_ROLE_UAS and transaction.method == "INVITE":
-                self._listener.on_invite(int(transaction.pjTransaction))
-            elif (
-                transaction.state == pjsua2.PJSIP_TSX_STATE_COMPLETED
-                and transaction.role == pjsua2.PJSIP_ROLE_UAC
-                and transaction.method == "INVITE"
-            ):
+            self._on_transaction(prm.e.body.tsxState.tsx)
+
+    def _on_transaction(self, transaction: Any) -> None:
+        method, native = transaction.method, int(transaction.pjTransaction)
+        if method not in ("INVITE", "UPDATE"):
+            return
+        if transaction.role == pjsua2.PJSIP_ROLE_UAC:
+            is_pending = transaction.state < pjsua2.PJSIP_TSX_STATE_COMPLETED
+            self._listener.on_own_request(native, is_pending=is_pending)
+            if method == "INVITE" and transaction.state == pjsua2.PJSIP_TSX_STATE_COMPLETED:
                 self._listener.on_offer_refused(transaction.statusCode)
+        elif method == "INVITE":
+            self._listener.on_invite(native)
 
     def onCallMediaState(self, prm: Any) -> None:  # noqa: ARG002, N802 - PJSUA2's name
         """See `CallListener.on_media`."""

@@ -41,7 +41,7 @@ from callerside.agent.telephony.leg import (
 from callerside.agent.telephony.options import PeerList, SipOptions, as_dialled
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.media import LegMedia
-from callerside.agent.telephony.pjsua.native.invite_session import InviteSession
+from callerside.agent.telephony.pjsua.native.invite_session import InviteSession, give_up
 from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.agent.telephony.pjsua.stack import Stack
@@ -126,6 +126,10 @@ class SipLeg(Leg):
         self._call: Call | None = None
         self._rtp = RtpCounter()
         self._stream: Stream | None = None
+        self._pending: int | None = None
+        """Of an INVITE or UPDATE of ours: its transaction, until it is answered."""
+        self._is_confirmed = False
+        """Whether the call has been up."""
         self._is_spoken_to = True
         """By the other side's own word: one that only receives sends no RTP (RFC 3264 §5.1)."""
 
@@ -211,7 +215,9 @@ class SipLeg(Leg):
 
     def on_state(self, info: Any, event: Any) -> None:
         """Progress, or the end."""
+        self._is_confirmed |= info.state == pjsua2.PJSIP_INV_STATE_CONFIRMED
         if info.state == pjsua2.PJSIP_INV_STATE_DISCONNECTED:
+            self._give_up_request()
             self._on_disconnected(info, event)
         else:
             self.on_progress(info)
@@ -234,6 +240,19 @@ class SipLeg(Leg):
 
     def on_invite(self, transaction: int) -> None:
         """Nothing in it is news to us."""
+
+    def on_own_request(self, transaction: int, *, is_pending: bool) -> None:
+        """See `_give_up_request`."""
+        if is_pending:
+            self._pending = transaction
+        elif transaction == self._pending:
+            self._pending = None
+
+    def _give_up_request(self) -> None:
+        """Of a call that ends: a first INVITE is cancelled instead, and its end waited for."""
+        pending, self._pending = self._pending, None
+        if pending is not None and self._is_confirmed:
+            give_up(pending)
 
     def on_offer_refused(self, status: int) -> None:
         """We make none."""
@@ -333,6 +352,8 @@ class SipLeg(Leg):
             self._media.disconnect()
             self._ending = ending
             call = self._call
+            if self._is_confirmed:
+                self._give_up_request()
             _tried("hang up", lambda: self.terminate(call, status))
 
     def _on_disconnected(self, info: Any, event: Any) -> None:
