@@ -30,6 +30,8 @@ MATRIX = PASSES + "matrix: {caller.codec: [PCMU, G722]}\n"
 
 
 pytest_plugins = ["pytester"]
+LEFT_OUT = ("-p", "no:hypothesispytest", "-p", "no:benchmark")
+"""Other people's plugins, which take as long as a call to load, in each process."""
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def calls(pytester: pytest.Pytester) -> Path:
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Run:
     plugin = () if _is_installed_as_plugin() else ("-p", "callerside.simulator.pytest.plugin")
-    options = ("-v", "--callerside-lane", "virtual", "--callerside-out", "out")
+    options = ("-v", "--callerside-lane", "virtual", "--callerside-out", "out", *LEFT_OUT)
 
     def inside(*arguments: str) -> tuple[int, str]:
         done = pytester.runpytest_inprocess(*plugin, *options, *arguments)
