@@ -121,14 +121,16 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, in several processes; arguments go to pytest: `nox -s tests -- -n 0 -k slow`."""
     _install(session, "sim,languages,test")
-    # tests/support/side_by_side.py says which of them are played together. Calls wait more than
-    # they work: for them one process more than there are processors, and one for what computes.
     _run(session, "pytest", *_side_by_side(), *session.posargs)
 
 
 def _side_by_side() -> tuple[str, ...]:
-    """What has pytest play files in several processes."""
-    processes = min(MOST_PROCESSES, 2 + _processors())
+    """What has pytest play files in several processes, as tests/support/side_by_side.py says.
+
+    Calls wait more than they work: for them two more than there are processors, and one for what
+    computes.
+    """
+    processes = min(MOST_PROCESSES, 3 + _processors())
     return "-n", str(processes), "--dist", "loadfile"
 
 

@@ -1,10 +1,11 @@
 """How the tests are spread over processes by pytest-xdist, and which of them want to be alone.
 
 A file is played by one process, in its order: what its fixtures of a module start is started once,
-and no two of its tests take the same port. Files whose tests mostly wait, for calls in real time,
-come first, the longest of them before the others, so that no process has one of these to itself at
-the end, when all others are done. Meanwhile the last process plays the files that only compute, and
-gives way to all others: it takes what these leave of the processors while they wait.
+and no two of its tests take the same port. What is to be alone comes first. Then come files whose
+tests mostly wait, for calls in real time, the longest of them before the others, so that no process
+has one of these to itself at the end, when all others are done. Meanwhile the last process plays
+the files that only compute, and gives way to all others: it takes what these leave of the
+processors while they wait.
 """
 
 import fcntl
@@ -18,21 +19,27 @@ from typing import Any
 import pytest
 
 LONGEST = (
-    "test_pages_commands.py",
-    "test_kamailio_calls.py",
-    "test_workers_serve.py",
-    "test_registrar.py",
-    "test_runs.py",
     "test_sip_engines.py",
-    "test_child_processes.py",
-    "test_fifty_calls.py",
+    "test_registrar.py",
     "test_own_account.py",
+    "test_call_leg.py",
+    "test_pages_commands.py",
+    "test_runs.py",
+    "test_foreign_agents.py",
+    "test_workers_serve.py",
+    "test_kamailio_calls.py",
+    "test_child_processes.py",
+    "test_lanes_agree.py",
+    "test_attended_transfer.py",
+    "test_recorded_scenario.py",
 )
 """Files in which a process is busy for longer than in any other, the longest first."""
 
 COMPUTING = (
     "test_truth.py",
     "test_virtual_fuzz.py",
+    "test_random_faults.py",
+    "test_from_call.py",
     "test_run_command.py",
 )
 """Of the files that place no calls those that compute for longest."""
@@ -103,7 +110,12 @@ def give_way_if_quiet() -> None:
 
 
 def place(item: pytest.Item) -> int:
-    """Where a test stands in the order of processes: the later, the larger."""
+    """Where a test stands in the order of processes: the later, the larger.
+
+    First who is to be alone: later all others would come to an end, one by one, and wait.
+    """
+    if item.get_closest_marker("alone") is not None:
+        return -1
     if item.path.name in LONGEST:
         return LONGEST.index(item.path.name)
     places_calls = item.get_closest_marker("e2e") is not None
