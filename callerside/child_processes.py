@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import MutableMapping
 
+from callerside.host import adopt_orphans
+
 END_WITH_INPUT = "END_WITH_STANDARD_INPUT"
 """In a child's environment: its parent holds its standard input open for as long as it lives."""
 ONE_THREAD = "OPENBLAS_NUM_THREADS"
@@ -30,9 +32,11 @@ def end_with_parent(environment: MutableMapping[str, str] = os.environ) -> None:
     """Where a parent asks for it, end when that is gone, in whatever way: even by SIGKILL.
 
     To be called by the main program of a child that takes nothing from its standard input. Polite
-    first, as by SIGTERM. What this one starts itself is not asked for that.
+    first, as by SIGTERM. What this one starts itself is not asked for that; whatever of it is left
+    behind by who started it is this one's child from then on, so that its time can be told.
     """
     if environment.pop(END_WITH_INPUT, ""):
+        adopt_orphans()
         threading.Thread(target=_end_with_input, name="parent", daemon=True).start()
 
 

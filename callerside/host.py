@@ -16,6 +16,8 @@ _ALL_THREADS = 2
 """Of a process's clock (`clock_getcpuclockid`): what the scheduler has counted."""
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """Of `mallopt`, glibc: what is larger has pages of its own; more that is free is given back."""
+_SET_CHILD_SUBREAPER = 36
+"""Of `prctl`."""
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """What the system counts in, where it does not count to the nanosecond."""
 IS_LINUX: bool = sys.platform.startswith("linux")
@@ -147,13 +149,34 @@ def ran_by_gone_children_ns(pid: int) -> int:
         return 0
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process has started, and those that these have."""
+def pids() -> list[int]:
+    """All processes that there are; none where nobody tells."""
     try:
-        found = _read(f"/proc/{pid}/task/{pid}/children").split()
+        return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
     except OSError:
         return []
-    return [one for child in map(int, found) for one in (child, *children(child))]
+
+
+def newest_pid() -> int:
+    """The number that a process, or a thread of one, was given last; 0 where nobody tells."""
+    try:
+        return int(_read_again("/proc/loadavg").split()[4])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def parent(pid: int) -> int | None:
+    """The process whose child a process is; None: there is none of that number."""
+    try:
+        return int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split(maxsplit=2)[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def adopt_orphans() -> None:
+    """Be the parent of what children of this process leave behind, where the system can."""
+    with contextlib.suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def stolen_ns() -> int:

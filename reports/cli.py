@@ -182,7 +182,7 @@ def _report(given: argparse.Namespace) -> int:
         for call in calls:
             export_wav(call.evidence, call_directory(where, call.slug))
     for call in calls:
-        if call.verdict in ("error", "not measured"):
+        if call.verdict != "passed":
             print(f"{call.slug}: {call.detail}", file=sys.stderr)
         bare = call.evidence.info.recording
         if bare is not None and bare.unfit:

@@ -30,6 +30,7 @@ from callerside.reports.verdict.budget import (
     Judged,
     Limits,
     Reason,
+    is_lifted,
     judge,
     limits_for,
     parse_limits,
@@ -98,7 +99,13 @@ class CallResult:
     def timing(self) -> Part:
         """Whether the budget was kept, as far as it could be measured."""
         if over := [one for one in self.judged if one.verdict == "failed"]:
-            return Part("failed", "over budget: " + "; ".join(map(describe, over)))
+            below = [one for one in over if _is_about_its_least(one)]
+            groups = {
+                "over budget": [one for one in over if one not in below],
+                "below budget": below,
+            }
+            told = (f"{how}: {_described(those)}" for how, those in groups.items() if those)
+            return Part("failed", "; ".join(told))
         if why := self.not_measured:
             return Part("not measured", "not measured: " + "; ".join(why))
         if self._holds_nothing:
@@ -128,19 +135,19 @@ class CallResult:
         """Whether nothing came to be held to a limit, and something was to be.
 
         A bare recording without limits of its own is held to none, and a call that the caller
-        gave up before an answer was to be held to none. A value with limits of percentiles is held
-        to them with those of the scenario's other calls.
+        gave up before an answer was to be held to none; nor is one of whose values the scenario
+        has taken each limit off: its behaviour is all that it asks for.
         """
         hung_up = self.evidence.find("caller", "hang_up_sent")
         if any(one.fields.get("how") == "cancel" for one in hung_up):
             return False
-        limits = limits_of(self.evidence.info)
-        held = any(
-            one.verdict != "unlimited" or limits[one.name].of(one.variant).percentiles
-            for one in self.judged
-            if one.name in limits
-        )
-        return not held and bool(limits)
+        info = self.evidence.info
+        limits = limits_of(info)
+        if not limits or any(_is_held(one, limits) for one in self.judged):
+            return False
+        lifted = {name for name, limit in info.limits.items() if is_lifted(limit)}
+        yielded = {*info.should_yield, *(one.name for one in self.judged)}
+        return bool(limits.keys() & set(info.should_yield)) or not lifted & yielded
 
     def _is_moot(self, one: Judged) -> bool:
         """Whether a limit that could not be decided upon was asked for by nobody.
@@ -158,13 +165,13 @@ class CallResult:
 
         Where they are of some kinds of a metric, what was measured is of one of these.
         """
-        limits = self.evidence.info.limits
-        kinds = {name: _kinds_of(name, limits.get(name)) for name in self.evidence.info.own_limits}
+        info = self.evidence.info
+        kinds = {name: _kinds_of(name, info.limits.get(name)) for name in info.own_limits}
+        limits = limits_of(info) if kinds else {}
         held = {
             one.name
             for one in self.judged
-            if one.verdict != "unlimited"
-            and (not kinds.get(one.name) or one.variant in kinds[one.name])
+            if _is_held(one, limits) and (not kinds.get(one.name) or one.variant in kinds[one.name])
         }
         return [name for name in kinds if name not in held]
 
@@ -248,6 +255,13 @@ def limits_of(info: CallInfo) -> Limits:
     return parse_limits(info.limits) if info.lane == "recording" else limits_for(info.limits)
 
 
+def _is_held(one: Judged, limits: Limits) -> bool:
+    """Whether a value is held to a limit: to one of percentiles with those of other calls."""
+    limit = limits.get(one.name)
+    by_many = limit is not None and bool(limit.of(one.variant).percentiles)
+    return one.verdict != "unlimited" or by_many
+
+
 def _kinds_of(name: str, limit: Any) -> set[str]:
     """The kinds of a metric that a limit speaks of, where it speaks of nothing else; else none."""
     metric = METRICS.get(name)  # a timeline of an earlier version may name one that is gone
@@ -295,10 +309,23 @@ def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:
 
 
 def describe(one: Judged) -> str:
-    """A judged number as a phrase: `turn_ms of turn 2 is 812.0 ms, limit 640.0 ms`."""
+    """A judged number as a phrase: `turn_ms of turn 2 is 812.0 ms, limit 640.0 ms`.
+
+    Where its least is nearer, `at least 640.0 ms`.
+    """
     what = f"{one.name} {one.statistic} {one.detail}" if one.statistic else one.name
     where = f" of turn {one.turn}" if one.turn is not None else ""
-    limit = f", limit {one.limit:.1f} {one.unit}" if one.limit is not None else ""
+    most = "at least" if _is_about_its_least(one) else "limit"
+    limit = f", {most} {one.limit:.1f} {one.unit}" if one.limit is not None else ""
     taken = one.as_measured - one.value
     less = f" ({one.as_measured:.1f} less what the machine took)" if taken else ""
     return f"{what}{where} is {one.value:.1f} {one.unit}{less}{limit}"
+
+
+def _described(judged: Sequence[Judged]) -> str:
+    return "; ".join(map(describe, judged))
+
+
+def _is_about_its_least(one: Judged) -> bool:
+    """Whether the nearer of a value's limits is what it is to be at least."""
+    return one.low is not None and one.limit == one.low and one.low != one.high

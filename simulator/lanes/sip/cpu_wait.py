@@ -13,20 +13,20 @@ wait in the first place.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from callerside import host
 from callerside.clock import NS_PER_MS, ms_to_ns
+from callerside.simulator.lanes.sip.agent_time import AgentTime
 from callerside.simulator.lanes.sip.stall import Stall
 
 WAIT_MS = 1.0
 """What is shorter happens at every second wake, and bends nothing."""
 _KEPT_MS = 2_000.0
 """Of what the agent has run: no wait is longer, as long as anything goes on."""
-_FAMILY_MS = 40.0
-"""For so long the agent's children are taken for those that they were, unless there is a wait to be
-told: asking the system for them takes longer than all the rest of a look."""
+_AT_ONCE_MS = 0.2
+"""What a look reads within so long it reads at one instant, beside a wait that matters."""
 _STOLEN_EVERY = 12
 """Looks: the host's account is in ticks of 10 ms, and long to read."""
 
@@ -43,15 +43,18 @@ class _Counted:
     """Of its waits, what was taken for a wait since then: it cannot be more than that time."""
 
 
-@dataclass(slots=True)
-class _Agent:
-    """What an agent's process and those that it has started have run, in nanoseconds."""
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look saw, in nanoseconds."""
 
-    ran: dict[int, int] = field(default_factory=dict)
-    """Of each process, by its own account, at the last look."""
-    gone: int = 0
-    asked_ns: int = 0
-    """When the system was last asked which processes there are."""
+    over_ns: int
+    """When it was over."""
+    ran_ns: int
+    """What the agent had run, all in all."""
+    unsure_ns: int
+    """Of `AgentTime`."""
+    main_ran: Mapping[int, int]
+    """What main threads of the agent's had run."""
 
 
 class WaitWatch:
@@ -77,12 +80,9 @@ class WaitWatch:
         self._sure = sure
         self._is_agent = agents
         self._counted: dict[int, _Counted] = {}
-        self._agents: dict[int, _Agent] = {}
         self._looked_ns: int | None = None
-        self._ran_ns = 0
-        """By all processes of the agent, since the first look."""
-        self._history: deque[tuple[int, int, Mapping[int, int]]] = deque()
-        """Of each look: when it was over, all that the agent had run, and what main threads had."""
+        self._agent_time = AgentTime()
+        self._history: deque[_Looked] = deque()
         self._looks = 0
         self._stolen_at: tuple[int, int] | None = None
 
@@ -108,33 +108,43 @@ class WaitWatch:
             else:
                 before.main_ran, before.waited = main_ran_ns, waited_ns
         agents = [pid for name, pid in processes.items() if self._is_agent(name)]
-        self._ran_ns += self._agent_has_run(agents, now_ns, at_once=bool(waits))
-        # Whoever looks may have stood still in the middle, and the agent run meanwhile: of what it
-        # had run before, the main threads' part is read last, as it is read first of what it has.
-        counts = {pid: host.scheduled_ns(pid) for pid in agents}
-        main = {pid: counted[0] for pid, counted in counts.items() if counted is not None}
-        self._history.append((self._clock(), self._ran_ns, main))
+        self._agent_time.look(agents, now_ns)
+        main = {pid: self._counted[pid].main_ran for pid in agents if pid in self._counted}
+        over_ns = self._clock()
+        if over_ns - now_ns > ms_to_ns(_AT_ONCE_MS):
+            # Whoever looks stood still in the middle, and the agent may have run meanwhile: of what
+            # it had run before, the main threads' part is read last, as it is read first later on.
+            counts = {pid: host.scheduled_ns(pid) for pid in agents}
+            main = {pid: counted[0] for pid, counted in counts.items() if counted is not None}
+            over_ns = self._clock()
+        agent = self._agent_time
+        self._history.append(_Looked(over_ns, agent.ran_ns, agent.unsure_ns, main))
         window_ns = now_ns - (self._looked_ns if self._looked_ns is not None else now_ns)
         for name, pid, waited_ns in waits:
             self._tell(name, pid, waited_ns, now_ns, window_ns)
         self._looked_ns = now_ns
-        while self._history and self._history[0][0] < now_ns - ms_to_ns(_KEPT_MS):
+        while self._history and self._history[0].over_ns < now_ns - ms_to_ns(_KEPT_MS):
             self._history.popleft()
 
     def _tell(self, name: str, pid: int, waited_ns: int, now_ns: int, window_ns: int) -> None:
         # It may have begun so long before the last look; whatever the agent ran since counts.
         since_ns = now_ns - window_ns - waited_ns
-        earlier = [one for one in self._history if one[0] <= since_ns]
-        looked_ns, ran_ns, main = (earlier or self._history)[-1 if earlier else 0]
+        before = self._history[0]
+        for one in self._history:
+            if one.over_ns > since_ns:
+                break
+            before = one
         # What of it was before all looks, nobody knows: the agent may have run then.
         counted = self._counted[pid]
-        room_ns = min(now_ns - looked_ns, now_ns - counted.first_ns - counted.taken)
+        room_ns = min(now_ns - before.over_ns, now_ns - counted.first_ns - counted.taken)
         waited_ns = max(0, min(waited_ns, room_ns))
         counted.taken += waited_ns
-        behind_ns = self._ran_ns - ran_ns
+        agent = self._agent_time
+        behind_ns = agent.ran_ns - before.ran_ns
+        behind_ns += min(agent.unsure_ns - before.unsure_ns, agent.most_unsure_ns)
         if self._is_agent(name):  # nobody waits behind itself
             own_ns = counted.main_ran
-            behind_ns = max(0, behind_ns - (own_ns - main.get(pid, own_ns)))
+            behind_ns = max(0, behind_ns - (own_ns - before.main_ran.get(pid, own_ns)))
         late_ms = (waited_ns - behind_ns) / NS_PER_MS
         if late_ms >= WAIT_MS:
             self._report(
@@ -146,44 +156,6 @@ class WaitWatch:
                     sure=self._sure,
                 )
             )
-
-    def _agent_has_run(self, agents: Iterable[int], now_ns: int, *, at_once: bool) -> int:
-        """What all processes of the agent have run since the last look, in nanoseconds.
-
-        Of a process that is new, or gone, it may be told a moment later, unless it is to be known
-        `at_once`: then a wait is to be told, and nothing that the agent ran may be missing.
-        """
-        total_ns = 0
-        for agent in agents:
-            known = self._agents.get(agent)
-            state = known or self._agents.setdefault(agent, _Agent())
-            if known is None or at_once or now_ns - state.asked_ns >= ms_to_ns(_FAMILY_MS):
-                state.asked_ns = now_ns
-                total_ns += self._family_has_run(agent, state, is_new=known is None)
-                continue
-            for pid, before_ns in state.ran.items():
-                ran_ns = max(before_ns, host.ran_ns(pid))
-                total_ns += ran_ns - before_ns
-                state.ran[pid] = ran_ns
-        return total_ns
-
-    def _family_has_run(self, agent: int, state: _Agent, *, is_new: bool) -> int:
-        total_ns = 0
-        pids = (agent, *host.children(agent))
-        for pid in pids:
-            ran_ns = host.ran_ns(pid)
-            # Of a child that was not there before, all that it has run.
-            before_ns = state.ran.get(pid, ran_ns if is_new else 0)
-            total_ns += max(0, ran_ns - before_ns)
-            state.ran[pid] = ran_ns
-        gone_ns = host.ran_by_gone_children_ns(agent)
-        ended = [pid for pid in state.ran if pid not in pids]
-        if not is_new and (ended or gone_ns > state.gone):
-            counted_ns = sum(state.ran.pop(pid) for pid in ended)
-            # In steps of a tick: what is less than one of them is not left out.
-            total_ns += max(0, gone_ns - state.gone - counted_ns) + host.TICK_NS
-        state.gone = gone_ns
-        return total_ns
 
     def _look_at_the_host(self, now_ns: int) -> None:
         """What a host has taken is told where the ticks of the processors did not show it.

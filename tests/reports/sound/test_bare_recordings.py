@@ -285,7 +285,9 @@ def test_a_header_that_was_written_before_the_sound(tmp_path: Path, length: int)
         ("talk_over_ms: 50\n", 2),  # both ends of it are by energy: it is within the bound
     ],
 )
-def test_recordings_are_held_to_a_budget(tmp_path: Path, budget: str, code: int) -> None:
+def test_recordings_are_held_to_a_budget(
+    tmp_path: Path, budget: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "calls"
     folder.mkdir()
     write(folder / "a.wav", made().recording)
@@ -296,6 +298,10 @@ def test_recordings_are_held_to_a_budget(tmp_path: Path, budget: str, code: int)
     junit = (tmp_path / "report" / "junit.xml").read_text()
     assert ("<failure" in junit) == (code == 1)
     assert data["run"]["verdict"] == ("passed", "failed", "not measured")[code]
+    told = capsys.readouterr().err
+    for row in data["scenarios"]:
+        assert bool(row["detail"] and row["detail"] in told) == (row["verdict"] != "passed")
+    assert bool(told) == (code != 0), "and nothing else"
 
 
 def test_what_a_recording_cannot_tell_is_no_pass(tmp_path: Path) -> None:

@@ -130,6 +130,53 @@ def test_a_scenarios_own_limit_must_be_held_to_in_one_of_its_calls() -> None:
     assert outcome_of([unheld, *others, held]).exit_code == 0
 
 
+OFF = {one.name: "off" for one in GOOD.judged}
+
+
+@pytest.mark.parametrize(
+    ("limits", "verdict"),
+    [
+        (OFF, "passed"),
+        ({**OFF, "turn_ms": 2000}, "not measured"),  # it should have yielded that
+        ({"tool_silence_ms": "off"}, "not measured"),  # of which nothing would have come
+    ],
+)
+def test_a_scenario_that_has_taken_its_limits_off_asks_for_behaviour_alone(
+    limits: dict[str, Any], verdict: str
+) -> None:
+    unlimited = [replace(one, verdict="unlimited") for one in GOOD.judged if one.name != "turn_ms"]
+    bare = with_info(
+        replace(GOOD, judged=unlimited), limits=limits, should_yield=["answer_ms", "turn_ms"]
+    )
+    assert bare.verdict == verdict
+    assert outcome_of([bare]).exit_code == (0 if verdict == "passed" else 2)
+    wrong = with_info(bare, verdict="failed", detail="step 1: no")
+    assert (wrong.verdict, outcome_of([wrong]).exit_code) == ("failed", 1)
+
+
+def test_a_call_is_held_to_a_percentile_with_the_others_and_not_told_as_unmeasured() -> None:
+    unlimited = [replace(one, verdict="unlimited") for one in GOOD.judged if one.name == "turn_ms"]
+    one = with_info(
+        replace(GOOD, judged=unlimited),
+        limits={"turn_ms": {"p50": 700}},
+        own_limits=["turn_ms"],
+    )
+    assert (one.unheld, one.verdict) == ([], "passed")
+    nothing = replace(one, judged=[])
+    assert (nothing.unheld, nothing.verdict) == (["turn_ms"], "not measured")
+
+
+def test_what_is_less_than_its_least_is_told_so() -> None:
+    (turn, *_) = [one for one in GOOD.judged if one.name == "turn_ms"]
+    low = replace(turn, verdict="failed", value=800.0, limit=1200.0, low=1200.0, margin=-400.0)
+    high = replace(low, name="beep_ms", low=None, high=700.0, limit=700.0, turn=None, taken=None)
+    detail = replace(GOOD, judged=[low, high]).detail
+    assert detail == (
+        "over budget: beep_ms is 800.0 ms, limit 700.0 ms; "
+        f"below budget: turn_ms of turn {turn.turn} is 800.0 ms, at least 1200.0 ms"
+    )
+
+
 def test_a_value_without_a_limit_holds_nothing() -> None:
     """As where a variant alone is limited, and another one happened."""
     unlimited = [replace(one, verdict="unlimited") for one in GOOD.judged]

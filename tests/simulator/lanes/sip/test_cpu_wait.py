@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -17,18 +18,25 @@ from callerside.simulator.lanes.sip.stall import Stall
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="schedstat is Linux's")
 
 
-AGENT, CALLER, CHILD, WORKER = 1, 2, 3, 4
+AGENT, CALLER, WORKER, CHILD, GRANDCHILD = 1, 2, 3, 4, 5
+TICK_MS = 10
 
 
 class Counters:
     """The system's counters, in milliseconds, as a test turns them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, children: Mapping[int, int] = MappingProxyType({})
+    ) -> None:
         self.main_ran = dict.fromkeys((AGENT, CALLER, WORKER), 0)
         self.waited = dict.fromkeys((AGENT, CALLER, WORKER), 0)
-        self.ran = dict.fromkeys((AGENT, CHILD, WORKER), 0)
-        self.gone = dict.fromkeys((AGENT, WORKER), 0)
-        self.children: dict[int, list[int]] = {}
+        self.ran = dict.fromkeys((AGENT, CALLER, WORKER), 1)
+        self.gone = dict.fromkeys((AGENT, CALLER, WORKER), 0)
+        self.parents = dict.fromkeys((AGENT, CALLER, WORKER), 0)
+        self.newest = WORKER
+        """The number that was given out last."""
+        for pid, parent in children.items():
+            self.begin(pid, 100, parent)
         self.stolen = 0
         self.now_ms = 0
         self.stalls: list[Stall] = []
@@ -37,11 +45,32 @@ class Counters:
         monkeypatch.setattr(
             host, "scheduled_ns", lambda pid: (self.main_ran[pid] * ns, self.waited[pid] * ns)
         )
-        monkeypatch.setattr(host, "ran_ns", lambda pid: self.ran[pid] * ns)
-        monkeypatch.setattr(host, "ran_by_gone_children_ns", lambda pid: self.gone[pid] * ns)
-        monkeypatch.setattr(host, "children", lambda pid: self.children.get(pid, []))
+        monkeypatch.setattr(host, "ran_ns", lambda pid: self.ran.get(pid, 0) * ns)
+        monkeypatch.setattr(host, "ran_by_gone_children_ns", lambda pid: self.gone.get(pid, 0) * ns)
+        monkeypatch.setattr(host, "pids", self.pids)
+        monkeypatch.setattr(host, "newest_pid", lambda: self.newest)
+        monkeypatch.setattr(host, "parent", self.parent)
         monkeypatch.setattr(host, "stolen_ns", lambda: self.stolen * ns)
         self.look()
+
+    def pids(self) -> list[int]:
+        """What processes there are."""
+        return sorted(self.ran)
+
+    def parent(self, pid: int) -> int | None:
+        """Whose child one is."""
+        return self.parents.get(pid) if pid in self.ran else None
+
+    def begin(self, pid: int, ran_ms: int, parent: int) -> None:
+        """A process begins, and runs so long."""
+        self.parents[pid], self.ran[pid], self.newest = parent, ran_ms, pid
+
+    def end(self, pid: int, *, more_ms: int = 0, unwaited: bool = False) -> None:
+        """It runs on for so long and ends, and its parent has waited for that."""
+        ran_ms = self.ran.pop(pid) + more_ms + self.gone.pop(pid, 0)
+        if not unwaited:
+            parent = self.parents[pid]
+            self.gone[parent] = self.gone.get(parent, 0) + ran_ms // TICK_MS * TICK_MS
 
     def look(self, after_ms: int = 50) -> list[tuple[str, float]]:
         """What is told now."""
@@ -101,30 +130,123 @@ def test_what_is_waited_behind_a_child_of_the_agent_is_the_agents(
     counters: Counters, before: bool
 ) -> None:
     if before:
-        counters.children[AGENT] = [CHILD]
+        counters.begin(CHILD, 1, AGENT)
         counters.look()
-    counters.children[AGENT] = [CHILD]
-    counters.ran[CHILD] += 40
+        counters.ran[CHILD] += 40
+    else:
+        counters.begin(CHILD, 40, AGENT)
     counters.waited[AGENT] += 40
     counters.waited[CALLER] += 40
     assert counters.look() == []
 
 
+def test_what_is_waited_behind_a_childs_child_is_the_agents(counters: Counters) -> None:
+    """Also if that has ended by now: a shell that leaves another program behind."""
+    counters.begin(CHILD, 1, AGENT)
+    counters.begin(GRANDCHILD, 20, CHILD)
+    counters.waited[CALLER] += 20
+    assert counters.look() == []
+    counters.end(CHILD)
+    counters.parents[GRANDCHILD] = AGENT  # the system's doing
+    for _ in range(3):
+        counters.ran[GRANDCHILD] += 45
+        counters.waited[CALLER] += 45
+        assert counters.look() == []
+
+
+def test_a_child_of_somebody_elses_is_not_the_agents(counters: Counters) -> None:
+    counters.begin(CHILD, 40, CALLER)
+    counters.waited[AGENT] += 40
+    assert counters.look() == [("agent", 40.0)]
+
+
+def test_what_the_agents_children_ran_before_all_looks_is_not_counted() -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        counters = Counters(patched, children={CHILD: AGENT, GRANDCHILD: CHILD})
+        counters.waited[CALLER] += 40
+        counters.ran[GRANDCHILD] += 10
+        assert counters.look() == [("caller", 30.0)]
+
+
+def test_a_number_is_given_out_before_its_process_is_there(counters: Counters) -> None:
+    counters.begin(CHILD, 1, AGENT)
+    del counters.ran[CHILD]
+    assert counters.look(8) == []
+    counters.ran[CHILD] = 8
+    counters.waited[CALLER] += 8
+    assert counters.look(8) == []
+
+
+def test_where_many_have_begun_all_are_gone_through(counters: Counters) -> None:
+    counters.begin(CHILD + 10_000, 40, AGENT)
+    counters.waited[CALLER] += 40
+    assert counters.look() == []
+
+
+def test_where_the_numbers_begin_anew_a_child_is_found(counters: Counters) -> None:
+    counters.begin(10_000, 1, CALLER)
+    for _ in range(5):
+        counters.look()
+    counters.begin(CHILD, 40, AGENT)
+    counters.waited[CALLER] += 40
+    assert counters.look() == []
+
+
 def test_a_child_that_has_ended_meanwhile_has_run_too(counters: Counters) -> None:
-    counters.gone[AGENT] += 40
+    counters.begin(CHILD, 49, AGENT)
+    counters.end(CHILD)
     counters.waited[AGENT] += 50
     assert counters.look() == [], "of a process that is gone the system counts ticks of 10 ms"
 
 
+def test_what_a_childs_child_ran_that_has_ended_counts_while_the_child_goes_on(
+    counters: Counters,
+) -> None:
+    """As under `make`: no more than a moment of each is ever seen."""
+    counters.begin(CHILD, 1, AGENT)
+    counters.look()
+    for number in range(5):
+        counters.begin(GRANDCHILD + number, 50, CHILD)
+        counters.end(GRANDCHILD + number)
+        counters.waited[CALLER] += 50
+        assert counters.look() == []
+
+
 def test_what_a_child_ran_is_not_counted_again_when_it_ends(counters: Counters) -> None:
-    counters.children[AGENT] = [CHILD]
-    counters.ran[CHILD] += 200
+    counters.begin(CHILD, 200, AGENT)
     counters.look()
     counters.look()
-    counters.children[AGENT] = []
-    counters.gone[AGENT] += 210
+    counters.end(CHILD, more_ms=10)
     counters.waited[CALLER] += 40
-    assert counters.look() == [("caller", 20.0)], "10 it ran after the last look, and a tick"
+    assert counters.look() == [("caller", 10.0)], "10 it ran after the last look, and two ticks"
+
+
+def test_the_ticks_of_many_children_are_lost_once(counters: Counters) -> None:
+    """In a wait of many looks, in each of which one ended."""
+    for number in range(10):
+        counters.begin(CHILD + number, 10, AGENT)
+        counters.end(CHILD + number)
+        assert counters.look() == []
+    counters.waited[CALLER] += 500
+    assert counters.look() == [("caller", 500.0 - 10 * 10 - 2 * TICK_MS)]
+
+
+def test_who_ends_and_nobody_waits_for_it_may_have_run_to_its_end(counters: Counters) -> None:
+    """Where SIGCHLD is ignored, what it ran is in no account."""
+    counters.begin(CHILD, 200, AGENT)
+    counters.look()
+    counters.end(CHILD, unwaited=True)
+    counters.waited[CALLER] += 8
+    assert counters.look(8) == []
+
+
+def test_an_agent_that_has_ended_is_not_looked_for(
+    counters: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters.end(WORKER, unwaited=True)
+    counters.look()
+    monkeypatch.setattr(host, "pids", lambda: pytest.fail("it is gone"))
+    assert counters.look() == []
 
 
 def test_what_is_waited_behind_another_process_of_the_agent_is_the_agents(
@@ -209,28 +331,25 @@ def test_it_says_whether_its_looks_are_sure() -> None:
     assert [stall.sure for stall in told] == [False, True]
 
 
-def test_the_agents_children_are_asked_for_now_and_then_and_where_there_is_a_wait(
+def test_nobody_is_asked_for_its_parent_while_nothing_begins(
     counters: Counters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looks come 125 times a second: what a process's family is takes longer than the rest."""
+    """Looks come 125 times a second: that takes longer than all the rest."""
     asked: list[int] = []
-    children = host.children
 
-    def ask(pid: int) -> list[int]:
+    def ask(pid: int) -> int | None:
         asked.append(pid)
-        return children(pid)
+        return counters.parent(pid)
 
-    monkeypatch.setattr(host, "children", ask)
+    monkeypatch.setattr(host, "parent", ask)
+    monkeypatch.setattr(host, "pids", lambda: pytest.fail("all processes"))
     for _ in range(100):
         assert counters.look(8) == []
-    assert asked.count(AGENT) == asked.count(WORKER) == 100 * 8 / 40
-    counters.look(1)
-    asked.clear()
-    counters.waited[CALLER] += 30
-    counters.children[AGENT] = [CHILD]
-    counters.ran[CHILD] += 30
-    assert counters.look(1) == [], "a child that nobody knew of had the processor"
-    assert asked.count(AGENT) == 1
+    assert asked == []
+    counters.begin(CHILD, 8, CALLER)
+    for _ in range(100):
+        assert counters.look(8) == []
+    assert asked == [CHILD] * 4, "it may have had no parent yet"
 
 
 @needs_linux
@@ -298,17 +417,20 @@ def test_the_system_counts_threads_and_children() -> None:
         counted = host.scheduled_ns(process.pid)
         assert counted is not None
         assert counted[0] < host.ran_ns(process.pid)
-        assert len(host.children(process.pid)) == 1
+        (child,) = [pid for pid in host.pids() if host.parent(pid) == process.pid]
+        assert process.pid < child <= host.newest_pid()
         process.stdin.write(b"\n")
         process.stdin.flush()
         process.stdout.readline()
-        assert host.children(process.pid) == []
+        assert host.parent(child) is None
+        assert host.ran_ns(child) == 0
         assert host.ran_by_gone_children_ns(process.pid) >= 150_000_000
         process.stdin.write(b"\n")
 
 
 PARTY = """
-import gc, subprocess, sys, threading, time
+import gc, os, subprocess, sys, threading, time
+from callerside import host
 
 def burn(ms, clock=time.thread_time):
     until = clock() + ms / 1000
@@ -332,7 +454,19 @@ def child():
     running = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[1], "now busy"])
     while running.poll() is None: time.sleep(0.001)
 
-kinds = {"busy": lambda: burn(80), "lock": lock, "collection": collection, "child": child}
+def child_of_a_thread():
+    thread = threading.Thread(target=child); thread.start(); thread.join()
+
+def orphan():
+    host.adopt_orphans()
+    shell = '"$0" -c "$1" "$1" "now busy" &'
+    subprocess.run(["sh", "-c", shell, sys.executable, sys.argv[1]])
+    os.wait()
+
+kinds = {
+    "busy": lambda: burn(80), "lock": lock, "collection": collection, "child": child,
+    "child of a thread": child_of_a_thread, "orphan": orphan,
+}
 kind = sys.argv[2]
 if kind == "now busy":
     burn(80)
@@ -399,7 +533,9 @@ def told_while(
     agents = [pid for name, pid in named.items() if name.startswith("agent")]
 
     def ran_ns() -> int:
-        alive = sum(host.ran_ns(one) for pid in agents for one in (pid, *host.children(pid)))
+        parents = {pid: host.parent(pid) for pid in host.pids()}
+        family = {pid for pid, parent in parents.items() if parent in agents}
+        alive = sum(host.ran_ns(one) for one in {*agents, *family})
         return alive + sum(host.ran_by_gone_children_ns(pid) for pid in agents)
 
     assert process.stdin is not None
@@ -429,7 +565,10 @@ def told_while(
 
 
 @needs_linux
-@pytest.mark.parametrize("kind", ["busy", "lock", "collection", "child", "another process"])
+@pytest.mark.parametrize(
+    "kind",
+    ["busy", "lock", "collection", "child", "child of a thread", "orphan", "another process"],
+)
 def test_none_of_what_the_agent_does_is_told_as_the_machines(kind: str) -> None:
     """All on one processor: what the agent did not run there is the most that anybody else had."""
     processor = host.processors()[0]
@@ -442,7 +581,7 @@ def test_none_of_what_the_agent_does_is_told_as_the_machines(kind: str) -> None:
         agent = parties.enter_context(party("busy" if "another" in kind else kind, processor))
         named["agent2"] = agent.pid
         before = {name: waited_ms(pid) for name, pid in named.items()}
-        tick_ms = 10.0 if kind == "child" else 0.0
+        tick_ms = 20.0 if "child" in kind or kind == "orphan" else 0.0
         for _ in range(TIMES):
             told, left_ms = told_while(agent, named)
             for name, told_ms in told.items():
