@@ -249,12 +249,22 @@ def _cut(scenario: Scenario, marks: Sequence[Mark], *, by_agent: bool) -> Iterab
     played_all = _played_all(marks) if by_agent else None
     if played_all:
         return
-    over_ns = next((mark.at_ns for mark in _named(marks, "call_ended", "caller")), None)
+    over = next(iter(_named(marks, "call_ended", "caller")), None)
+    ended = _named(marks, "step_ended", "caller")
+    by_itself = over is not None and over.fields.get("by") == "caller"
+    main = range(len(scenario.steps))
+    last = max((int(m.fields["step"]) for m in ended if m.fields["step"] in main), default=0)
+    before_it_left = range(last if by_itself else 0)
     cut = {
         mark.fields.get("step")
-        for mark in _named(marks, "step_ended", "caller")
+        for mark in ended
         if mark.fields.get("cut")
-        or (played_all is False and over_ns is not None and mark.at_ns >= over_ns)
+        or (
+            played_all is False
+            and over is not None
+            and mark.at_ns >= over.at_ns
+            and mark.fields["step"] not in before_it_left
+        )
     }
     for number, step in enumerate(scenario.all_steps):
         if isinstance(step, Expect) and step.expect in _ENDING and number in cut:

@@ -226,6 +226,15 @@ def test_a_call_that_ends_in_a_pause_of_an_answer_has_cut_it(
     assert found == ([expected] if cut else [])
 
 
+def test_a_caller_who_hangs_up_behind_a_reply_has_heard_it_out(tmp_path: Path) -> None:
+    """Though something else has begun by then, such as a tone: nobody waits for that."""
+    told = [mark(8000, "agent", "playout_started", item="a")]
+    told += [mark(9550, "agent", "prompt_started", prompt="tone")]
+    ends = [mark(9600, "caller", "step_ended", step=step, ok=True) for step in (0, 1)]
+    played = scenario(tmp_path, "steps: [{expect: reply}, hang_up]")
+    assert check(played, [*CALL, *told, *ends]) == []
+
+
 KEYS = [mark(1000 * n, "caller", "dtmf_heard", digit=digit) for n, digit in enumerate("4242#", 1)]
 
 
