@@ -294,7 +294,8 @@ _ALL = (
         none_because="the model called no function",
         bounded_by="the answer's onset",
         own_delay="the server's part: from its receipt of the request to its first delta, with the "
-        "silence that it begins with, and the way there and back",
+        "silence that it begins with, and the way there and back; answers before it that failed or "
+        "had no sound are in it, with the time until another was asked for",
         budget={"above_own": 100},
         truth=_AFTER_FUNCTION,
     ),

@@ -103,7 +103,7 @@ def _answer(
         taken=_taken(call, turn, called, finished, heard),
     )
     since_ns = max([finished.at_ns, *_said_before(evidence, called.at_ns, heard)])
-    own = _own(evidence, heard, since_ns)
+    own = _own(evidence, heard, finished.at_ns, since_ns)
     yield Measurement(
         name="answer_after_tools_ms",
         value=(heard.at_ns - since_ns) / NS_PER_MS,
@@ -209,15 +209,20 @@ def _said_before(evidence: CallEvidence, after_ns: int, heard: _Heard) -> Iterat
             yield mark.at_ns
 
 
-def _own(evidence: CallEvidence, heard: _Heard, since_ns: int) -> Trip | None:
+def _own(evidence: CallEvidence, heard: _Heard, after_ns: int, since_ns: int) -> Trip | None:
     """The server's own part: from its receipt of the request to its first delta, and its silence.
 
-    And the way of both. Of all that only what lies behind `since_ns`.
+    And the way of both. Of all that only what lies behind `since_ns`. What it was asked for first,
+    behind `after_ns`, counts: that an answer failed or had no sound, and another was asked for, is
+    the server's, as in a turn without functions.
     """
     planned, sent = (
         next((m for m in evidence.find("realtime", name) if _is_of(m, heard.response)), None)
         for name in ("response_planned", "delta_sent")
     )
+    first = next(iter(evidence.find("realtime", "response_planned", after_ns=after_ns)), planned)
+    if planned is not None and first is not None and first.at_ns < planned.at_ns:
+        planned = first
     if planned is None or sent is None:
         return None
     way = way_of(evidence)
