@@ -107,7 +107,7 @@ ITEM = RESPONSE = Field(kind="text")  # ids of the Realtime API
 SAMPLES = Field(kind="whole number", unit="samples")
 TOTAL = Field(kind="whole number", unit="samples", meaning="since the session's beginning")
 STATUS = Field(kind="whole number", meaning="of SIP")
-PROMPT = Field(kind="text", words=("hold", "farewell", "apology", "wait", "tone"))
+PROMPT = Field(kind="text", words=("hold", "farewell", "apology", "wait", "announcement", "tone"))
 TOKENS = Field(kind="whole number", unit="tokens", meaning="as the API counts them", optional=True)
 DIRECTION = Field(kind="text", words=("to_agent", "to_caller"), optional=True)
 
@@ -169,8 +169,8 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         ),
         _mark(
             "prompt_started",
-            "first frame of the agent's own words left: when the API or an answer fails, or a "
-            "function takes long",
+            "first frame of the agent's own words left: when the API or an answer fails, a "
+            "function takes long, or a recording is announced",
             prompt=PROMPT,
         ),
         _mark(
@@ -308,6 +308,11 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             "recording_started",
             "sample 0 of both channels of the call's recording, where it is recorded",
             sample_rate_hz=HZ,
+        ),
+        _mark(
+            "recording_withheld",
+            "the call is not recorded, as its caller was not told that it would be",
+            reason=TEXT,
         ),
         _mark(
             "rtp_measured",

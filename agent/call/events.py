@@ -230,6 +230,10 @@ class StorePrompt(Struct, frozen=True, kw_only=True):
     transcript: str
 
 
+class BeginRecording(Struct, frozen=True, kw_only=True):
+    """The caller has heard that the call is recorded."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunTool:
     """Run a function for the model; `ToolFinished` follows, unless the call has ended by then.
@@ -281,6 +285,7 @@ Effect = (
     | CancelTimer
     | LoadPrompt
     | StorePrompt
+    | BeginRecording
     | RunTool
     | CancelTool
     | EmitMark

@@ -9,6 +9,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
     playout    what the caller hears        tool_calls what the model calls
     dtmf       what the caller presses      session    the session with the API
     history    what a new session gets      fallback   what is said when the API fails
+    announcement: what callers hear before they are recorded
     answers    those that lack something    tool_wait  the silence while functions run
     consultation: the call to whoever is to take the caller; termination: the end of the call
 
@@ -19,6 +20,7 @@ for what the API reports, and keeps what holds between the parts.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from callerside.agent.call.announcement import Announcement
 from callerside.agent.call.answers import AnswerRepair
 from callerside.agent.call.api_session import UP, ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
@@ -105,6 +107,7 @@ class Parts:
         self.responses = responses = Responses(context, chart, playout, history, settings)
         self.turns = TurnTaking(context, chart, playout, responses, self.uplink, settings)
         self.opening = Opening(context, chart, playout, responses, history, settings, rate_hz)
+        self.announcement = Announcement(context, playout, settings, rate_hz)
         self.termination = Termination(
             context, chart, playout, self.session, responses, settings.limits
         )
@@ -425,6 +428,7 @@ class Conversation:
         parts = self._parts
         for segment in parts.playout.take_over():
             parts.opening.segment_over(segment)
+            parts.announcement.segment_over(segment)
             if (
                 segment.kind is Kind.RESPONSE
                 and self._chart.state is State.STREAMING_RESPONSE
@@ -625,6 +629,7 @@ class CallMachine:
         self._context.mark("answer_sent", {"status": 200})
         self._chart.move(Trigger.ANSWER_SENT)
         parts.opening.call_received()
+        parts.announcement.call_received()
         parts.fallback.call_received()
         parts.session.connect()
         if parts.format.encoding == "pcm":  # G.711: the codec decides, once it is known
@@ -650,6 +655,7 @@ class CallMachine:
         parts.format = audio_format(parts.rate_hz, event.codec)
         parts.session.use_format(parts.format)
         parts.opening.media_up()
+        parts.announcement.media_up()
 
     def _media_held(self, _event: MediaHeld) -> None:
         self._context.mark("media_held")
@@ -696,6 +702,7 @@ class CallMachine:
 
     def _prompt_loaded(self, event: PromptLoaded) -> None:
         self._parts.opening.loaded(event)
+        self._parts.announcement.loaded(event)
         self._parts.fallback.loaded(event)
 
     def _end_requested(self, event: EndRequested) -> None:

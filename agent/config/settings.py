@@ -60,16 +60,14 @@ def _parts(url: str, filled: str) -> SplitResult:
 SipUri = Annotated[str, AfterValidator(_sip_uri)]
 
 
-def _user_path(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _user_path(path: Path) -> Path:
     try:
-        return Path(value).expanduser()
+        return path.expanduser()
     except RuntimeError:
-        raise ValueError(f"{value!r}: there is no such user here") from None
+        raise ValueError(f"{str(path)!r}: there is no such user here") from None
 
 
-UserPath = Annotated[Path, BeforeValidator(_user_path)]
+UserPath = Annotated[Path, Field(strict=False), AfterValidator(_user_path)]
 
 _SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
 Switch = Annotated[
@@ -266,6 +264,15 @@ class RecordingSettings(Strict):
     realtime: Switch = True
     """`{called}-{call}.realtime`: the events of the Realtime session; `-2` and so on after a
     reconnection."""
+    announcement_instructions: str | None = Field(None, min_length=1)
+    """What the model is asked to say before a recording begins: that there will be one. Made and
+    cached like the greeting. Nothing is recorded before its end, nor a call for which it is not
+    cached. null: recordings begin with the call."""
+
+    @property
+    def announced(self) -> str | None:
+        """What is to be said before the recording; None: there is none, or it is not announced."""
+        return None if self.dir is None else self.announcement_instructions
 
 
 class LogSettings(Strict):

@@ -115,6 +115,12 @@ class StereoWavWriter:
         except (OSError, soundfile.LibsndfileError) as error:
             raise CallRecordingError(f"{self.path}: cannot be finished: {error}") from None
 
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        self.abandon()
+        with suppress(OSError):
+            self._part.unlink()
+
     def abandon(self) -> None:
         """Keep what is on the disk as it is, under the name that says so."""
         with suppress(OSError, soundfile.LibsndfileError):
@@ -201,10 +207,12 @@ class RecordingLeg:
         *,
         call: str,
         on_lost: Callable[[], None] = lambda: None,
+        is_announced: bool = False,
     ) -> None:
         """`marks` gets the one that says when sample 0 of the recording was.
 
-        `on_lost` is called if the recording cannot go on.
+        `on_lost` is called if the recording cannot go on. One that `is_announced` waits for
+        `begin`, and leaves nothing if that never comes.
         """
         self.sample_rate_hz = leg.sample_rate_hz
         self._leg = leg
@@ -212,6 +220,7 @@ class RecordingLeg:
         self._marks = marks
         self._call = call
         self._on_lost = on_lost
+        self._waits = is_announced
         self._frame_bytes = leg.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
         self._queues: dict[int, bytearray] = {}
         self._queue_bytes = leg.sample_rate_hz * MAX_QUEUE_MS // 1000 * BYTES_PER_SAMPLE
@@ -229,6 +238,10 @@ class RecordingLeg:
             on_input(event)
 
         self._leg.start(listen)
+
+    def begin(self) -> None:
+        """Record from here on."""
+        self._waits = False
 
     def play(self, pcm: bytes, tag: int = 0) -> None:
         """See `CallLeg.play`."""
@@ -277,9 +290,12 @@ class RecordingLeg:
     def _follow(self, event: LegInput, writer: StereoWavWriter) -> None:
         match event:
             case FramePlayed():
-                self._said.add(self._since_start_ns(event.at_ns), self._take(event.played))
+                pcm = self._take(event.played)
+                if not self._waits:
+                    self._said.add(self._since_start_ns(event.at_ns), pcm)
             case AudioReceived():
-                self._heard.add(self._since_start_ns(event.at_ns), event.pcm)
+                if not self._waits:
+                    self._heard.add(self._since_start_ns(event.at_ns), event.pcm)
             case PlayoutCleared():  # dropped from the front: all that was played has been reported
                 for tag, samples in event.dropped:
                     self._pop(tag, samples)
@@ -290,7 +306,7 @@ class RecordingLeg:
                 self._writer = None
                 self._heard.close()
                 self._said.close()
-                writer.close()
+                writer.discard() if self._waits else writer.close()
             case (
                 CallReceived() | CallProgressed() | CallAnswered() | MediaReady() | MediaHeld()
                 | DtmfReceived() | TransferRequested() | TransferProgressed() | RtpMeasured()

@@ -47,6 +47,7 @@ _LEVELS = {
     "watchdog_fired": logging.WARNING,
     "event_dropped": logging.WARNING,
     "greeting_damaged": logging.WARNING,
+    "recording_withheld": logging.WARNING,
     "playout_overflowed": logging.WARNING,
     "capture_overflowed": logging.WARNING,
 }

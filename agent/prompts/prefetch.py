@@ -46,7 +46,7 @@ class WantedPrompt:
     """Something that calls to `called` may need."""
 
     called: str
-    what: Literal["greeting"] | PromptName
+    what: Literal["greeting", "announcement"] | PromptName
     key: str
     instructions: str
     settings: CallSettings
@@ -180,7 +180,10 @@ def wanted_prompts(settings: Settings) -> Iterator[WantedPrompt]:
     """All prompts of all routes, each once."""
     known: set[tuple[str, str]] = set()
     for call in settings.routes:
-        texts: list[tuple[Literal["greeting"] | PromptName, str]] = [*own_words(call).items()]
+        texts: list[tuple[Literal["greeting", "announcement"] | PromptName, str]]
+        texts = [*own_words(call).items()]
+        if call.recordings.announced is not None:
+            texts.append(("announcement", call.recordings.announced))
         if call.greeting.enabled and call.greeting.cached:
             texts.insert(0, ("greeting", call.greeting.instructions))
         for what, instructions in texts:

@@ -119,7 +119,17 @@ class StreamFile:
 class RecordedConnection:
     """A `RealtimeConnection` that records whatever passes through it."""
 
-    def __init__(self, connection: RealtimeConnection, file: StreamFile) -> None:
+    def __init__(
+        self,
+        connection: RealtimeConnection,
+        file: StreamFile,
+        may_record: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Record what passes, as far as `may_record` says that the caller knows of it.
+
+        Until then only the session's settings are, without which nobody can replay what follows.
+        """
+        self._may_record = may_record
         self._connection = connection
         self._file = file
 
@@ -129,7 +139,7 @@ class RecordedConnection:
         def listen(received: RealtimeInput) -> None:
             match received:
                 case RealtimeEvent():
-                    self._file.add("server", received.event)
+                    self._record("server", received.event)
                 case RealtimeClosed():
                     self._file.close()
                 case RealtimeConnected() | RealtimeGarbage():
@@ -142,13 +152,17 @@ class RecordedConnection:
 
     def send(self, event: Event) -> None:
         """See `RealtimeConnection.send`."""
-        self._file.add("client", event)
+        self._record("client", event)
         self._connection.send(event)
 
     def append(self, audio: bytes) -> None:
         """See `RealtimeConnection.append`."""
-        self._file.add("client", append(audio))
+        self._record("client", append(audio))
         self._connection.append(audio)
+
+    def _record(self, sender: str, event: Event) -> None:
+        if str(event.get("type")).startswith("session.") or self._may_record():
+            self._file.add(sender, event)
 
     def close(self) -> None:
         """See `RealtimeConnection.close`."""

@@ -64,6 +64,7 @@ class CallDriver:
         tools: Toolbox | None = None,
         background: RunInBackground = run_inline,
         run_tools: RunInBackground = run_inline,
+        on_recording: Callable[[], None] = lambda: None,
         on_end: Callable[[], None] = lambda: None,
         on_failure: OnFailure | None = None,
     ) -> None:
@@ -80,6 +81,7 @@ class CallDriver:
             tools: what the model may call, besides what is built in.
             background: runs work with prompt files.
             run_tools: runs them, but for stubs.
+            on_recording: called when a recording that is announced may begin.
             on_end: called once, when the call is over, whatever has failed.
             on_failure: called for a bug that an input ran into. It costs this call, which is hung
             up,
@@ -95,6 +97,7 @@ class CallDriver:
         self._tools = tools or {}
         self._background = background
         self._run_tools = run_tools
+        self._on_recording = on_recording
         self._on_end = on_end
         self._on_failure = on_failure
         self._failed = False
@@ -174,6 +177,7 @@ class CallDriver:
             events.CancelTimer: lambda effect: self._timers.cancel(effect.timer),
             events.LoadPrompt: self._load_prompt,
             events.StorePrompt: self._store_prompt,
+            events.BeginRecording: lambda _: self._on_recording(),
             events.RunTool: self._run_tool,
             events.CancelTool: self._cancel_tool,
             events.EmitMark: self._mark,

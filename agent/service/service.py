@@ -181,7 +181,14 @@ class Service:
         recording_leg = (
             None
             if recording is None
-            else RecordingLeg(leg, recording, mark, call=call, on_lost=lost)
+            else RecordingLeg(
+                leg,
+                recording,
+                mark,
+                call=call,
+                on_lost=lost,
+                is_announced=settings.recordings.announced is not None,
+            )
         )
 
         def ended() -> None:
@@ -193,8 +200,21 @@ class Service:
 
         lost = self._lost("realtime")
         connect = _Connector(self._secrets, self._clean, masking, settings, name, lost)
+
+        def begin_recording() -> None:
+            connect.may_record = True
+            if recording_leg is not None:
+                recording_leg.begin()
+
         driver = self._new_driver(
-            settings, received, recording_leg or leg, connect, mark, call=call, on_end=ended
+            settings,
+            received,
+            recording_leg or leg,
+            connect,
+            mark,
+            call=call,
+            on_recording=begin_recording,
+            on_end=ended,
         )
         self._drivers[call] = driver
         self.on_calls_changed(len(self._drivers))
@@ -213,6 +233,7 @@ class Service:
         mark: MarkSink,
         *,
         call: str,
+        on_recording: Callable[[], None],
         on_end: Callable[[], None],
     ) -> CallDriver:
         assert self._clock is not None  # noqa: S101 - no call comes before `start`
@@ -234,6 +255,7 @@ class Service:
             tools=tools,
             background=self._prompt_work.run,
             run_tools=self._tool_work.run,
+            on_recording=on_recording,
             on_end=on_end,
             on_failure=_report_failure,
         )
@@ -258,6 +280,8 @@ class _Connector:
         self._recordings = settings.recordings
         self._name = name
         self._count = 0
+        self.may_record = settings.recordings.announced is None
+        """Whether the caller knows of it, or need not."""
 
     def __call__(self, effect: ConnectRealtime) -> RealtimeConnection:
         """A new connection, not started yet."""
@@ -282,7 +306,7 @@ class _Connector:
             clean=self._clean,
             on_lost=self._on_lost,
         )
-        return RecordedConnection(connection, file)
+        return RecordedConnection(connection, file, lambda: self.may_record)
 
 
 def _report_failure(event: CallInput, error: Exception) -> None:

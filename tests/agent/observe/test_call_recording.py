@@ -68,13 +68,17 @@ class Leg:
 class Rig:
     """A leg that is recorded, and its media clock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_announced: bool = False) -> None:
         self.path = folder / "sub" / "call.wav"
         self.inner = Leg()
         self.marks: list[Mark] = []
         self.heard: list[LegInput] = []
         self.leg = RecordingLeg(
-            self.inner, StereoWavWriter(self.path, RATE_HZ), self.marks.append, call="c"
+            self.inner,
+            StereoWavWriter(self.path, RATE_HZ),
+            self.marks.append,
+            call="c",
+            is_announced=is_announced,
         )
         self.leg.start(self.heard.append)
         self.now_ns = START_NS
@@ -303,3 +307,28 @@ def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CallRecordingError, match=r"call\.wav: cannot be written"):
         StereoWavWriter(tmp_path / "file" / "call.wav", RATE_HZ)
+
+
+def test_of_what_came_before_the_announcements_end_nothing_is_recorded(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, is_announced=True)
+    rig.leg.play(constant(7, 3 * FRAME), 1)
+    rig.leg.play(constant(9, 2 * FRAME), 2)
+    for tag in (1, 1, 1):
+        rig.tick(1, FRAME, tag)
+    rig.leg.begin()
+    for _ in range(2):
+        rig.tick(2, FRAME, 2)
+    caller, agent = rig.hang_up()
+    assert runs(caller) == [(2, 2 * FRAME)]
+    assert runs(agent) == [(9, 2 * FRAME)]
+    (started,) = rig.marks
+    assert (started.name, started.at_ns) == ("recording_started", START_NS + 60 * NS_PER_MS)
+
+
+def test_who_hangs_up_before_its_end_leaves_nothing(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, is_announced=True)
+    for _ in range(100):
+        rig.tick(1)
+    rig.inner.tell(HungUp(by="caller", status=200, reason=""))
+    assert list(rig.path.parent.iterdir()) == []
+    assert rig.marks == []

@@ -43,10 +43,11 @@ class Connection:
 class Rig:
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.may_record = True
         self.now_ns = 5_000_000_000
         self.inner = Connection()
         file = StreamFile(path, lambda: self.now_ns, model="gpt-realtime-2.1", dialect="ga")
-        self.connection = RecordedConnection(self.inner, file)
+        self.connection = RecordedConnection(self.inner, file, lambda: self.may_record)
         self.heard: list[RealtimeInput] = []
         self.connection.start(self.heard.append)
 
@@ -147,3 +148,16 @@ def test_half_a_surrogate_pair_is_recorded_as_it_came(rig: Rig) -> None:
     rig.inner.tell(RealtimeEvent(event={"type": "error", "message": "a\ud800b"}))
     rig.connection.close()
     assert rig.lines()[1]["event"]["message"] == "a\ud800b"
+
+
+def test_until_the_caller_knows_of_it_only_the_sessions_settings_are_recorded(rig: Rig) -> None:
+    rig.may_record = False
+    rig.connection.send({"type": "session.update", "session": {}})
+    rig.connection.append(b"\x01\x02")
+    rig.inner.tell(RealtimeEvent(event={"type": "response.output_audio.delta", "delta": b"\x03"}))
+    rig.may_record = True
+    rig.connection.append(b"\x05\x06")
+    rig.connection.close()
+    types = [line["event"]["type"] for line in rig.lines()[1:]]
+    assert types == ["session.update", "input_audio_buffer.append"]
+    assert len(rig.inner.sent) == 3, "the call goes on all the same"

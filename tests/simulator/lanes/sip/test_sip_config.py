@@ -21,6 +21,7 @@ from callerside.simulator.lanes.sip.config import (
 )
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load_file
+from callerside.simulator.scenario.model import Scenario
 
 SCENARIO = """\
 about: Everything that a script may hold.
@@ -119,6 +120,8 @@ def test_what_a_scenarios_agent_writes_is_in_the_folder_of_the_run(
 ) -> None:
     (tmp_path / "one.yaml").write_text(f"about: A.\nagent: {{{part}}}\nsteps: [hang_up]\n")
     told = plan(load_file(tmp_path / "one.yaml"), repeat=1, seed=1)
+    scenario = told[0].scenario
+    assert Scenario.model_validate_json(scenario.model_dump_json()).agent == scenario.agent
     work = tmp_path / "run"
     config = yaml.safe_load(yaml.safe_dump(agent_config(told, "ws://127.0.0.1:9", work)))
     own = Settings.model_validate(config).for_call(told[0].name)
