@@ -38,6 +38,7 @@ from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.agent.service.driver import CallDriver, Connect
+from callerside.agent.service.handles import carried
 from callerside.agent.telephony.engine import Profile
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
@@ -73,6 +74,7 @@ class Service:
         Raises:
             SipError: the SIP engine cannot be used, or cannot do what the settings say.
             ToolError: a function for the model cannot be used; says which and why.
+            ConfigError: this process may open too few files for a call.
         """
         self._settings = settings
         self._secrets = secrets
@@ -374,7 +376,7 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         rtp_public_host=sip.rtp_public_host,
         codecs=tuple(sip.codecs),
         sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
-        max_calls=sip.max_calls or _places(sip, profile),
+        max_calls=carried(sip.max_calls or _places(sip, profile)),
         # The calls' own bounds are the machine's business, and may change while we run.
         max_playout_ms=MAX_PLAYOUT_MS,
         conceal_loss=sip.conceal_loss,

@@ -23,6 +23,7 @@ from agent_rig import PYTHON, Agent, fake_realtime, until
 from raw_sip import RawPhone
 from sip_floods import Listener
 
+from callerside.agent.service.handles import needed
 from callerside.agent.service.http import MAX_CONNECTIONS
 from callerside.agent.telephony.engine import PROFILES
 
@@ -332,6 +333,29 @@ def test_nobody_is_asked_for_this_hosts_own_name(
         resolver.setblocking(False)
         with pytest.raises(BlockingIOError):
             resolver.recv(2048)
+
+
+def test_where_files_are_few_fewer_calls_are_taken(serve: Serve) -> None:
+    """And those that are taken have all that belongs to a call, in a flood of pages, too."""
+    limit = needed(2)
+    runner = ("prlimit", f"--nofile=64:{limit}", *PYTHON)
+    agent = serve(runner=runner, sip={"port": 0, "max_calls": 4})
+    assert agent.metric("callerside_lines") == 2
+    assert agent.metric("process_max_fds") == limit
+    with contextlib.ExitStack() as stack:
+        for _ in range(4 * MAX_CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", agent.http_port), 5))
+        callers = [stack.enter_context(RawPhone(port_of(agent))) for _ in range(3)]
+        assert [one.call(one.sdp()).status for one in callers] == [200, 200, 486]
+        assert all(one.packets(0.5) > 20 for one in callers[:2])
+        until(
+            lambda: agent.metric("callerside_setup_seconds_count", until="session") == 2,
+            "both to have a session",
+        )
+        assert open_files(agent) <= limit
+        assert [one.request("BYE") for one in callers[:2]] == [200, 200]
+    until(lambda: len(agent.records()) == 2, "both records")
+    assert not agent.logged("marks_lost")
 
 
 def test_slow_readers_of_pages_take_no_handle_that_calls_need(serve: Serve) -> None:

@@ -11,6 +11,7 @@ from raw_sip import RawPhone
 from sip_floods import FRIEND, IS_FULL, KINDS, MANY, ONE, SPOOFED, Listener, UdpFlood, sink
 from sip_rig import Facts, Phone, answer_at_once, open_phone, wait_until
 
+from callerside.agent.service.handles import needed
 from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.agent.telephony.interface import MediaReady
 from callerside.agent.telephony.options import SipOptions
@@ -53,6 +54,7 @@ class Up:
     def flood(self, kind: str, sources: tuple[str, ...]) -> UdpFlood:
         with UdpFlood(self.agent.port, kind, sources) as flood:
             pass
+        assert self.agent.facts().open_files <= needed(SipOptions().max_calls)
         return flood
 
     def calm(self) -> None:
