@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from callerside.agent.config.settings import CallSettings
-from callerside.audio import duration_ms
+from callerside.audio import BYTES_PER_SAMPLE, duration_ms
 from callerside.audio_files import AudioFileError
 from callerside.durations import format_duration
 from callerside.fakes.script.model import Script
@@ -33,12 +34,20 @@ from callerside.simulator.scenario.steps import (
     Voiced,
 )
 from callerside.speech.voices import VoiceError
+from callerside.vad.energy import EnergyJudge
+from callerside.vad.turn_detector import FRAME_MS
 from callerside.yaml.errors import nearest
 
 Where = tuple[str | int, ...]
 
 _WITHIN_A_SENTENCE_MS = 3_000
 """Who is silent for longer means to be: nobody takes it for a pause in what is said."""
+
+
+_VOICED = 0.5
+"""Of a frame, as turn detection has it by default."""
+_STILL_FRAMES = 48
+"""It hears them before: it was silent."""
 
 
 def without_effect(scenario: Scenario) -> Iterator[str]:
@@ -78,38 +87,94 @@ def _pauses_that_end_a_turn(scenario: Scenario) -> Iterator[str]:
     """A pause between two sentences of the caller's: what is said before it is a turn of its own.
 
     What follows then interrupts the answer. The turn detection in force is the server's, or the
-    agent's own; how long a `semantic_vad` waits, nobody knows.
+    agent's own; how long a `semantic_vad` waits, nobody knows. It hears the quiet ends of what is
+    said on either side as part of the pause.
     """
-    turns = CallSettings.model_validate(scenario.agent).turns
-    ends = turns.local_vad if turns.policy == "local" else turns.vad
-    if ends is turns.vad and turns.vad.type != "server_vad":
+    turns = _settings(scenario).turns
+    if turns.policy != "local" and turns.vad.type != "server_vad":
         return
+    silence_ms = _silence_ms(scenario)
+    silence = format_duration(silence_ms)
     for track, steps in (("steps", scenario.steps), ("meanwhile", scenario.meanwhile)):
-        for number, pause_ms in _pauses_in_speech(steps):
-            if ends.silence_duration_ms < pause_ms <= _WITHIN_A_SENTENCE_MS:
-                place = scenario.at(track, number, "pause")
-                silence = format_duration(ends.silence_duration_ms)
-                yield (
-                    f"{place}: a pause of {format_duration(pause_ms)} ends the caller's turn "
-                    f"(after {silence} of silence): what is said next is another one; put an "
-                    "expect between them, or make the pause shorter"
-                )
+        for quiet in _quiet_in_speech(scenario, steps):
+            if not silence_ms <= quiet.all_ms or quiet.pause_ms > _WITHIN_A_SENTENCE_MS:
+                continue
+            place = scenario.at(track, quiet.number, quiet.key)
+            around = ", with the quiet ends of what is said around it,"
+            yield (
+                f"{place}: a pause of {format_duration(quiet.pause_ms)}"
+                f"{'' if quiet.pause_ms > silence_ms else around} ends the caller's turn "
+                f"(after {silence} of silence): what is said next is another one; put an "
+                "expect between them, or make the pause shorter"
+            )
 
 
-def _pauses_in_speech(steps: Sequence[Step]) -> Iterator[tuple[int, float]]:
-    """Between two `say`: where the pause is, or the first of several, and how long all of them."""
-    first, pause_ms, said = 0, 0.0, False
-    longest = (0, 0.0)  # of those since the last `say`: sounds may part them
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """What is quiet between two things that the caller says."""
+
+    pause_ms: float
+    all_ms: float
+    """With the quiet ends of what sounds before and behind it."""
+    number: int
+    """Of the step that is the pause, or the first of several."""
+    key: str = "pause"
+
+
+def _quiet_in_speech(scenario: Scenario, steps: Sequence[Step]) -> Iterator[_Quiet]:
+    """Between two `say`, the longest: sounds may part it."""
+    said: Step | None = None
+    before: Step | None = None
+    pause_ms, first, turn = 0.0, 0, 0
+    found: list[_Quiet] = []
     for number, step in enumerate(steps):
         if isinstance(step, Pause) and step.when is None:
             first, pause_ms = (first, pause_ms + step.pause) if pause_ms else (number, step.pause)
             continue
-        longest, pause_ms = max(longest, (first, pause_ms), key=lambda one: one[1]), 0.0
-        if isinstance(step, MakeSound) and step.when is None:
-            continue  # it takes no turn, and ends none
-        if said and longest[1] and isinstance(step, Say) and step.when is None:
-            yield longest
-        said, longest = isinstance(step, Say), (0, 0.0)
+        waits_ms = _silence_before_an_answer_ms(scenario, step, turn)
+        turn += isinstance(step, Say)
+        goes_on = step.when is None or waits_ms is not None
+        if before is not None and goes_on and isinstance(step, MakeSound | Say):
+            if waits_ms is not None:
+                ends_ms = _quiet_ends_ms(scenario, step)[0]
+                found.append(_Quiet(waits_ms, waits_ms + ends_ms, number, "when"))
+            elif pause_ms:
+                ends_ms = _quiet_ends_ms(scenario, before)[1] + _quiet_ends_ms(scenario, step)[0]
+                found.append(_Quiet(pause_ms, pause_ms + ends_ms, first))
+            if isinstance(step, Say) and said and found:
+                yield max(found, key=lambda one: one.all_ms)
+        pause_ms = 0.0
+        if isinstance(step, Say):
+            said = before = step
+            found = []
+        elif isinstance(step, MakeSound) and goes_on and said:
+            before = step
+        else:
+            said = before = None
+            found = []
+
+
+def _silence_before_an_answer_ms(scenario: Scenario, step: Step, turn: int) -> float | None:
+    """How much silence a `say` waits for that comes before the answer to what was said last."""
+    if not isinstance(step, Say) or step.when is None or step.when.event is not None:
+        return None
+    reply = _reply(scenario, turn)
+    think_ms = scenario.realtime.timing.think_ms if reply.think_ms is None else reply.think_ms
+    waits_ms = step.when.offset_ms
+    return waits_ms if reply.calls or waits_ms <= _silence_ms(scenario) + think_ms else None
+
+
+def _quiet_ends_ms(scenario: Scenario, step: Step) -> tuple[float, float]:
+    """How long what a step says begins and ends too softly for a turn detection."""
+    pcm = phrase(scenario, step, _RATE_HZ) or b""
+    frame_bytes = FRAME_MS * _RATE_HZ // 1000 * BYTES_PER_SAMPLE
+    judge = EnergyJudge()
+    judge.probabilities(bytes(frame_bytes * _STILL_FRAMES), frame_bytes)
+    whole = pcm[: len(pcm) // frame_bytes * frame_bytes]
+    voiced = [one >= _VOICED for one in judge.probabilities(whole, frame_bytes)] if whole else []
+    if True not in voiced:
+        return 0.0, 0.0
+    return FRAME_MS * voiced.index(True), FRAME_MS * voiced[::-1].index(True)
 
 
 def _longer_than_the_call(scenario: Scenario) -> Iterator[str]:

@@ -325,6 +325,10 @@ def test_a_sound_file_of_nearly_that_name_is_told(tmp_path: Path) -> None:
 LOCAL = "agent: {turns: {policy: local}}\n"
 SHORT = "agent: {turns: {vad: {silence_duration_ms: 200}}}\n"
 LONG = "agent: {turns: {vad: {silence_duration_ms: 900}}}\n"
+FAKE_400 = "realtime: {vad: {silence_duration_ms: 400}}\n"
+FAKE_900 = "realtime: {vad: {silence_duration_ms: 900}}\n"
+THINKS_800 = "realtime: {default_reply: {say: c, think_ms: 800}}\n"
+THINKS_100 = "realtime: {default_reply: {say: c, think_ms: 100}}\n"
 SEMANTIC = "agent: {turns: {vad: {type: semantic_vad}}}\n"
 
 
@@ -352,7 +356,22 @@ SEMANTIC = "agent: {turns: {vad: {type: semantic_vad}}}\n"
             "2:59: a pause of 900 ms ends the caller's turn (after 500 ms of silence)",
         ),
         ("steps: [{say: a}, {pause: 400ms}, {sound: cough}, {pause: 400ms}, {say: b}]", ""),
-        ("steps: [{say: a}, {pause: 500ms}, {say: b}]", ""),
+        ("steps: [{say: a}, {pause: 400ms}, {say: b}]", ""),
+        (
+            "steps: [{say: I would like to know}, {pause: 450ms}, {say: when you open.}]",
+            ", with the quiet ends of what is said around it, ends the caller's turn (after 500 ms",
+        ),
+        (
+            FAKE_400 + "steps: [{say: a}, {pause: 450ms}, {say: b}]",
+            "3:27: a pause of 450 ms ends the caller's turn (after 400 ms of silence)",
+        ),
+        (FAKE_900 + "steps: [{say: a}, {pause: 700ms}, {say: b}]", ""),
+        (
+            THINKS_800 + "steps: [{say: a}, {say: b, when: silence 900ms}]",
+            "3:34: a pause of 900 ms ends the caller's turn (after 500 ms of silence)",
+        ),
+        (THINKS_100 + "steps: [{say: a}, {say: b, when: silence 900ms}]", ""),  # it has answered
+        ("steps: [{say: a}, {expect: reply}, {say: b, when: silence 900ms}]", ""),
         ("steps: [{say: a}, {pause: 4s}, {say: b}]", ""),
         ("steps: [{say: a}, {pause: 700ms}, {say: b, when: reply start}]", ""),
         ("steps: [{say: a}, {expect: reply}, {pause: 700ms}, {say: b}]", ""),
