@@ -17,6 +17,9 @@ from dataclasses import dataclass
 
 from callerside import host
 
+_EVERY = 5
+"""Looks: whether anybody has begun is asked then, unless it is to be known at once. The system's
+file of that takes as long as all the rest of a look."""
 _LOOKS = 4
 """For so many a number is asked for that no process has yet: it is given out a moment before that
 is there."""
@@ -42,7 +45,8 @@ class AgentTime:
     def __init__(self) -> None:
         self._counted: dict[int, _Counted] = {}
         self._newest: deque[int] = deque(maxlen=_LOOKS)
-        """The number that was given out last, at each of the last looks."""
+        """The number that was given out last, of the last times that it was asked for."""
+        self._looks = 0
         self._looked_ns: int | None = None
         self._reapers: set[int] = set()
         self.ran_ns = 0
@@ -55,16 +59,29 @@ class AgentTime:
         """What they may have run besides in any time: the ticks of an account are lost once."""
         return _TICKS * host.TICK_NS * len(self._reapers)
 
-    def look(self, agents: Iterable[int], now_ns: int) -> None:
+    def look(self, agents: Iterable[int], now_ns: int, *, at_once: bool = True) -> None:
         """Count what was run since the last look.
 
         Args:
             agents: the ids of the agents' own processes. What they have run when they are named
                 for the first time is not counted.
             now_ns: the time.
+            at_once: count who has begun meanwhile, too; else they may be counted, with all that
+                they have run, in one of the next looks.
         """
         passed_ns = 0 if self._looked_ns is None else now_ns - self._looked_ns
         self._looked_ns = now_ns
+        self._looks += 1
+        begun = (at_once or self._looks % _EVERY == 1) and self._take_up_new_ones()
+        for pid in agents:
+            if pid not in self._counted and host.ran_ns(pid):
+                self._take_up(pid)
+        ended = self._count_those_that_run()
+        if begun or ended:
+            self._count_those_that_ended(ended, passed_ns)
+
+    def _take_up_new_ones(self) -> bool:
+        """Whether any process has begun of late, the agent's or another."""
         newest = host.newest_pid()
         begun = not self._newest or self._newest[0] != newest
         if begun and self._counted:
@@ -72,12 +89,7 @@ class AgentTime:
                 if pid not in self._counted and host.parent(pid) in self._counted:
                     self._counted[pid] = _Counted(0, 0)
         self._newest.append(newest)
-        for pid in agents:
-            if pid not in self._counted and host.ran_ns(pid):
-                self._take_up(pid)
-        ended = self._count_those_that_run()
-        if begun or ended:
-            self._count_those_that_ended(ended, passed_ns)
+        return begun
 
     def _since(self, newest: int) -> Iterable[int]:
         """The processes that may have begun of late, those first that may be others' parents."""

@@ -108,7 +108,7 @@ class WaitWatch:
             else:
                 before.main_ran, before.waited = main_ran_ns, waited_ns
         agents = [pid for name, pid in processes.items() if self._is_agent(name)]
-        self._agent_time.look(agents, now_ns)
+        self._agent_time.look(agents, now_ns, at_once=bool(waits))
         main = {pid: self._counted[pid].main_ran for pid in agents if pid in self._counted}
         over_ns = self._clock()
         if over_ns - now_ns > ms_to_ns(_AT_ONCE_MS):

@@ -214,8 +214,8 @@ def test_what_a_childs_child_ran_that_has_ended_counts_while_the_child_goes_on(
 
 def test_what_a_child_ran_is_not_counted_again_when_it_ends(counters: Counters) -> None:
     counters.begin(CHILD, 200, AGENT)
-    counters.look()
-    counters.look()
+    for _ in range(6):
+        counters.look()
     counters.end(CHILD, more_ms=10)
     counters.waited[CALLER] += 40
     assert counters.look() == [("caller", 10.0)], "10 it ran after the last look, and two ticks"
@@ -234,7 +234,8 @@ def test_the_ticks_of_many_children_are_lost_once(counters: Counters) -> None:
 def test_who_ends_and_nobody_waits_for_it_may_have_run_to_its_end(counters: Counters) -> None:
     """Where SIGCHLD is ignored, what it ran is in no account."""
     counters.begin(CHILD, 200, AGENT)
-    counters.look()
+    for _ in range(6):
+        counters.look()
     counters.end(CHILD, unwaited=True)
     counters.waited[CALLER] += 8
     assert counters.look(8) == []
@@ -341,15 +342,28 @@ def test_nobody_is_asked_for_its_parent_while_nothing_begins(
         asked.append(pid)
         return counters.parent(pid)
 
+    newest = host.newest_pid
+
+    def ask_for_the_newest() -> int:
+        asked_for_the_newest.append(counters.now_ms)
+        return newest()
+
+    asked_for_the_newest: list[int] = []
+    monkeypatch.setattr(host, "newest_pid", ask_for_the_newest)
     monkeypatch.setattr(host, "parent", ask)
     monkeypatch.setattr(host, "pids", lambda: pytest.fail("all processes"))
     for _ in range(100):
         assert counters.look(8) == []
-    assert asked == []
+    assert (asked, len(asked_for_the_newest)) == ([], 100 / 5)
     counters.begin(CHILD, 8, CALLER)
     for _ in range(100):
         assert counters.look(8) == []
     assert asked == [CHILD] * 4, "it may have had no parent yet"
+    counters.begin(GRANDCHILD, 30, AGENT)
+    for _ in range(3):
+        counters.ran[GRANDCHILD] += 8
+        counters.waited[CALLER] += 8
+        assert counters.look(8) == [], "who began just now had the processor"
 
 
 @needs_linux
