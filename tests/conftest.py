@@ -1,9 +1,11 @@
 """What all tests share: no skips where every peer is installed, and machines that stand still."""
 
+import compileall
 import gc
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -24,6 +26,8 @@ from callerside.reports.verdict.machine import TRUSTED_LAG_MS
 collect_ignore_glob = [] if find_spec("pjsua2") else ["agent/telephony/pjsua/*"]
 """What is written for PJSUA2, which has no wheel above Python 3.12."""
 
+ROOT = Path(__file__).parents[1]
+ROOMS = ("agent", "callerside", "fakes", "reports", "simulator")
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
 LONGEST_BYTES_COMPARED = 1_000
 
@@ -107,6 +111,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             reference_s = (before_s + loop_s()) / 2
             median_s = benchmark.stats.stats.median
             benchmark.extra_info.update(reference_loop_s=reference_s, loops=median_s / reference_s)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Compile what is ours before several processes begin at once, each of which would do it."""
+    if not sys.dont_write_bytecode:
+        for room in ROOMS:
+            compileall.compile_dir(ROOT / room, quiet=2, workers=0)
 
 
 @pytest.hookimpl(optionalhook=True)
