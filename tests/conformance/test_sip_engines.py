@@ -59,6 +59,8 @@ FRAME = bytes([0x80]) * 160
 KEYS = "a=rtpmap:101 telephone-event/8000"
 PAUSE_S = 0.1
 """Between calls: PJSUA2 closes the sockets of each half a second late, and has places for few."""
+HOLD_MS = 100.0
+"""From an answer to the offer that holds: PJSUA2 takes 1 to 3 ms, baresip 21 to 42."""
 STALL_S = 0.5
 QUIET_S = 0.2
 """Ten packets' time."""
@@ -611,6 +613,30 @@ def test_who_is_answered_at_once_can_hold(called: Line) -> None:
     called.phone.do(called.call, "hold")
     assert "a=sendonly" in called.raw.asked("INVITE")
     called.abandon()
+
+
+def hold_when_answered(leg: Any, item: LegInput) -> None:
+    if isinstance(item, CallAnswered):
+        leg.hold()
+
+
+def test_who_holds_right_behind_the_answer_does_not_wait(called: Line) -> None:
+    """The stack cannot offer before its ACK is sent: it is asked again soon, as nobody is met."""
+    called.phone.behave(hold_when_answered)
+    waited_ms = []
+    for _ in range(5):
+        called.call = called.phone.calls()
+        called.raw.reply(called.ring(), "200 OK", body=called.raw.sdp())
+        answered_s = time.monotonic()
+        assert called.raw.asked("ACK")
+        offer = called.raw.asked("INVITE")
+        waited_ms.append(1000 * (time.monotonic() - answered_s))
+        assert "a=sendonly" in offer
+        called.raw.reply(offer, "200 OK", body=called.raw.sdp(attributes="a=recvonly"))
+        assert called.raw.asked("ACK")
+        called.end()
+    called.phone.behave(None)
+    assert sorted(waited_ms)[2] < HOLD_MS, waited_ms
 
 
 def test_an_offer_that_meets_another_is_made_again(called: Line) -> None:

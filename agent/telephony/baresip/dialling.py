@@ -181,7 +181,7 @@ class BaresipCallerLeg(BaresipPlacedLeg):
             async with self._one_offer:
                 await (call.hold() if offers.holding else call.resume())
         except BaresipError:
-            wait_s = offers.wait_s()
+            wait_s = offers.own_wait_s()
             if wait_s is None:
                 raise
             self._stack.loop.call_later(wait_s, self._try_offer)

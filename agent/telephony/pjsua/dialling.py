@@ -311,8 +311,8 @@ class SipCallerLeg(SipLeg):
 
     def on_offer_refused(self, status: int) -> None:
         """See `SipLeg`; one that has met the other side's is made again."""
-        if status == _REQUEST_PENDING:
-            self._try_again()
+        if status == _REQUEST_PENDING and self._offers is not None:
+            self._try_again(self._offers.wait_s())
 
     def _try_offer(self) -> None:
         if self._offers is not None:
@@ -329,12 +329,11 @@ class SipCallerLeg(SipLeg):
                 parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
                 self._offer(lambda call: call.reinvite(parameters))
         except pjsua2.Error:
-            if not self._try_again():
+            if self._offers is None or not self._try_again(self._offers.own_wait_s()):
                 raise
 
-    def _try_again(self) -> bool:
+    def _try_again(self, wait_s: float | None) -> bool:
         """Make the offer once more, after a while; returns False if it has been tried enough."""
-        wait_s = self._offers.wait_s() if self._offers is not None else None
         if wait_s is None:
             return False
         self._endpoint.call_later(wait_s * 1000, self._try_offer)
