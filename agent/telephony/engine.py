@@ -116,7 +116,6 @@ PROFILES: Mapping[EngineName, Profile] = {
             Capability.IPV6,
             Capability.PUBLIC_CONTACT,
             Capability.NAT_CONTACT,
-            Capability.RTCP_REPORTS,
             Capability.SESSION_TIMERS,
             Capability.RELIABLE_RINGING,
         },

@@ -33,7 +33,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.invite import Described
 from callerside.agent.telephony.latching import Address, Latch, News
-from callerside.agent.telephony.media import rtp
+from callerside.agent.telephony.media import rtcp, rtp
 from callerside.agent.telephony.media.arrivals import Arrivals
 from callerside.agent.telephony.media.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet, Released
@@ -68,8 +68,11 @@ class RtpSocket:
             nowhere.setblocking(False)  # the stack empties it, too, before it begins
             for descriptor in (rtp, rtcp):
                 os.dup2(nowhere.fileno(), descriptor)
-        with contextlib.suppress(OSError), _bound(host, self.port + 1) as reports:
-            os.dup2(reports.fileno(), rtcp)
+        self._reports: socket.socket | None = None
+        """RTCP's, on the port above (RFC 3550 §11)."""
+        with contextlib.suppress(OSError):
+            self._reports = _bound(host, self.port + 1)
+            stamp(self._reports)
 
     def fileno(self) -> int:
         """Its number."""
@@ -89,9 +92,22 @@ class RtpSocket:
         with contextlib.suppress(OSError):
             self._socket.sendto(data, target)
 
+    def take_reports(self, take: Callable[[bytes, int], None]) -> None:
+        """Tell what has come of RTCP since the last time, and when each came."""
+        if self._reports is not None:
+            PacketReader(self._reports, lambda data, _, at_ns: take(data, at_ns)).read_all()
+
+    def send_report(self, data: bytes, target: Address) -> None:
+        """As `send`, to the RTCP of who has its RTP there."""
+        if self._reports is not None:
+            with contextlib.suppress(OSError):
+                self._reports.sendto(data, (target[0], target[1] + 1))
+
     def close(self) -> None:
         """Give it up."""
         self._socket.close()
+        if self._reports is not None:
+            self._reports.close()
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -154,9 +170,10 @@ class CallMedia:
         self._held = False
         self._has_ended = False
         """Whether nothing is said any more."""
-        self._sender = rtp.Sender(
-            random.getrandbits(32), random.getrandbits(16), random.getrandbits(32)
-        )
+        source = random.getrandbits(32)
+        self._sender = rtp.Sender(source, random.getrandbits(16), random.getrandbits(32))
+        self._reporter = rtcp.Reporter(source)
+        self._report_timer: asyncio.TimerHandle | None = None
         self._keys = rtp.KeySender()
         self._received = _Counter()
         self._timer: asyncio.TimerHandle | None = None
@@ -221,6 +238,7 @@ class CallMedia:
             self._loop.call_soon(self._hear_early, self._socket)
             self._loop.add_reader(self._socket.fileno(), self._reader.read)
             self._pacer.add(self)
+            self._report_later()
         if self._reader is not None:
             self._reader.expected = target
         self._arm()
@@ -257,9 +275,10 @@ class CallMedia:
     def disconnect(self) -> None:
         """The call is over: no packet comes or goes any more."""
         self._pacer.remove(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._report_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._report_timer = None
         with self._lock:
             self._line = None
         if self._socket is not None:
@@ -274,6 +293,32 @@ class CallMedia:
     def measured(self) -> RtpMeasured:
         """What came, in numbers."""
         return self._received.measured()
+
+    # ---- reports of both
+
+    def _report_later(self) -> None:
+        self._report_timer = self._loop.call_later(self._reporter.wait_s(), self._report)
+
+    def _report(self) -> None:
+        """Tell the other side by RTCP; what it has told is read only then, however much it is."""
+        line, own = self._line, self._socket
+        if line is None or own is None:
+            return
+        own.take_reports(self._reporter.take)
+        with self._lock:
+            sent = rtcp.Sent(
+                self._sender.sent_packets, self._sender.sent_octets, self._sender.timestamp
+            )
+            has_ended, target = self._has_ended, line.latch.target
+        if not has_ended:
+            report = self._reporter.report(
+                sent,
+                self._received.reported(line.codec.clock_hz),
+                now_ns=time.monotonic_ns(),
+                wall_ns=time.time_ns(),
+            )
+            own.send_report(report, target)
+        self._report_later()
 
     # ---- what leaves, on the pacer's thread
 
@@ -473,6 +518,18 @@ class _Counter:
             change = abs(transit - self._transit) / clock_hz * 1000
             self._jitter += (change - self._jitter) / 16
         self._transit = transit
+
+    def reported(self, clock_hz: int) -> rtcp.Received | None:
+        """Of the stream that is heard now; None: there is none yet."""
+        if self._source is None:
+            return None
+        return rtcp.Received(
+            source=self._source,
+            highest=self._arrivals.highest or 0,
+            expected=self._arrivals.expected,
+            lost=self._arrivals.lost,
+            jitter=round(self._jitter * clock_hz / 1000),
+        )
 
     def measured(self) -> RtpMeasured:
         return RtpMeasured(

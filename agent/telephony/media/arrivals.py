@@ -28,11 +28,16 @@ class Arrivals:
         return self._highest
 
     @property
-    def lost(self) -> int:
-        """How many have not come, of those from the first to the newest."""
+    def expected(self) -> int:
+        """How many were sent, from the first to the newest."""
         if self._first is None or self._highest is None:
             return 0
-        return self._highest - self._first + 1 - self.received
+        return self._highest - self._first + 1
+
+    @property
+    def lost(self) -> int:
+        """How many of them have not come."""
+        return self.expected - self.received
 
     def came(self, number: int) -> None:
         """A packet has come; that it came before, or is too old to tell, changes nothing."""

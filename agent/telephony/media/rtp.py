@@ -58,10 +58,17 @@ class Sender:
     """The numbers of a stream that is sent, and the keys that are pressed in it."""
 
     def __init__(self, source: int, sequence: int, timestamp: int) -> None:
+        self.sent_packets = self.sent_octets = 0
+        """So far; octets of payload."""
         self._source = source
         self._sequence = sequence
         self._timestamp = timestamp
         self._marks = True
+
+    @property
+    def timestamp(self) -> int:
+        """Of the audio that is next."""
+        return self._timestamp
 
     def audio(self, payload_type: int, payload: bytes, duration: int) -> bytes:
         """The next packet of audio, `duration` long in the units of its clock."""
@@ -97,6 +104,8 @@ class Sender:
             self._source,
         )
         self._sequence = (self._sequence + 1) & 0xFFFF
+        self.sent_packets += 1
+        self.sent_octets += len(payload)
         return header + payload
 
 
