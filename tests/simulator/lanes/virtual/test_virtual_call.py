@@ -126,3 +126,30 @@ def test_another_seed_makes_another_call(played: dict[str, PlayedCall], tmp_path
     play(tmp_path, seed=2)
     first = played["first_call"].directory.parents[1]
     assert digests(tmp_path) != digests(first)
+
+
+SILENT_ANSWER = """
+about: an answer of full length without a voice, which the agent asks for again
+realtime:
+  greeting: {say: "Hello."}
+  replies:
+    - {wav: quiet.wav, transcript: "We open at nine."}
+steps:
+  - expect: greeting
+  - say: "When do you open?"
+  - expect: reply
+    within: 3s
+  - hang_up
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_is_asked_for_again_for_want_of_a_voice_is_owed(tmp_path: Path, seed: int) -> None:
+    """The lanes are at one about it: the agent made up for the answer that nobody heard."""
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(24_000, np.int16), 24_000)
+    (tmp_path / "quiet.yaml").write_text(SILENT_ANSWER)
+    to_play = plan(loader.load([tmp_path / "quiet.yaml"]), repeat=1, seed=seed)
+    (planned,) = to_play
+    call = VirtualLane(to_play, tmp_path / "run").play(planned)
+    assert (call.verdict, call.detail) == ("passed", "every step went as written")
+    assert len(marks_named(call, "response_silent")) == 1
