@@ -973,22 +973,27 @@ def _viterbi(
         came_after.append(-1 if after <= least else over.index(least))
         after = min(after, least) + other
         next_matched, origins = [], []
-        for k in numbers:
-            value, origin = matched[k], k
+        opened, next_gaps = [], []
+        for k, value, broken, starting, fit in zip(
+            numbers, matched, gaps, starts, fits, strict=True
+        ):
+            opens = value + _BREAK < broken
+            opened.append(opens)
+            next_gaps.append((value + _BREAK if opens else broken) + silence)
+            origin = k
             if jumped < value:
                 value, origin = jumped, source
-            if gaps[k] + _BREAK < value:
-                value, origin = gaps[k] + _BREAK, kinds + k
+            if broken + _BREAK < value:
+                value, origin = broken + _BREAK, kinds + k
             for neighbour in near[k]:
                 if matched[neighbour] + _STEP < value:
                     value, origin = matched[neighbour] + _STEP, neighbour
-            if before + starts[k] < value:
-                value, origin = before + starts[k], -1
-            next_matched.append(value + fits[k])
+            if before + starting < value:
+                value, origin = before + starting, -1
+            next_matched.append(value + fit)
             origins.append(origin)
-        opened = [one + _BREAK for one in matched]
-        came_gap.append([one < goes_on for one, goes_on in zip(opened, gaps, strict=True)])
-        gaps = [min(both) + silence for both in zip(opened, gaps, strict=True)]
+        came_gap.append(opened)
+        gaps = next_gaps
         came_match.append(origins)
         matched = next_matched
         before += other
