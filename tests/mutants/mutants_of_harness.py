@@ -133,8 +133,8 @@ MUTANTS = (
         edits=(
             Edit(
                 _EXPECT,
-                "        return next((at_ns for at_ns in times_ns if at_ns >= from_ns), None)",
-                "        return next((at_ns for at_ns in times_ns if at_ns >= 0 * from_ns), None)",
+                "        return self._observed.turn_start_ns(self._since_ns)",
+                "        return 0 * self._observed.turn_start_ns(self._since_ns)",
             ),
         ),
         tests=(_NOW,),
@@ -244,8 +244,8 @@ MUTANTS = (
             ),
             Edit(
                 _EXPECT,
-                'observed.ended_ns if ended and ended.by == "agent" else None',
-                "observed.ended_ns if ended else None",
+                'by_agent = ended is not None and ended.by == "agent"',
+                "by_agent = ended is not None",
             ),
         ),
         tests=("tests/simulator/caller/test_caller_machine.py", _PLAYED),

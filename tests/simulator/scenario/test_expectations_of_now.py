@@ -25,6 +25,7 @@ def played(folder: Path, text: str) -> dict[str, object]:
     return row
 
 
+@pytest.mark.parametrize("met", [True, False])
 @pytest.mark.parametrize(
     ("function", "arguments", "expected", "failure"),
     [
@@ -32,8 +33,10 @@ def played(folder: Path, text: str) -> dict[str, object]:
     ],
 )
 def test_what_came_a_turn_ago_meets_no_expectation_of_now(
-    folder: Path, function: str, arguments: str, expected: str, failure: str
+    folder: Path, function: str, arguments: str, expected: str, failure: str, *, met: bool
 ) -> None:
+    """Whether or not it met one when it came."""
+    first = f"- expect: {expected}" if met else "- pause: 1ms"
     row = played(
         folder,
         f"""
@@ -47,7 +50,7 @@ def test_what_came_a_turn_ago_meets_no_expectation_of_now(
         steps:
           - expect: greeting
           - say: "Press nine, please."
-          - expect: {expected}
+          {first}
           - expect: reply
           - say: "And when do you open?"
           - expect: {expected}
