@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import (
@@ -27,6 +27,7 @@ from callerside.agent.config.environment import check_named, names_in
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.agent.telephony.options import Transport, Verify
+from callerside.agent.telephony.srtp import SrtpPolicy
 from callerside.audio import AudioFormat
 from callerside.durations import DurationMs
 from callerside.json_schema import ObjectSchema
@@ -96,6 +97,9 @@ class RegistrationSettings(Strict):
     """Between a failed attempt and the next."""
 
 
+_Networks = TypeVar("_Networks", list[str], dict[str, SrtpPolicy])
+
+
 class TlsSettings(Strict):
     """SIP over TLS, of a trunk that is known; what is public ends in a proxy (docs/deploy.md)."""
 
@@ -152,6 +156,11 @@ class SipSettings(Strict):
     """Sent to callers who are refused, as `Retry-After`."""
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
+    srtp: SrtpPolicy = "off"
+    """Whether a call's audio is encrypted, by keys in its SIP (SDES; who reads SIP can hear: use
+    TLS). `off`: never. `offered`: if the other side wants it, too. `required`: others get 488."""
+    srtp_peers: dict[str, SrtpPolicy] = Field(default={})
+    """The same for those whose SIP comes from an address or network (CIDR); the first holds."""
     rtp_sources: Literal["known", "any"] = "known"
     """Whose audio is heard in a call. `known`: of the hosts that its SDP and SIP name, and of
     `allowed_peers`. `any`: anybody's, as long as the caller says nothing, for callers behind a NAT
@@ -207,9 +216,9 @@ class SipSettings(Strict):
             )
         return self
 
-    @field_validator("allowed_peers")
+    @field_validator("allowed_peers", "srtp_peers")
     @classmethod
-    def _are_networks(cls, peers: list[str]) -> list[str]:
+    def _are_networks(cls, peers: _Networks) -> _Networks:
         for peer in peers:
             try:
                 ip_network(peer, strict=False)

@@ -383,6 +383,8 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),
+        srtp=sip.srtp,
+        srtp_peers=tuple(sip.srtp_peers.items()),
         rtp_sources=sip.rtp_sources,
         strangers=sip.strangers,
         requests_per_source_per_s=sip.requests_per_source_per_s,

@@ -50,7 +50,7 @@ MEANING: Mapping[Capability, str] = {
     Capability.OPUS: "calls in Opus",
     Capability.TCP: "SIP over TCP",
     Capability.TLS: "SIP over TLS, of a trunk that is known; what is public ends in a proxy",
-    Capability.SRTP: "encrypted audio (SRTP)",
+    Capability.SRTP: "encrypted audio (SRTP, with keys in SIP: SDES)",
     Capability.IPV6: "IPv6",
     Capability.LATCHING: "sending audio to where the other side's comes from",
     Capability.CONCEALMENT: "filling lost packets with what was said before",
@@ -98,7 +98,7 @@ PROFILES: Mapping[EngineName, Profile] = {
         licence="GPL 2 or later, or a commercial one",
         platforms="Linux x86-64, macOS arm64",
         newest_python=(3, 12),
-        capabilities=frozenset(Capability) - {Capability.OPUS, Capability.SRTP, Capability.IPV6},
+        capabilities=frozenset(Capability) - {Capability.OPUS, Capability.IPV6},
     ),
     "baresip": Profile(
         name="baresip",
@@ -111,7 +111,6 @@ PROFILES: Mapping[EngineName, Profile] = {
         capabilities=frozenset(Capability)
         - {
             Capability.OPUS,
-            Capability.SRTP,
             Capability.TCP_FLOODS,
             Capability.IPV6,
             Capability.PUBLIC_CONTACT,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from callerside.agent.telephony.sip_message import SipMessage, address_of
+from callerside.agent.telephony.srtp import Crypto, cryptos
 from callerside.terminal import one_line
 
 _MAX_USER_CHARS = 128
@@ -59,7 +60,7 @@ def _user(pattern: re.Pattern[str], message: str) -> str:
 _LINES = re.compile(r"^(?=m=)", re.MULTILINE)
 _PORT = re.compile(r"(?<=^m=audio )\d+")
 _AUDIO = re.compile(r"m=audio (?!0+[ /])\S+ RTP/AVPF? ([^\r\n]*)")
-"""One that is not refused, and not encrypted (RTP/SAVP), which we are not."""
+"""One that is not refused, and not encrypted (RTP/SAVP): see `srtp.plain_view`."""
 _RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/8000(?:/1)?[ \t]*\r?$", re.MULTILINE)
 """All codecs that we have say 8000, G722 too (RFC 3551 §4.5.2)."""
 _ANY_MEDIA = re.compile(r"^m=", re.MULTILINE)
@@ -297,6 +298,8 @@ class Described:
     """Of RFC 4733's packets."""
     direction: str
     """As the one who wrote it sees it: sendrecv, sendonly, recvonly, inactive."""
+    cryptos: tuple[Crypto, ...] = ()
+    """Keys of its writer's."""
 
     @property
     def is_nowhere(self) -> bool:
@@ -342,6 +345,7 @@ def described(description: str, codecs: Sequence[str]) -> Described | None:
         payload_type=int(numbers[0]),
         keys_type=int(keys[0]) if keys else None,
         direction=direction[1] if direction else "sendrecv",
+        cryptos=tuple(cryptos(line)),
     )
 
 

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
+from callerside.agent.telephony.srtp import SrtpPolicy
 from callerside.ports import HIGHEST_PORT
 
 CODECS = ("PCMU", "PCMA", "G722")
@@ -84,6 +85,7 @@ class SipAccount:
     """Host, or host:port, by way of which every request goes (RFC 3261 §8.1.2)."""
     transport: Transport = "udp"
     tls: TlsOptions | None = None
+    srtp: SrtpPolicy = "off"
     headers: tuple[tuple[str, str], ...] = ()
     """Name and value of what each INVITE has besides."""
 
@@ -150,6 +152,10 @@ class SipOptions:
     """Told to those whom we refuse with 486 or 503."""
     allowed_peers: tuple[str, ...] = ()
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
+    srtp: SrtpPolicy = "off"
+    """Whether audio is encrypted (`telephony.srtp`), with all but `srtp_peers`."""
+    srtp_peers: tuple[tuple[str, SrtpPolicy], ...] = ()
+    """The same with those whose SIP comes from an address or network (CIDR); the first holds."""
     rtp_sources: Literal["known", "any"] = "known"
     """Whose audio is a call's: of the hosts that SDP and SIP name, and of `allowed_peers`; or,
     until the caller speaks, anybody's."""
@@ -189,8 +195,28 @@ class SipOptions:
                 f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ} or None, "
                 f"got {self.sample_rate_hz}"
             )
-        for peer in self.allowed_peers:
+        for peer in (*self.allowed_peers, *(network for network, _ in self.srtp_peers)):
             ip_network(peer, strict=False)  # its ValueError says what is wrong with it
+
+    @property
+    def may_encrypt(self) -> bool:
+        """Whether any call has SRTP."""
+        return any(
+            one != "off" for one in (self.srtp_default, *(policy for _, policy in self.srtp_peers))
+        )
+
+    def srtp_with(self, source: str) -> SrtpPolicy:
+        """What holds for whoever is at "host:port", or at a host."""
+        host = source.rpartition(":")[0] or source
+        for network, policy in self.srtp_peers:
+            if PeerList((network,)).allows(f"{host}:0"):
+                return policy
+        return self.srtp_default
+
+    @property
+    def srtp_default(self) -> SrtpPolicy:
+        """The same with all others, and with those whom we call."""
+        return self.account.srtp if self.account is not None else self.srtp
 
     def known_host(self, source: str) -> str | None:
         """The host, of "host:port", whose audio a call from there has; None: anybody's."""

@@ -39,10 +39,15 @@ def _modules() -> str:
     pytest.skip("baresip's modules are not where they are expected")
 
 
-def write_baresip_config(folder: Path, codec: str, port: int = 0) -> None:
-    """Its configuration in `folder`: it says tone.wav there, a tone, and keeps heard.wav."""
+def write_baresip_config(
+    folder: Path, codec: str, port: int = 0, *, more: str = "", account: str = ""
+) -> None:
+    """Its configuration in `folder`: it says tone.wav there, a tone, and keeps heard.wav.
+
+    `more`: further lines of it. `account`: another than that of plain calls.
+    """
     config = _CONFIG.format(folder=folder, port=port, modules=_modules(), codec=codec)
-    (folder / "config").write_text(config)
-    (folder / "accounts").write_text("<sip:bare@127.0.0.1>;regint=0\n")
+    (folder / "config").write_text(config + more)
+    (folder / "accounts").write_text(f"{account or '<sip:bare@127.0.0.1>;regint=0'}\n")
     (folder / "contacts").write_text("")
     write_wav(folder / "tone.wav", to_samples(tone(1_000, 20_000, RATE_HZ)), RATE_HZ)

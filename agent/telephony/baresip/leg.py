@@ -42,6 +42,7 @@ from callerside.agent.telephony.leg import (
 )
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.srtp import Crypto, agreed
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 _log = structlog.get_logger(__name__)
@@ -102,6 +103,7 @@ class BaresipLeg(Leg):
             stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
+            library=stack.library,
             conceals=options.conceal_loss,
             peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
             signalled=signalled,
@@ -118,6 +120,7 @@ class BaresipLeg(Leg):
         self._is_unmet = False
         """The other side has answered our offer with nothing of it."""
         self._our_direction = "sendrecv"
+        self._our_cryptos: tuple[Crypto, ...] = ()
         self.own_tag = ""
         """As the other side has to name us, once we have said it (RFC 3261 §12.1.1)."""
         self._we_offered = False
@@ -262,6 +265,7 @@ class BaresipLeg(Leg):
         found = described(text, self._stack.options.codecs)
         if sent:
             self._our_direction = found.direction if found else self._our_direction
+            self._our_cryptos = found.cryptos if found else ()
             self._we_offered = not message.status and message.method != "ACK"
             if message.status and self._offered is not None:
                 self._theirs, self._offered = self._offered, None
@@ -286,7 +290,7 @@ class BaresipLeg(Leg):
                 self._inputs.post(MediaHeld())
             return
         fresh = not self._media.is_live
-        self._media.connect(theirs)
+        self._media.connect(theirs, agreed(self._our_cryptos, theirs.cryptos))
         if fresh or theirs.codec != self._codec:
             self._codec = theirs.codec
             self._inputs.post(MediaReady(codec=theirs.codec))

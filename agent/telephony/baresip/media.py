@@ -18,6 +18,8 @@ from functools import partial
 import structlog
 
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
+from callerside.agent.telephony.baresip.native import Library
+from callerside.agent.telephony.baresip.srtp_packets import SrtpPackets
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
@@ -41,6 +43,7 @@ from callerside.agent.telephony.media.pacer import Pacer
 from callerside.agent.telephony.media.packet_reader import OnPacket, PacketReader, stamp
 from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.agent.telephony.options import PeerList
+from callerside.agent.telephony.srtp import SrtpKeys
 from callerside.audio import BYTES_PER_SAMPLE, silence
 from callerside.clock import NS_PER_MS, NS_PER_S
 
@@ -144,6 +147,7 @@ class CallMedia:
         *,
         rate_hz: int,
         max_playout_ms: int,
+        library: Library,
         conceals: bool = False,
         peers: PeerList | None = None,
         signalled: str | None = None,
@@ -157,6 +161,9 @@ class CallMedia:
         self._pacer = pacer
         self._rate_hz = rate_hz
         self._conceals = conceals
+        self._library = library
+        self._srtp: SrtpPackets | None = None
+        """If packets are encrypted."""
         self._peers, self._signalled = peers, signalled
         self._told: set[News] = set()
         self._silence = silence(FRAME_MS, rate_hz)
@@ -213,10 +220,14 @@ class CallMedia:
         if lost:
             _log.warning("dtmf_dropped", keys=len(lost))
 
-    def connect(self, described: Described) -> None:
-        """Audio goes to and fro as the other side has described it; a new codec begins anew."""
+    def connect(self, described: Described, keys: SrtpKeys | None = None) -> None:
+        """Audio goes to and fro as the other side has described it; a new codec begins anew.
+
+        `keys`: with which it is encrypted; the same ones go on.
+        """
         if self._socket is None:
             return
+        self._use_keys(keys)
         now_ns = time.monotonic_ns()
         target = (described.host, described.port)
         was = self._line
@@ -242,6 +253,15 @@ class CallMedia:
         if self._reader is not None:
             self._reader.expected = target
         self._arm()
+
+    def _use_keys(self, keys: SrtpKeys | None) -> None:
+        before = self._srtp
+        if (before.keys if before is not None else None) == keys:
+            return
+        with self._lock:
+            self._srtp = SrtpPackets(self._library, keys) if keys is not None else None
+        if before is not None:
+            before.close()
 
     def _tell(self, news: News, source: Address) -> None:
         """See `Latch`; each once, but that the other side has moved."""
@@ -285,6 +305,7 @@ class CallMedia:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = self._reader = None
+        self._use_keys(None)  # now that nothing can leave without them
 
     def drop(self) -> None:
         """Forget what waits."""
@@ -352,8 +373,9 @@ class CallMedia:
 
     def _send(self, own: RtpSocket, packet: bytes, target: Address) -> None:
         with self._lock:
-            if not self._has_ended:
-                own.send(packet, target)
+            sealed = self._srtp.protect(packet) if self._srtp is not None else packet
+            if not self._has_ended and sealed is not None:
+                own.send(sealed, target)
 
     def _packet(self, line: "_Line", pcm: bytes) -> bytes | None:
         payload = line.encode(pcm)
@@ -378,6 +400,8 @@ class CallMedia:
         """See `packet_reader.OnPacket`."""
         if self._on_arrival is not None:
             self._on_arrival(at_ns)
+        if self._srtp is not None:
+            data = self._srtp.unprotect(data) or b""
         packet, line = rtp.parse(data), self._line
         if packet is not None and line is not None:
             self._take(line, packet, source, at_ns)

@@ -1,8 +1,9 @@
 """What baresip's bindings do not offer, and its library does: its exported functions, by ctypes.
 
 The bindings' library exports all of libre and baresip. Used here is what has a signature in their
-public headers; of structures only how a list's element begins (`_Element`), which `open_library`
-tries. All this is called on the stack's thread: in its callbacks, and in jobs (`Stack.run`).
+public headers; of structures only how a list's element begins (`_Element`), which `listen`
+tries, and a buffer (`Mbuf`). But for what encrypts packets, all this is called on the stack's
+thread: in its callbacks, and in jobs (`Stack.run`).
 """
 
 import ctypes
@@ -61,6 +62,11 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tls_disable_verify_server": (None, (Pointer,)),
     "tls_ssl_ctx": (Pointer, (Pointer,)),
     "SSL_CTX_set_verify": (None, (Pointer, Int, Pointer)),
+    "srtp_alloc": (Int, (Pointer, Int, Text, ctypes.c_size_t, Int)),
+    "srtp_encrypt": (Int, (Pointer, Pointer)),
+    "srtp_decrypt": (Int, (Pointer, Pointer)),
+    "mbuf_alloc": (Pointer, (ctypes.c_size_t,)),
+    "mem_deref": (Pointer, (Pointer,)),
     "sip_transp_flush": (None, (Pointer,)),
     "udp_sock_fd": (Int, (Pointer, Int)),
     "udp_thread_detach": (None, (Pointer,)),
@@ -94,6 +100,17 @@ class _Element(ctypes.Structure):
     """`struct le` of re_list.h, with which `struct sip_lsnr` begins."""
 
     _fields_ = (("prev", Pointer), ("next", Pointer), ("list", Pointer), ("data", Pointer))
+
+
+class Mbuf(ctypes.Structure):
+    """`struct mbuf` of re_mbuf.h."""
+
+    _fields_ = (
+        ("buf", Pointer),
+        ("size", ctypes.c_size_t),
+        ("pos", ctypes.c_size_t),
+        ("end", ctypes.c_size_t),
+    )
 
 
 class Library:

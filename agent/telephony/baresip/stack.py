@@ -48,6 +48,13 @@ from callerside.agent.telephony.options import (
 )
 from callerside.agent.telephony.peers_filter import NOWHERE, let_in_alone
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.srtp import (
+    SrtpPolicy,
+    plain_view,
+    secure_again,
+    view_of_message,
+    without_keys,
+)
 from callerside.agent.telephony.tls import ca_file, check_files, needs_tls, pem_of, tls_of
 
 T = TypeVar("T")
@@ -74,6 +81,12 @@ _NO_TOKEN = re.compile(rb"[^A-Za-z0-9.!%*_+`'~-]")
 _SDP = b"application/sdp"
 _MOST_NOTED = 1_000
 """Calls of which something is remembered: many more than there can be."""
+_MEDIA_ENCRYPTION: dict[SrtpPolicy, tuple[str, ...]] = {
+    "off": (),
+    "offered": ("mediaenc=srtp",),
+    "required": ("mediaenc=srtp-mand",),
+}
+"""What an account says of it that offers."""
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -135,6 +148,8 @@ class Stack:
         None from then on."""
         self._nowhere: dict[str, int] = {}
         """By Call-ID: the number of the other side's offer, if it can be sent nothing."""
+        self._keyless: dict[str, int] = {}
+        """Likewise, if there are no keys in it that are to be used: it is answered without any."""
         self._late_offers = LateOffers()
         told, here = options.rtp_public_host, options.listen_host
         self._advertised: tuple[bytes, bytes] | None = None
@@ -252,7 +267,9 @@ class Stack:
             await self._have_tls(transport)
             place = self.options.account
             account = (
-                self._account(user, codecs, transport).aor()
+                self._account(
+                    user, codecs, transport, _MEDIA_ENCRYPTION[self.options.srtp_default]
+                ).aor()
                 if place is None
                 else self._caller(place, codecs, transport)
             )
@@ -286,18 +303,26 @@ class Stack:
             audio_codecs=tuple(_CODECS[codec] for codec in codecs),
             dtmf_mode="info",
             auth_user=place.auth_user or place.user,
+            extra_params=_MEDIA_ENCRYPTION[self.options.srtp_default],
         )
         if expires_s:
             return account.aor()
         name = place.display_name.replace("\\", "").replace('"', "'")  # baresip unescapes nothing
         return f'"{name}" {account.aor()}' if name else account.aor()
 
+    @property
+    def _encryption_taken(self) -> tuple[str, ...]:
+        """Of accounts that take calls: who is let in has it, or not (`plain_view`)."""
+        return _MEDIA_ENCRYPTION["offered" if self.options.may_encrypt else "off"]
+
     async def taking_agents(self, user: str) -> list[UserAgent]:
         """Who takes all calls that come: baresip looks for one by the transport, too."""
         return [
             await UserAgent.create(
                 self.runtime,
-                self._account(user, self.options.codecs, transport, ("catchall=yes",)),
+                self._account(
+                    user, self.options.codecs, transport, ("catchall=yes", *self._encryption_taken)
+                ),
             )
             for transport in self.options.transports
         ]
@@ -309,7 +334,9 @@ class Stack:
             await self._have_tls(transport)
             proxy = self.options.outbound_proxy
             through = (f'outbound="sip:{proxy};transport={transport}"',) if proxy else ()
-            account = self._account("consulting", self.options.codecs, transport, through)
+            policy = self.options.srtp_with(proxy) if proxy else self.options.srtp_default
+            told = (*through, *_MEDIA_ENCRYPTION[policy])
+            account = self._account("consulting", self.options.codecs, transport, told)
             self._agents[key] = await UserAgent.create(self.runtime, account)
         return self._agents[key]
 
@@ -343,6 +370,7 @@ class Stack:
             audio_codecs=tuple(_CODECS[codec] for codec in self.options.codecs),
             dtmf_mode="info",
             auth_user=place.auth_user or None,
+            extra_params=self._encryption_taken,
         )
         return await UserAgent.create(self.runtime, account)
 
@@ -424,7 +452,7 @@ class Stack:
         self.library.sip_set_trace_handler(self.library.uag_sip(), self._trace)
 
     def _look_at(
-        self, sent: bool, _transport: int, source: int, _target: int, at: int, size: int, _: object
+        self, sent: bool, _transport: int, source: int, target: int, at: int, size: int, _: object
     ) -> None:
         """A message comes, or goes; what it offers is narrowed where it lies."""
         if self._is_turning_away:
@@ -433,9 +461,10 @@ class Stack:
         try:
             data = ctypes.string_at(at, size)
             text = data.decode("utf-8", "surrogateescape")
-            message = SipMessage(text)
+            host, port = self.library.address(target if sent else source)
+            policy = self.options.srtp_with(f"{host}:{port}")
+            message = SipMessage(view_of_message(text, "offered" if sent else policy))
             if not sent:
-                host, port = self.library.address(source)
                 self._verdict = self._screen.turns_away(text, f"{host}:{port}")
                 self._is_turned_away = self._verdict is not None
                 if self._is_turned_away:
@@ -444,10 +473,10 @@ class Stack:
                 self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
                 if self._verdict is not None and not self._verdict[0]:
                     self._blank(at, data)
-                if self._verdict is None and self._is_replaced(message):
+                if self._verdict is None and self._is_replaced(SipMessage(text)):
                     self._verdict = SWALLOWED
                 if self._verdict is None:
-                    self._narrow(at, data, message)
+                    self._narrow(at, data, message, policy)
                     self._hide_challenge(at, data, message)
             else:
                 self._edit_what_leaves(at, data, message)
@@ -503,19 +532,23 @@ class Stack:
             if forgotten is not None:
                 forgotten.close()
 
-    def _narrow(self, at: int, data: bytes, message: SipMessage) -> None:
+    def _narrow(self, at: int, data: bytes, message: SipMessage, policy: SrtpPolicy) -> None:
         """Of several lines baresip takes the first that is of audio: ours becomes that."""
         head, _, body = data.partition(_HEAD_END)
         if body and _SDP in head.lower():
-            text = body.decode("latin-1")
+            came = body.decode("latin-1")
+            text = plain_view(came, policy)
             if not message.status and message.method in ("INVITE", "UPDATE"):
                 _note(self._lines, message.call_id, line_of_call(text, self.options.codecs))
                 found = described(text, self.options.codecs)
                 is_nowhere = found is not None and found.is_nowhere
                 _note(self._nowhere, message.call_id, message.number if is_nowhere else 0)
+                is_keyless = found is None or not found.cryptos
+                _note(self._keyless, message.call_id, message.number if is_keyless else 0)
             line = self._lines.get(message.call_id, 0)
             narrow = narrowed(with_line_first(text, line), self.options.codecs)
-            if narrow != text:
+            narrow = secure_again(narrow, with_line_first(came, line))
+            if narrow != came:
                 ctypes.memmove(at + len(data) - len(body), narrow.encode("latin-1"), len(body))
 
     def _hide_challenge(self, at: int, data: bytes, message: SipMessage) -> None:
@@ -545,6 +578,8 @@ class Stack:
             text = with_keys_last(with_line_first(body.decode("latin-1"), line))
             if message.status and message.number == self._nowhere.get(message.call_id):
                 text = quiet(text)
+            if message.status and message.number == self._keyless.get(message.call_id):
+                text = without_keys(text)
             body = text.encode("latin-1")
             if self._advertised is not None:
                 here, told = self._advertised

@@ -23,6 +23,7 @@ from callerside.agent.telephony.invite import (
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.screening import Unmet, unmet_invite
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.srtp import view_of_message
 from callerside.clock import NS_PER_MS
 
 PLACES = 64
@@ -116,6 +117,7 @@ class Admission:
         self._peers = PeerList(options.allowed_peers)
         self._max_calls = options.max_calls
         self._codecs = options.codecs
+        self._policy_with = options.srtp_with
         self._calls = calls
         self._closing = ClosingSockets()
         """And those of what was let in, and is no call yet."""
@@ -166,12 +168,13 @@ class Admission:
             return Refusal(self.drain_status, "draining")
         if not invite.has_place or sum(1 for _ in self._calls()) >= self._max_calls:
             return FULL
-        if is_over_ipv6(invite.message, self._codecs):
+        message = view_of_message(invite.message, self._policy_with(invite.source))
+        if is_over_ipv6(message, self._codecs):
             return UNREACHABLE
-        shown = with_one_audio(invite.message, self._codecs)
+        shown = with_one_audio(message, self._codecs)
         if _has_too_many_lines(shown):
             return TOO_MANY_LINES
-        found = unmet_invite(SipMessage(invite.message), self._codecs, EXTENSIONS)
+        found = unmet_invite(SipMessage(message), self._codecs, EXTENSIONS)
         return None if found is None else Refusal(found[0].status, found[1], found[0])
 
     def _takes(self, lines: int, now_ns: int, kept: int = 0) -> bool:

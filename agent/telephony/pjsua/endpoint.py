@@ -34,6 +34,7 @@ from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.agent.telephony.registration import RefusalRetry, told_of
 from callerside.agent.telephony.request_gate import RequestGate
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.srtp import plain_view, view_of_message
 from callerside.clock import NS_PER_MS
 
 _CONTACTS = re.compile(r"^(?:contact|m)[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
@@ -110,7 +111,7 @@ class SipEndpoint:
         self._at_rest = asyncio.Event()
         self.modules: Sequence[StackModule] = (
             MalformedMessageFilter(),
-            OneLine(options.codecs),
+            OneLine(options.codecs, options.srtp_with),
             InDialogRequests(self.allowed, self._note_answered),
         )
 
@@ -452,6 +453,7 @@ class AnsweringEndpoint(SipEndpoint):
     def take_call(self, account: Any, call_id: int, message: str, source: str) -> None:
         """An INVITE that was let in, from "host:port": hand it over."""
         called, caller = parties(message)
+        message = view_of_message(message, self.options.srtp_with(source))
         rate_hz = self.options.leg_rate_hz(expected_codec(message, self.options.codecs))
         leg = SipCallLeg(
             self,
@@ -471,7 +473,8 @@ class AnsweringEndpoint(SipEndpoint):
 
     def lets_offer_in(self, sdp: str) -> bool:
         """See `LegHost`."""
-        is_let_in = self._admission.lets_offer_in(sdp, time.monotonic_ns())
+        view = plain_view(sdp, "offered" if self.options.may_encrypt else "off")
+        is_let_in = self._admission.lets_offer_in(view, time.monotonic_ns())
         if not is_let_in:
             _log.warning("sip_offer_refused", lines=media_lines(sdp))
         return is_let_in

@@ -218,6 +218,8 @@ class LegMedia:
         stream, incoming = self._stream, self._incoming
         if stream is None or incoming is None:
             return
+        if stream.encrypter is not None:
+            packet = stream.opened(packet)
         described = _described(packet, at_ns, self._payload_type)
         if described is None:
             return

@@ -43,6 +43,7 @@ from callerside.agent.telephony.pjsua.native.media import (
 )
 from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
 from callerside.agent.telephony.pjsua.readers import Readers
+from callerside.agent.telephony.srtp import SrtpPolicy
 from callerside.agent.telephony.tls import ca_file, check_files, needs_tls, tls_of
 
 _log = structlog.get_logger(__name__)
@@ -68,6 +69,12 @@ _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
 
 _SEARCH_TRIES = 200
+
+_SRTP: dict[SrtpPolicy, int] = {
+    "off": pjsua2.PJMEDIA_SRTP_DISABLED,
+    "offered": pjsua2.PJMEDIA_SRTP_OPTIONAL,
+    "required": pjsua2.PJMEDIA_SRTP_MANDATORY,
+}
 
 _ADDRESS_IN_USE = 120_000 + errno.EADDRINUSE
 """`PJ_STATUS_FROM_OS`."""
@@ -174,6 +181,8 @@ class Stack:
             library, endpoint, self.lock, self.readers.add_media, self.readers.remove_media
         )
         self._sockets.take_over()
+        if self.options.may_encrypt:
+            self._sockets.take_over_encryption()
 
     def _register_pacer(self) -> None:
         self._endpoint.libRegisterThread("pacer")
@@ -226,6 +235,8 @@ class Stack:
         media.port = self._rtp_port + self._rtp_port % 2
         media.portRange = _beyond_the_first(self.options.rtp_port, self.options.rtp_port_count)
         media.publicAddress = self.options.rtp_public_host or self.options.public_host or ""
+        if self.options.may_encrypt:  # who is let in has it, or not (`plain_view`)
+            _encrypt(config.mediaConfig, "offered")
         if place:
             config.idUri = f"sip:{place.user}@{place.registrar.partition(':')[0]}"
             config.sipConfig.transportId = self._transports.get(place.transport, -1)
@@ -240,6 +251,7 @@ class Stack:
         One that registers places none: what callers show is no part of who they are there.
         """
         config = self.account_config()
+        _encrypt(config.mediaConfig, self.options.srtp_default)
         here = self.options.public_host or self.options.listen_host
         home = place.home or f"{here}:{self.port}"
         if place.registration is not None:
@@ -263,6 +275,9 @@ class Stack:
         """An account that places calls on others' behalf, and takes none."""
         config = self.account_config()
         config.idUri = f"sip:consulting@{self.options.public_host or self.options.listen_host}"
+        proxy = self.options.outbound_proxy
+        policy = self.options.srtp_with(proxy) if proxy else self.options.srtp_default
+        _encrypt(config.mediaConfig, policy)
         if self.options.outbound_proxy:
             config.sipConfig.proxies.append(f"<sip:{self.options.outbound_proxy};lr>")
         return config
@@ -383,6 +398,14 @@ class Stack:
         config.sipConfig.authCreds.clear()
         if registration.password:  # nobody is answered with an empty one
             config.sipConfig.authCreds.append(_digest(registration))
+
+
+def _encrypt(media: Any, policy: SrtpPolicy) -> None:
+    """Of calls of an account: by keys in descriptions, whatever SIP's own way is."""
+    media.srtpUse = _SRTP[policy]
+    media.srtpSecureSignaling = 0
+    media.srtpOpt.keyings.clear()
+    media.srtpOpt.keyings.append(pjsua2.PJMEDIA_SRTP_KEYING_SDES)
 
 
 def _set_tls(config: Any, tls: TlsOptions) -> None:

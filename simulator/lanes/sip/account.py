@@ -22,6 +22,7 @@ from callerside.agent.telephony.options import (
     Transport,
     Verify,
 )
+from callerside.agent.telephony.srtp import SrtpPolicy
 from callerside.models import Strict
 from callerside.yaml import kinds, reader, variables
 from callerside.yaml.errors import explain
@@ -103,6 +104,8 @@ class Account(Strict):
     """Where the address that is called names none."""
     tls: Tls | None = None
     """With `transport: tls`, or a `sips:` address."""
+    srtp: SrtpPolicy = "off"
+    """Encrypted audio: `offered`, or `required`."""
     caller_id: str | None = Field(None, pattern=r"^[A-Za-z0-9_.+-]+$")
     """The number to show: the user part of From; absent: `user`."""
     display_name: str | None = Field(None, pattern=r"^[^\x00-\x1f\x7f\"\\]*$")

@@ -7,10 +7,17 @@ that it is nowhere, too.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from callerside.agent.telephony.invite import held_somewhere, with_one_audio
-from callerside.agent.telephony.pjsua.native.binding import Pointer, StackModule, Text, is_method
+from callerside.agent.telephony.pjsua.native.binding import (
+    READ,
+    Pointer,
+    StackModule,
+    Text,
+    is_method,
+)
+from callerside.agent.telephony.srtp import SrtpPolicy, plain_view, secure_again
 
 _POOL_BYTES = 8_192
 
@@ -34,6 +41,7 @@ class OneLine(StackModule):
     """Transactions have 16, dialogs 32."""
     is_needed = True
     needs = (
+        READ,
         ("pjsip_rdata_get_sdp_info", ctypes.POINTER(_Description), (Pointer,)),
         (
             "pjmedia_sdp_parse",
@@ -44,8 +52,9 @@ class OneLine(StackModule):
         ("pj_pool_reset", None, (Pointer,)),
     )
 
-    def __init__(self, codecs: Sequence[str]) -> None:
+    def __init__(self, codecs: Sequence[str], policy_with: Callable[[str], SrtpPolicy]) -> None:
         self._codecs = codecs
+        self._policy_with = policy_with
 
     def prepare(self) -> None:
         """The memory of one description: nobody keeps one for longer than its message."""
@@ -55,14 +64,16 @@ class OneLine(StackModule):
         """Any request; only what can be an offer is looked at."""
         what = self.describe(message)
         if is_method(what, b"INVITE") or is_method(what, b"UPDATE"):
-            self._reduce(self.library.pjsip_rdata_get_sdp_info(message).contents)
+            policy = self._policy_with(self.read(message).srcAddress)
+            self._reduce(self.library.pjsip_rdata_get_sdp_info(message).contents, policy)
         return False
 
-    def _reduce(self, description: _Description) -> None:
+    def _reduce(self, description: _Description, policy: SrtpPolicy) -> None:
         if not description.session:
             return
         offer = ctypes.string_at(description.text, description.length).decode("latin-1")
-        shown = held_somewhere(with_one_audio(offer, self._codecs))
+        view = with_one_audio(plain_view(offer, policy), self._codecs)
+        shown = held_somewhere(secure_again(view, offer))
         if shown == offer:
             return
         self.library.pj_pool_reset(self._pool)

@@ -16,6 +16,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -68,6 +69,12 @@ _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
         (Pointer, ctypes.c_int, ctypes.c_char_p, Pointer, ctypes.c_int, Unsigned, Pointer),
     ),
     ("pjmedia_endpt_get_ioqueue", Pointer, (Pointer,)),
+    ("pjmedia_transport_srtp_create", ctypes.c_int, (Pointer, Pointer, Pointer, Pointer)),
+    (
+        "pjmedia_transport_srtp_decrypt_pkt",
+        ctypes.c_int,
+        (Pointer, ctypes.c_int, Pointer, ctypes.POINTER(ctypes.c_int)),
+    ),
     ("pjmedia_endpt_stop_threads", ctypes.c_int, (Pointer,)),
     ("pj_ioqueue_poll", ctypes.c_int, (Pointer, Pointer)),
     ("pjsip_endpt_get_timer_heap", Pointer, (Pointer,)),
@@ -256,6 +263,7 @@ class Stream:
     Args:
         library: see `functions`.
         attachment: what it told the socket of itself.
+        secured: the same of what encrypts, if something stands before the socket that does.
         numbers: the system's, of its sockets for RTP and RTCP.
         sockets: what stands between it and them.
     """
@@ -264,6 +272,7 @@ class Stream:
         self,
         library: ctypes.PyDLL,
         attachment: Attachment,
+        secured: "Secured | None",
         numbers: tuple[int, int],
         sockets: "MediaSockets",
     ) -> None:
@@ -279,9 +288,12 @@ class Stream:
         self.reader = PacketReader(self._socket, self.pass_by)
         """Until somebody listens, packets go through the stream, and their audio nowhere."""
         described = bytes(attachment.remote_rtp)
-        self._delivery = Delivery(user_data=attachment.user_data, source=described)
+        self.encrypter = secured.transport if secured is not None else None
+        """What its packets are decrypted by, if they are encrypted: see `opened`."""
+        inner = secured if secured is not None else attachment
+        self._delivery = Delivery(user_data=inner.user_data, source=described)
         self._delivered = ctypes.byref(self._delivery)
-        self._deliver = OnDelivery(attachment.on_rtp2)
+        self._deliver = OnDelivery(inner.on_rtp2)
         self._source: int | None = None
         self._shift = self._given = 0, 0
         """What is added to the number and the timestamp of that source's packets, and the last that
@@ -364,9 +376,20 @@ class Stream:
                 pcm += self._heard.raw if frame.type == AUDIO else bytes(self._frame_bytes)
         return pcm
 
+    def opened(self, packet: bytes) -> bytes:
+        """A packet as it came, decrypted; empty: it is nobody's. In a plain call it is as it is."""
+        if self.encrypter is None:
+            return packet
+        buffer, size = ctypes.create_string_buffer(packet, len(packet)), ctypes.c_int(len(packet))
+        with self._lock:
+            failed = self._library.pjmedia_transport_srtp_decrypt_pkt(
+                self.encrypter, True, buffer, ctypes.byref(size)
+            )
+        return b"" if failed else buffer.raw[: size.value]
+
     def pass_by(self, packet: bytes, _source: Address, _at_ns: int) -> None:
         """See `packet_reader.OnPacket`: the stream counts it, and its audio is nobody's."""
-        self.decode(packet)
+        self.decode(self.opened(packet))
 
     def send_to(self, target: Address) -> None:
         """Have the socket send there, once PJMEDIA itself has read a packet from there."""
@@ -389,6 +412,16 @@ class Stream:
         self._outgoing.type = AUDIO
         self._outgoing.size = self._frame_bytes
         self._library.pjmedia_port_put_frame(self._port, ctypes.byref(self._outgoing))
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """How a stream attaches to what encrypts its packets, and that to its socket."""
+
+    transport: int
+    stream: int
+    user_data: int
+    on_rtp2: int
 
 
 class MediaSockets:
@@ -429,6 +462,9 @@ class MediaSockets:
         """Packets that PJMEDIA has read instead of us."""
         self._on_arrival = OnArrival(self._arrived)
         self._replaced = (Attach(self._attach), Detach(self._detach))
+        self._secured: Secured | None = None
+        """While one attaches, and through it to its socket."""
+        self._attach_secured = Attach(self._attach_to_encrypter)
 
     def take_over(self) -> None:
         """Stand there from now on."""
@@ -442,6 +478,28 @@ class MediaSockets:
             address = ctypes.cast(replaced, Pointer).value
             Pointer.from_address(table + place * ctypes.sizeof(Pointer)).value = address
         operation(table, DESTROY, Destroy)(transport)
+
+    def take_over_encryption(self) -> None:
+        """Stand before what encrypts, too, from now on: packets are decrypted when we hear them.
+
+        Raises:
+            SipError: it does not lie where it should.
+        """
+        transport, _ = open_socket(self._library, self._endpoint)
+        encrypter = Pointer()
+        if self._library.pjmedia_transport_srtp_create(
+            self._endpoint, transport, None, ctypes.byref(encrypter)
+        ):
+            raise unavailable("it has no SRTP")
+        assert encrypter.value is not None  # noqa: S101 - it was made
+        table = Pointer.from_address(encrypter.value + OPERATIONS_AT).value
+        assert table is not None  # noqa: S101 - as with sockets, tried by `self_test`
+        self._attach_encrypter = operation(table, ATTACH, Attach)
+        address = ctypes.cast(self._attach_secured, Pointer).value
+        place = table + ATTACH * ctypes.sizeof(Pointer)
+        if Pointer.from_address(place).value != address:
+            Pointer.from_address(place).value = address
+        operation(table, DESTROY, Destroy)(encrypter.value)  # with the socket
 
     def stream(self, address: int) -> Stream:
         """The stream at an address, which is attached to its socket."""
@@ -459,11 +517,23 @@ class MediaSockets:
     def _attach(self, transport: int, attachment: Any) -> int:
         with reported("attach"):
             wanted = attachment.contents
-            stream = Stream(self._library, wanted, sockets_of(transport, self._get_info), self)
+            secured, numbers = self._secured, sockets_of(transport, self._get_info)
+            if secured is not None and secured.stream != wanted.stream:
+                secured = None
+            stream = Stream(self._library, wanted, secured, numbers, self)
             wanted.on_rtp2 = ctypes.cast(self._on_arrival, Pointer)
             self._streams[wanted.user_data] = stream
             stream.listen()
         return int(self._attach_there(transport, attachment))
+
+    def _attach_to_encrypter(self, transport: int, attachment: Any) -> int:
+        with reported("attach"):
+            wanted = attachment.contents
+            self._secured = Secured(transport, wanted.stream, wanted.user_data, wanted.on_rtp2)
+        try:
+            return int(self._attach_encrypter(transport, attachment))
+        finally:
+            self._secured = None
 
     def _detach(self, transport: int, user_data: int) -> None:
         with reported("detach"):

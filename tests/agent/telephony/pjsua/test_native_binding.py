@@ -36,7 +36,7 @@ def test_without_them_no_offer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None
     """What is let in is counted as it is shown to PJSUA: as it came it may open more sockets."""
     monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
     with pytest.raises(SipError, match=r"pjsua_get_pjsip_endpt.*pjsua2-python"):
-        OneLine(("PCMU",)).open()
+        OneLine(("PCMU",), SipOptions().srtp_with).open()
 
 
 HEAD = "INFO sip:100@192.0.2.1 SIP/2.0\r\nContent-Type: Application/DTMF-Relay"

@@ -22,6 +22,7 @@ class FakeStream:
 
     def __init__(self) -> None:
         self.pieces_left = 0
+        self.encrypter = None
         self.reader = SimpleNamespace(on_packet=None)
 
     def open(self, frame_samples: int, pieces: int) -> None:
