@@ -325,7 +325,7 @@ class CallMedia:
         line, own = self._line, self._socket
         if line is None or own is None:
             return
-        own.take_reports(self._reporter.take)
+        own.take_reports(self._take_report)
         with self._lock:
             sent = rtcp.Sent(
                 self._sender.sent_packets, self._sender.sent_octets, self._sender.timestamp
@@ -338,8 +338,17 @@ class CallMedia:
                 now_ns=time.monotonic_ns(),
                 wall_ns=time.time_ns(),
             )
-            own.send_report(report, target)
+            with self._lock:
+                srtp = self._srtp
+                sealed = srtp.protect_report(report) if srtp is not None else report
+            if sealed is not None:
+                own.send_report(sealed, target)
         self._report_later()
+
+    def _take_report(self, data: bytes, at_ns: int) -> None:
+        if self._srtp is not None:
+            data = self._srtp.unprotect_report(data) or b""
+        self._reporter.take(data, at_ns)
 
     # ---- what leaves, on the pacer's thread
 

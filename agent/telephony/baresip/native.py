@@ -65,6 +65,8 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "srtp_alloc": (Int, (Pointer, Int, Text, ctypes.c_size_t, Int)),
     "srtp_encrypt": (Int, (Pointer, Pointer)),
     "srtp_decrypt": (Int, (Pointer, Pointer)),
+    "srtcp_encrypt": (Int, (Pointer, Pointer)),
+    "srtcp_decrypt": (Int, (Pointer, Pointer)),
     "mbuf_alloc": (Pointer, (ctypes.c_size_t,)),
     "mem_deref": (Pointer, (Pointer,)),
     "sip_transp_flush": (None, (Pointer,)),

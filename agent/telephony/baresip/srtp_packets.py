@@ -16,7 +16,7 @@ _ROOM_BYTES = 2_048 + 64
 class SrtpPackets:
     """Both directions of one call, from when their keys are agreed upon.
 
-    `protect` and `unprotect` are each for one thread at a time.
+    What protects is for one thread at a time, and so is what takes off.
 
     Raises:
         SipError: the library does not take the keys.
@@ -35,6 +35,14 @@ class SrtpPackets:
     def unprotect(self, packet: bytes) -> bytes | None:
         """A packet that came; None: it is not the other side's, or came before."""
         return self._in.apply(self._library.srtp_decrypt, packet)
+
+    def protect_report(self, packet: bytes) -> bytes | None:
+        """As `protect`, of RTCP."""
+        return self._out.apply(self._library.srtcp_encrypt, packet)
+
+    def unprotect_report(self, packet: bytes) -> bytes | None:
+        """As `unprotect`, of RTCP."""
+        return self._in.apply(self._library.srtcp_decrypt, packet)
 
     def close(self) -> None:
         """Free it; nothing of it may be used any more."""
