@@ -1,3 +1,3 @@
 """Voice activity: which frames hold speech, and when a turn begins and ends."""
 
-__all__ = ["engines", "turn_detector"]
+__all__ = ["energy", "engines", "turn_detector"]

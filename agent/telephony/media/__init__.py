@@ -2,5 +2,5 @@
 
 __all__ = [
     "arrivals", "concealment", "frame_rate", "jitter_buffer", "pacer", "packet_reader",
-    "playout_buffer", "rtp",
+    "playout_buffer", "rtcp", "rtp",
 ]  # fmt: skip
