@@ -163,3 +163,31 @@ def agent(project: Path) -> Iterator[Agent]:
 def test_workers_of_an_agent(agent: Agent) -> None:
     assert len(agent.addresses) == 2
     assert agent.get("/readyz")[0] == 200
+
+
+ORPHAN = """
+import os, subprocess, sys
+from callerside.child_processes import END_WITH_INPUT, end_with_parent
+if sys.argv[1] == "asked":
+    os.environ[END_WITH_INPUT] = "1"
+end_with_parent()
+shell = subprocess.run(["sh", "-c", "sleep 0.2 >/dev/null & echo $!"], capture_output=True)
+try:
+    print(os.wait()[0] == int(shell.stdout), flush=True)
+except ChildProcessError:
+    print("nobody's child of ours", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a subreaper is Linux's")
+@pytest.mark.parametrize(("how", "told"), [("asked", "True"), ("", "nobody's child of ours")])
+def test_a_child_of_a_run_is_the_parent_of_what_its_own_children_leave_behind(
+    how: str, told: str
+) -> None:
+    """So that whatever it has started is known to be its own (`cpu_wait`)."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.read().decode().strip() == told
