@@ -265,14 +265,19 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """500 short calls in a row, 200 beeps, session timers, on the SIP engines: ten minutes."""
+    """Steady load, short calls in a row, 200 beeps, session timers, on the SIP engines: hours.
+
+    `-- 3`: minutes of steady load instead of 40, with 500 short calls instead of 10,000.
+    """
     _install(session, "sim,languages,test")
+    minutes = float(session.posargs[0]) if session.posargs else 40.0
     session.run(
-        "pytest", "tests/e2e/test_beep_whole.py",
+        "pytest", "-rP", "tests/e2e/test_steady_load.py", "tests/e2e/test_beep_whole.py",
         "tests/conformance/test_short_calls.py", "tests/conformance/test_session_timers.py",
         env={
+            "CALLERSIDE_STEADY_S": str(60 * minutes),
             "CALLERSIDE_BEEPS": "200",
-            "CALLERSIDE_SHORT_CALLS": "500",
+            "CALLERSIDE_SHORT_CALLS": "500" if session.posargs else "10000",
             "CALLERSIDE_SESSION_TIMERS": "1",
         },
     )  # fmt: skip

@@ -20,10 +20,11 @@ from callerside.agent.deploy.kamailio_browsers import (
 )
 from callerside.atomic_files import write_atomically
 
-WORKER_TIMEOUT_MS = 1500
-"""Three INVITEs (RFC 3261 §17.1.1.2: after 0, 500 and 1500 ms) without an answer."""
+WORKER_TIMEOUT_MS = 900
+"""Two INVITEs (RFC 3261 §17.1.1.2: after 0 and 500 ms) without an answer; or two OPTIONS."""
 
-PROBE_INTERVAL_S = 2
+PROBE_INTERVAL_S = 1
+"""With the above, a worker or host is found dead within two seconds."""
 CHILDREN = 4
 LIMIT_WINDOW_S = 2
 """An address may ask at once as often as it may in so many seconds, as with the agent itself."""

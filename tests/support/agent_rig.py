@@ -98,16 +98,17 @@ class Agent(Program):
         *options: str,
         runner: Sequence[str] = (),
     ) -> None:
-        self.http_port = free_port()
         merged = {
             "sip": {"port": 0},
-            "http": {"port": self.http_port},
+            "http": {"port": free_port()},
             "records": {"file": str(folder / "records.jsonl")},
             "timeline": {"dir": str(folder / "timelines")},
             "logs": {"format": "json"},
             **settings,
             "greeting": {"warm_at_start": False, **settings.get("greeting", {})},
         }
+        self.http_host: str = merged["http"].get("host", "127.0.0.1")
+        self.http_port: int = merged["http"]["port"]
         self.folder = folder
         self.config = folder / "agent.yaml"
         self.write(merged)
@@ -122,7 +123,7 @@ class Agent(Program):
     def get(self, path: str) -> tuple[int, bytes]:
         """A page: its status and body."""
         try:
-            url = f"http://127.0.0.1:{self.http_port}{path}"
+            url = f"http://{self.http_host}:{self.http_port}{path}"
             with urllib.request.urlopen(url, timeout=WAIT_S) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
