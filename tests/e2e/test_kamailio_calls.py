@@ -66,9 +66,9 @@ class Kamailio:
             )
 
     def passed_over(self) -> list[str]:
-        """What its log says of workers that did not answer."""
+        """What its log says of workers that did not answer, to a call or to a probe."""
         lines = (self.folder / "kamailio.log").read_text().splitlines()
-        return [line for line in lines if "does not answer" in line]
+        return [line for line in lines if "does not answer" in line or "is out of turn" in line]
 
     def wait_until_up(self) -> None:
         """Until it takes connections."""
