@@ -285,7 +285,7 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         _mark(
             "tools_withheld",
             "the model is to answer without functions: its calls, so many times in a row, could "
-            "not be made",
+            "not be made, or led to nothing but more calls",
             tries=WHOLE,
         ),
         _mark("consultation_begun", "a call to whoever is to take the caller", uri=TEXT),

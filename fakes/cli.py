@@ -433,6 +433,8 @@ def _record(arguments: argparse.Namespace) -> int:
 
 def _convert(arguments: argparse.Namespace) -> int:
     recording = read_cassette(arguments.cassette)
+    if arguments.to.exists():
+        return _refuse(f"{arguments.to}: is there already: remove it, or give another --to")
     try:
         write_recording(arguments.to, recording)
     except OSError as error:

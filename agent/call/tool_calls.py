@@ -94,6 +94,8 @@ class ToolCalls:
         self._unsaid: list[tuple[str, str]] = []
         """Calls and their answers that the model has not been given yet."""
         self._broken_in_a_row = 0
+        self._calls_in_a_row = 0
+        """Responses with calls since one without."""
         self.running: dict[str, _Running] = {}
         """Calls that have not answered yet, by id; looked at with every delta."""
         self._transferring: FunctionCall | None = None
@@ -148,6 +150,7 @@ class ToolCalls:
             self._started.clear()
             self._is_broken = False
         self._calling = None
+        self._calls_in_a_row = self._calls_in_a_row + 1 if calls else 0
         new = [call for call in calls if call.call_id not in self._started][:MOST_ITEMS]
         self._started.clear()
         for call in new:
@@ -363,10 +366,13 @@ class ToolCalls:
         self._caller_first = False
         self._broken_in_a_row = self._broken_in_a_row + 1 if self._is_broken else 0
         self._ask_when_done = False
-        may_call = self._broken_in_a_row <= self._settings.tools.argument_retries
+        tools = self._settings.tools
+        is_stuck = self._broken_in_a_row > tools.argument_retries
+        may_call = not is_stuck and self._calls_in_a_row < tools.calls_in_a_row
         if not may_call:
-            self._context.mark("tools_withheld", {"tries": self._broken_in_a_row})
-            self._broken_in_a_row = 0
+            tries = self._broken_in_a_row if is_stuck else self._calls_in_a_row
+            self._context.mark("tools_withheld", {"tries": tries})
+            self._broken_in_a_row = self._calls_in_a_row = 0
         self._responses.request(Purpose.TURN, may_call=may_call)
 
 

@@ -104,6 +104,8 @@ class TurnTaking:
         self._context.mark("speech_stopped", fields)
         self._context.cancel_timer(Timer.SPEECH_LIMIT)
         self._overtaken_item = event.item_id if event.item_id != self._started_item else None
+        if not self.speaking and event.item_id == self._committed_item:
+            return  # the turn is over, and may be answered already
         self.speaking = False
         self.committing = event.item_id != self._committed_item
         self._retried = False
@@ -142,10 +144,20 @@ class TurnTaking:
             self._responses.request(Purpose.TURN)
 
     def answered(self, *, of_its_own: bool) -> None:
-        """A response was created; the server's own answers a turn, even without a commit."""
-        if of_its_own and self.committing and not self.answer_due:
+        """A response was created; the server's own answers a turn, even without a commit.
+
+        Where the server ends turns it answers none that goes on: one that is still heard here has
+        ended, and the events that said so were lost.
+        """
+        if of_its_own and not self.answer_due:
             self._context.cancel_timer(Timer.COMMIT_LIMIT)
             self.committing = False
+            if self.speaking and self._settings.policy == "server":
+                self._context.cancel_timer(Timer.SPEECH_LIMIT)
+                self.speaking = False
+                self._committed_item = self._started_item
+                self._chart.move(Trigger.SPEECH_STOPPED)
+                self._chart.move(Trigger.COMMITTED)
         self.answer_due = False
 
     def spoken_over(self) -> None:

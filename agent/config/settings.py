@@ -841,6 +841,8 @@ class ToolSettings(Strict):
     argument_retries: int = Field(1, ge=0, le=5)
     """How often in a row the model may try again after calls that cannot be made (no JSON, a key
     that is missing, a function that there is not); then it is to answer without any."""
+    calls_in_a_row: int = Field(25, ge=1, le=1_000)
+    """So many responses one after another may call functions; then it is to answer without any."""
     wait: Literal["words", "tone", "off"] = "words"
     """What the caller hears while a function takes long; `words`: a tone until they are made."""
     wait_after_ms: int = Field(4_000, ge=500, le=120_000)

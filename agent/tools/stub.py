@@ -14,6 +14,9 @@ from callerside.agent.call.builtin_tools import Declaration
 from callerside.agent.config.settings import StubSettings
 from callerside.json_schema import problem_with
 
+WRONG_ARGUMENTS = "wrong arguments"
+"""Begins the reason why a stub was not called: they do not fit its schema."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StubbedAnswer:
@@ -42,7 +45,7 @@ class Stub:
         """
         wrong = problem_with(arguments, self.declaration["parameters"])
         if wrong is not None:
-            return refused(f"wrong arguments: {wrong}")
+            return refused(f"{WRONG_ARGUMENTS}: {wrong}")
         answers = self._settings.each_answer
         answer = answers[min(self._calls, len(answers) - 1)]
         self._calls += 1

@@ -281,7 +281,12 @@ def _read_entries(path: Path, lines: Sequence[str]) -> Iterator[Entry]:
 
 
 def _parse_object(line: str) -> dict[str, Any]:
-    data = json.loads(line)
+    try:
+        data = json.loads(line)
+    except ValueError:
+        raise ValueError(
+            "no recording: expected JSON on each line (fake-realtime convert reads YAML cassettes)"
+        ) from None
     if not isinstance(data, dict):
         raise TypeError("expected a JSON object")
     return data

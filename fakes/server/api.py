@@ -48,7 +48,6 @@ class RealtimeApi:
 
         for method, path, work in (
             ("POST", f"{_BASE}/client_secrets", lambda asked, _: self._secret(asked)),
-            ("POST", f"{_BASE}/calls", self._offer),
             ("POST", f"{_BASE}/calls/(?P<id>[^/]+)/accept", act(calls.accept)),
             ("POST", f"{_BASE}/calls/(?P<id>[^/]+)/reject", act(calls.reject)),
             ("POST", f"{_BASE}/calls/(?P<id>[^/]+)/refer", act(calls.refer)),
@@ -59,6 +58,7 @@ class RealtimeApi:
             ),
         ):
             routes.add(method, path, _served(work, self._check_key))
+        routes.add("POST", f"{_BASE}/calls", _served(self._offer, self._check_key, reads=False))
         if not rings:
             return
         for method, path, work in (
@@ -91,15 +91,20 @@ class RealtimeApi:
 
 
 def _served(
-    work: Callable[[Asked, re.Match[str]], Any], check: Callable[[HttpRequest], None]
+    work: Callable[[Asked, re.Match[str]], Any],
+    check: Callable[[HttpRequest], None],
+    *,
+    reads: bool = True,
 ) -> Callable[[HttpRequest, re.Match[str]], Awaitable[HttpResponse]]:
-    """A handler in which refusals are errors over HTTP; nothing to say is an empty answer."""
+    """A handler in which refusals are errors over HTTP; nothing to say is an empty answer.
+
+    `reads`: whether the body is JSON, and read; else it may be anything.
+    """
 
     async def handle(request: HttpRequest, match: re.Match[str]) -> HttpResponse:
         try:
             check(request)
-            is_offer = "sdp" in request.headers.get("Content-Type", "")
-            answer = work(_object({} if is_offer else request.json()), match)
+            answer = work(_object(request.json() if reads else {}), match)
         except RequestError as error:
             status = _STATUS.get(error.name, 400)
             raise HttpError(status, error.message, code=error.code, param=error.param) from None

@@ -26,6 +26,8 @@ class Item:
     """What the user said (PCM16 at the input's rate), as far as it is kept."""
     audio_format: AudioFormat = field(default_factory=AudioFormat)
     """How it went over the wire, and goes when it is retrieved."""
+    has_begun: bool = True
+    """Whether any of its audio has been sent; false while a response is only announced."""
     added_chars: int = 0
     """`chars` when it was added."""
 
@@ -113,6 +115,12 @@ class Conversation:
         return any(item.is_user for item in self._items)
 
     @property
+    def has_result(self) -> bool:
+        """Whether a function has answered, or a tool of the server's own."""
+        results = ("function_call_output", "mcp_call")
+        return any(item.data["type"] in results for item in self._items)
+
+    @property
     def has_assistant_audio(self) -> bool:
         """Whether the model has."""
         return any(item.is_assistant_audio for item in self._items)
@@ -189,7 +197,7 @@ class Conversation:
             RequestError: no such item or content, no assistant's audio, or it is shorter already.
         """
         item = self.get(item_id, "truncated_item_unknown")
-        if not item.is_assistant_audio:
+        if not (item.is_assistant_audio and item.has_begun):
             raise RequestError("nothing_to_truncate", "item_id")
         if content_index >= len(item.data["content"]):
             count = len(item.data["content"])

@@ -30,6 +30,8 @@ class Refusal:
     sure: Sure = "a guess"
     leniently: Leniently
     """What `--lenient` does about it."""
+    names_its_event: bool = True
+    """Whether the error says by `param` and `event_id` what has caused it."""
 
 
 REFUSALS: dict[str, Refusal] = {
@@ -55,7 +57,8 @@ REFUSALS: dict[str, Refusal] = {
         leniently="refused",
     ),
     "unsupported_value": Refusal(
-        what="A value is one of those that its key has, and so is the type of an event.",
+        what="A value is one of those that its key has, and so is the type of an event, which is "
+        "refused with `--lenient`, too.",
         code="invalid_value",
         words="Invalid value: '{value}'. Supported values are: {supported}.",
         evidence="REP",
@@ -83,11 +86,13 @@ REFUSALS: dict[str, Refusal] = {
     ),
     "missing_parameter": Refusal(
         what="A required key is there, such as `session.type`, a tool's `name`, and the `text` of "
-        "an `input_text` (INF).",
+        "an `input_text` (INF). What an assistant said is given as `text`, also where the type is "
+        "`output_audio`.",
         code="missing_required_parameter",
         words="Missing required parameter: '{param}'.",
         evidence="REP",
-        source="TanStack/ai#586, Azure-Samples/aoai-realtime-audio-sdk#132",
+        source="TanStack/ai#586, Azure-Samples/aoai-realtime-audio-sdk#132, "
+        "openai/openai-agents-js#963",
         sure="code and words",
         leniently="without it",
     ),
@@ -168,12 +173,14 @@ REFUSALS: dict[str, Refusal] = {
         leniently="without it",
     ),
     "string_has_no_pattern": Refusal(
-        what="The name of a tool has letters, digits, `_` and `-` only.",
+        what="The id of an item, that of a call, and the name of a tool (INF) have letters, "
+        "digits, `_` and `-` only.",
         code="invalid_value",
         words="Invalid '{param}': string does not match pattern. Expected a string that matches "
         "the pattern '{pattern}'.",
-        evidence="INF",
-        source="as in other APIs of OpenAI",
+        evidence="REP",
+        source="livekit/agents#1717 (beta, an item), #5652 (GA, a call)",
+        sure="code and words",
         leniently="as it is",
     ),
     "no_object_schema": Refusal(
@@ -464,13 +471,15 @@ REFUSALS: dict[str, Refusal] = {
         leniently="refused",
     ),
     "tool_call_unknown": Refusal(
-        what="A function's output belongs to a call of the conversation, or of the same `input`.",
+        what="A function's output belongs to a call of the conversation, or of the same `input`. "
+        "The error names neither `param` nor `event_id`.",
         code="invalid_tool_call_id",
         words="Tool call ID '{value}' not found in conversation.",
         evidence="REP",
         source="livekit/agents#3344",
         sure="code and words",
         leniently="as it is",
+        names_its_event=False,
     ),
     "duplicate_item": Refusal(
         what="An item's id is new.",
@@ -521,11 +530,11 @@ REFUSALS: dict[str, Refusal] = {
         leniently="without it",
     ),
     "nothing_to_truncate": Refusal(
-        what="What is truncated is audio of the model's.",
+        what="What is truncated is audio of the model's, of which some has been sent.",
         code="unsupported_content_type",
         words="Only model output audio messages can be truncated",
         evidence="REP",
-        source="livekit/agents#6158",
+        source="livekit/agents#6157",
         sure="code and words",
         leniently="refused",
     ),
@@ -604,6 +613,7 @@ class RequestError(Exception):
         refusal = REFUSALS[name]
         self.name = name
         self.leniently = refusal.leniently
+        self.names_its_event = refusal.names_its_event
         self.code = refusal.code
         self.message = refusal.words.format(param=param, **facts)
         self.param = param

@@ -231,7 +231,7 @@ class Response:
         else:
             data |= {"type": "message", "status": "in_progress", "role": "assistant", "content": []}
             data |= {"phase": step.phase} if step.phase else {}
-        item = Item(data)
+        item = Item(data, has_begun=False)
         self._items.append(item)
         self._item_open = True
         self._out.send(
@@ -284,6 +284,7 @@ class Response:
         self._can_be_heard = self._can_be_heard or audio.can_be_heard
         self._state.sent_samples += audio.samples
         self._current.audio_ms += audio.length_ms
+        self._current.has_begun = True
         self._out.mark_sent(
             "delta_sent",
             response=self.id,

@@ -215,7 +215,9 @@ class ResponseScheduler:
             items = tuple(PreparedItem(item, b"", "") for item in reply.parts)
             number = self._answered_turns
             return PreparedReply(reply, items), f"reply {number}" if number else "greeting"
-        if not self._state.conversation.has_user_item:
+        conversation = self._state.conversation
+        calls = any(item.function_call or item.mcp_call for item in prepared.greeting.reply.parts)
+        if not (conversation.has_user_item or (calls and conversation.has_result)):
             return prepared.greeting, "greeting"
         return self._take_reply(), f"reply {self._answered_turns}"
 

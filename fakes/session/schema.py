@@ -69,6 +69,10 @@ def at_most(limit: int) -> AfterValidator:
     return _refused_if("string_too_long", lambda text: len(text) > limit, limit=limit)
 
 
+_LETTERS = r"^[a-zA-Z0-9_-]+$"
+_PLAIN = _refused_if(
+    "string_has_no_pattern", lambda text: not re.search(_LETTERS, text), pattern=_LETTERS
+)
 NOT_EMPTY = _refused_if("string_too_short", lambda text: not text, limit=1)
 
 
@@ -230,15 +234,7 @@ MaxTokens = Annotated[
 ]
 
 
-_TOOL_NAME = r"^[a-zA-Z0-9_-]+$"
-ToolName = Annotated[
-    str,
-    NOT_EMPTY,
-    _refused_if(
-        "string_has_no_pattern", lambda name: not re.search(_TOOL_NAME, name), pattern=_TOOL_NAME
-    ),
-    at_most(64),
-]
+ToolName = Annotated[str, NOT_EMPTY, _PLAIN, at_most(64)]
 
 
 class FunctionTool(Part):
@@ -504,11 +500,12 @@ class AssistantContent(Part):
 
     @model_validator(mode="after")
     def _has_what_it_is(self) -> Self:
-        _has(self, *(("text",) if self.type == "output_text" else ("audio", "transcript")))
+        _has(self, "text")  # of `output_audio`, too: what the model said aloud cannot be put there
         return self
 
 
-ItemId = Annotated[str, NOT_EMPTY, at_most(64)]
+ItemId = Annotated[str, NOT_EMPTY, _PLAIN, at_most(64)]
+CallId = Annotated[str, _PLAIN]
 
 
 class ItemFields(Part):
@@ -549,14 +546,14 @@ class FunctionCallItem(ItemFields):
     type: Literal["function_call"]
     name: str
     arguments: str
-    call_id: str | None = None
+    call_id: CallId | None = None
 
 
 class FunctionCallOutput(ItemFields):
     """The result of a function call."""
 
     type: Literal["function_call_output"]
-    call_id: str
+    call_id: CallId
     output: str
 
 

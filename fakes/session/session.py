@@ -387,8 +387,12 @@ class RealtimeSession:
         return request
 
     def _refuse(self, error: RequestError, client_event_id: str | None) -> None:
+        named = error.names_its_event
         self._out.error(
-            error.code, error.message, param=error.param, client_event_id=client_event_id
+            error.code,
+            error.message,
+            param=error.param if named else None,
+            client_event_id=client_event_id if named else None,
         )
 
     def _send_late_error(self) -> None:

@@ -15,6 +15,7 @@ from callerside.fakes.session.conversation import MS_PER_INPUT_TOKEN, text_token
 
 _DIARIZES = "gpt-4o-transcribe-diarize"
 _NAMES_LANGUAGES = "gpt-transcribe"
+_STREAMS = "gpt-realtime-whisper"
 _LEAST_LOGPROB = -0.5
 _EVENT = "conversation.item.input_audio_transcription"
 
@@ -35,6 +36,15 @@ class Transcriber:
     def __init__(self, state: SessionState) -> None:
         self._state = state
         self._heard: dict[str, tuple[Transcript, float]] = {}
+        self._streamed: str | None = None
+        """The item whose words have been told already."""
+
+    def stream(self, item_id: str, transcript: Transcript) -> None:
+        """A turn is about to end: one model has told its words by then, as recorded."""
+        if self._model != _STREAMS or transcript.failure is not None:
+            return
+        self._streamed = item_id
+        self._send_words(item_id, transcript.text)
 
     def begin(self, item_id: str, transcript: Transcript, audio_ms: float) -> None:
         """A turn has been committed: its transcription is due later (`transcription:ITEM`)."""
@@ -60,8 +70,10 @@ class Transcriber:
         if item_id in conversation:
             conversation.get(item_id, "").data["content"][0]["transcript"] = text
         noise = random.Random(item_id)  # none of the session's own chance is used up by it
-        for word in text.split(" ") if text else ():
-            self._send_word(f" {word}", shared, noise)
+        if self._streamed == item_id:
+            self._streamed = None
+        else:
+            self._send_words(item_id, text)
         if text and self._model == _DIARIZES:
             self._send_segment(text, audio_ms, shared, noise)
         self._state.out.send(
@@ -72,6 +84,12 @@ class Transcriber:
             **self._logprobs(text, item_id),
             **self._languages(transcript.languages),
         )
+
+    def _send_words(self, item_id: str, text: str) -> None:
+        shared = {"item_id": item_id, "content_index": 0}
+        noise = random.Random(f"{item_id} words")
+        for word in text.split(" ") if text else ():
+            self._send_word(f" {word}", shared, noise)
 
     def _send_word(self, word: str, shared: dict[str, Any], noise: random.Random) -> None:
         self._state.out.send(

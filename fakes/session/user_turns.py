@@ -161,6 +161,8 @@ class UserTurns:
     def _on_stopped(self, heard: SpeechStopped) -> None:
         out = self._state.out
         item_id = self._item_id or out.ids.new("item")
+        if self._state.config.transcription is not None:
+            self._transcriber.stream(item_id, self._words("vad"))
         out.send("input_audio_buffer.speech_stopped", audio_end_ms=heard.end_ms, item_id=item_id)
         out.mark(
             "speech_stopped",

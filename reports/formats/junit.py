@@ -69,6 +69,11 @@ def _case(call: CallResult) -> ET.Element:
         suffix = f".turn{one.turn}" if one.turn is not None else ""
         suffix += f".{one.statistic}" if one.statistic else ""
         ET.SubElement(properties, "property", name=one.name + suffix, value=f"{one.value:.3f}")
+    for warning in call.warnings:
+        ET.SubElement(properties, "property", name="warning", value=_printable(warning))
+    if call.warnings:
+        told = ET.SubElement(case, "system-out")
+        told.text = _printable("\n".join(f"Warning: {warning}." for warning in call.warnings))
     detail = _printable(call.detail)
     if call.known or call.verdict == "not measured":
         ET.SubElement(case, "skipped", message=detail)

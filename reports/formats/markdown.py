@@ -32,7 +32,14 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
     ]
     if len(wrong) > _MOST_WRONG:
         lines.append(f"- and {len(wrong) - _MOST_WRONG} more")
-    if wrong:
+    warned = [call for call in calls if call.warnings]
+    lines += [
+        f"- **{_cell(call.slug)}** (passed, with a warning): {_cell('; '.join(call.warnings))}"
+        for call in warned[:_MOST_WRONG]
+    ]
+    if len(warned) > _MOST_WRONG:
+        lines.append(f"- and {len(warned) - _MOST_WRONG} more with warnings")
+    if wrong or warned:
         lines.append("")
     lines += ["| metric | p50 | p95 | max | limit | least margin |", "|---|--:|--:|--:|--:|--:|"]
     lines += [

@@ -80,6 +80,11 @@ class CallResult:
         return info.stage or (info.name if info.repeat == 1 else f"{info.name}-{info.repeat}")
 
     @property
+    def warnings(self) -> list[str]:
+        """What of a call that has passed is to be known all the same, a sentence each."""
+        return self.evidence.info.warnings if self.verdict == "passed" else []
+
+    @property
     def folder(self) -> str:
         """Of an attempt that does not count: the folder in the call's own."""
         return attempt_folder(self.evidence.info)

@@ -11,11 +11,14 @@ FEW = 1 + SLOWEST
 
 
 def looked_at(calls: Sequence[CallResult]) -> set[str]:
-    """Slugs: of the first call, the slowest ones, and of all that went otherwise than well."""
+    """Slugs: of the first call, the slowest ones, and of all that is to be known.
+
+    That is what went otherwise than well, or with a warning.
+    """
     if len(calls) <= FEW:
         return {call.slug for call in calls}
     slowest = sorted(calls, key=_slowest_turn_ms, reverse=True)[:SLOWEST]
-    amiss = [call for call in calls if call.verdict != "passed" or call.earlier]
+    amiss = [call for call in calls if call.verdict != "passed" or call.earlier or call.warnings]
     return {call.slug for call in (calls[0], *slowest, *amiss)}
 
 

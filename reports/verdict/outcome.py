@@ -132,3 +132,23 @@ def _should_yield(call: CallResult) -> set[str]:
     """Of what a call should yield, what is held to a limit."""
     info = call.evidence.info
     return set(info.should_yield) & set(limits_of(info))
+
+
+_MOST_WARNED = 3
+"""Calls with warnings that a line names."""
+
+
+def told_of_warnings(calls: Sequence[CallResult]) -> str:
+    """One line about the calls that have passed with warnings; empty if there are none.
+
+    Of a single one its first warning is told, of several the first names.
+    """
+    warned = [call for call in calls if call.warnings]
+    if not warned:
+        return ""
+    if len(warned) == 1:
+        return f"1 call has passed with a warning: {warned[0].slug}: {warned[0].warnings[0]}"
+    names = ", ".join(call.slug for call in warned[:_MOST_WARNED])
+    more = len(warned) - _MOST_WARNED
+    rest = f" and {more} more" if more > 0 else ""
+    return f"{len(warned)} calls have passed with warnings, told on their pages: {names}{rest}"

@@ -125,6 +125,7 @@ def _scenario(call: CallResult, pages: Container[str] | None) -> dict[str, Any]:
         "lane": info.lane,
         "verdict": called(call),
         "detail": call.detail,
+        "warnings": call.warnings,
         "behaviour": _part(call.behaviour),
         "timing": _part(call.timing),
         "known_failure": _known(call),

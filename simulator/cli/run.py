@@ -23,7 +23,7 @@ from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.looked_at import looked_at
-from callerside.reports.verdict.outcome import Outcome, called, counted
+from callerside.reports.verdict.outcome import Outcome, called, counted, told_of_warnings
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.cli.common import Commands, add_choice, positive
 from callerside.simulator.lanes.planned_call import Lane
@@ -313,6 +313,8 @@ def show(console: "Console", done: Run, options: RunOptions, report: Report) -> 
             console.print(f"Too little was measured: {why}", style="bold yellow", markup=False)
     if done.held_back:
         console.print(done.held_back, markup=False)
+    if warned := told_of_warnings(report.calls):
+        console.print(warned, style="yellow", markup=False)
     index = (latest_of(done.directory) or done.directory) / "index.html"
     console.print(f"{counted(report.calls)}   {index}")
 

@@ -68,8 +68,8 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
     Args:
         played: the call.
         lane: where it was played.
-        page_of: the run, if only an outline of the evidence is to be answered: what did not pass
-            has its page written then, as somebody will look at it.
+        page_of: the run, if only an outline of the evidence is to be answered: what did not pass,
+            or with a warning, has its page written then, as somebody will look at it.
     """
     try:
         info = call_info(played, lane)
@@ -94,7 +94,7 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         if info != evidence.info:
             _write_info(played.directory, info)
             result = under_info(result, info)
-        has_page = page_of is not None and result.verdict != "passed"
+        has_page = page_of is not None and (result.verdict != "passed" or bool(result.warnings))
         if page_of is not None:
             if has_page:
                 write_page(played.directory, page_of, result)

@@ -1,7 +1,8 @@
 """Functions that a script's model calls as no agent can run them: before a call, and after it.
 
 A script's model goes on whatever a function answers. So a call whose arguments do not fit, of a
-function that nobody offers, or that meant a real one, would pass, and show nothing.
+function that nobody offers, or that meant a real one, would pass, and show nothing. Arguments are
+judged alike whatever is wrong with them: no JSON, a key that is missing, a value of another type.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 from callerside.agent.call.builtin_tools import declarations
 from callerside.agent.config.settings import CallSettings, Settings, ToolSettings
 from callerside.agent.tools.interface import ToolError
+from callerside.agent.tools.stub import WRONG_ARGUMENTS
 from callerside.agent.tools.toolboxes import Toolboxes
 from callerside.fakes.script.reply import FunctionCall, Reply
 from callerside.json_schema import problem_with
@@ -35,8 +37,8 @@ def judge_functions(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str
         marks: of all parties, in order of time.
 
     Returns:
-        Sentences that fail the call: a stub was called as it must not be, or the caller heard no
-        answer afterwards. And warnings: the caller has heard one.
+        Sentences that fail the call: a real function was called that must not be, or the caller
+        heard no answer afterwards. And warnings: the caller has heard one.
     """
     failures, warnings = [], []
     refused = {mark.fields.get("name") for mark in marks if mark.name == _REFUSED}
@@ -46,7 +48,7 @@ def judge_functions(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str
             continue
         if mark.name == _UNDECLARED and mark.fields.get("name") in refused:
             continue  # the stub has said why
-        if mark.name == _REFUSED:
+        if mark.name == _REFUSED and not mark.fields["reason"].startswith(WRONG_ARGUMENTS):
             failures.append(told)
         elif is_answer_heard([one for one in marks if one.at_ns >= mark.at_ns]):
             warnings.append(told)

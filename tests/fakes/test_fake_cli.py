@@ -136,6 +136,7 @@ def test_a_cassette_is_converted_and_replayed(tmp_path: Path) -> None:
     cassette.write_text(yaml.safe_dump({"interactions": interactions}))
     path = tmp_path / "call.realtime"
     assert exit_code("convert", str(cassette), "--to", str(path)) == 0
+    assert exit_code("convert", str(cassette), "--to", str(path)) == 2  # nothing is overwritten
     with running("serve", "--recording", str(path)) as (_, url), connect(url) as client:
         assert "session.created" in str(client.recv(timeout=10))
 
@@ -182,6 +183,10 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
             "noise.yaml:1:17: wav: bad.yaml: cannot be read",
         ),
         (["inspect", "binary"], "binary: cannot be read: it is no text"),
+        (
+            ["serve", "--recording", "bad.yaml"],
+            "bad.yaml:1: no recording: expected JSON on each line (fake-realtime convert reads",
+        ),
         (["convert", "none.yaml", "--to", "y"], "none.yaml: cannot be read"),
         (["inspect", "bad.yaml"], "expected a mapping with a list of interactions"),
         ([], "COMMAND"),

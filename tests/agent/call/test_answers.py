@@ -237,6 +237,28 @@ def test_a_function_of_an_incomplete_response_runs_if_its_call_is_whole() -> Non
     assert len(asked_for(rig)) == 1
 
 
+def test_a_model_that_does_nothing_but_call_functions_is_to_answer_in_the_end() -> None:
+    rig = listening({"tools": {"calls_in_a_row": 3}})
+    rig.turn()
+    for number in range(1, 7):
+        fine = call('{"day": "Sunday"}', f"c{number}")
+        answered(rig, fine, response=f"r{number}", asked=number > 1)
+        rig.tell(ToolFinished(call_id=f"c{number}", ok=True, output="closed"))
+    choices = [request.get("tool_choice") for request in asked_for(rig)]
+    assert choices == [None, None, "none", None, None, "none"]
+    assert rig.marks("tools_withheld") == [{"tries": 3}, {"tries": 3}]
+
+
+def test_an_answer_between_calls_begins_their_count_anew() -> None:
+    rig = listening({"tools": {"calls_in_a_row": 2}})
+    for number in range(1, 4):
+        rig.turn()
+        answered(rig, call('{"day": "Sunday"}', f"c{number}"), response=f"r{number}")
+        rig.tell(ToolFinished(call_id=f"c{number}", ok=True, output="closed"))
+        answered(rig, audio_ms=200, response=f"s{number}", asked=True)
+    assert not rig.marks("tools_withheld")
+
+
 @pytest.mark.parametrize(
     ("broken", "told"),
     [

@@ -925,3 +925,24 @@ def test_a_sample_in_two_deltas_is_one() -> None:
     for part in (sound[:33], sound[33:34], sound[34:101], sound[101:]):
         rig.event("response.output_audio.delta", response_id="r1", item_id="a1", delta=part)
     assert b"".join(play.pcm for play in rig.asked(events.Play)) == sound
+
+
+def test_the_answer_to_a_turn_whose_end_was_lost_is_heard_and_not_cancelled() -> None:
+    rig = listening()
+    rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    rig.forget()
+    rig.respond()  # the server makes none while it hears the caller
+    assert rig.asked(events.Play)
+    assert not rig.sent("response.cancel")
+    # Should its end be told after all, the turn is no other one.
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    rig.wait(20_000)
+    assert not rig.sent("input_audio_buffer.commit")
+    assert not rig.sent("response.create")
+
+
+def test_where_the_client_ends_turns_an_answer_ends_none() -> None:
+    rig = listening(with_settings(NO_GREETING, {"turns": {"policy": "client"}}))
+    rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    rig.event("response.created", response={"id": "r1"})
+    assert rig.marks("cancel_sent") == [{"response": "r1"}]

@@ -236,8 +236,9 @@ async def test_a_body_is_read_whatever_it_is_said_to_be(server: FakeRealtime) ->
     headers = {"Content-Type": "application/x-www-form-urlencoded"}  # as curl -d sends it
     asked = b'{"expires_after": {"seconds": 5}}'
     assert (await post(server, "/v1/realtime/client_secrets", asked, headers)).status == 400
-    offer = await post(server, "/v1/realtime/calls", b"v=0", {"Content-Type": "application/sdp"})
-    assert offer.status == 501
+    form = {"Content-Type": "multipart/form-data; boundary=x"}  # as browsers send it
+    for kind in ({"Content-Type": "application/sdp"}, form, {}):
+        assert (await post(server, "/v1/realtime/calls", b"v=0", kind)).status == 501
 
 
 async def test_errors_over_http_are_the_apis(server: FakeRealtime) -> None:

@@ -164,6 +164,20 @@ def test_replies_answer_turns_and_the_greeting_does_not_count() -> None:
     assert planned == ["greeting", "reply 1", "reply 2", "reply 3"]
 
 
+def test_behind_a_function_that_the_greeting_calls_comes_a_reply() -> None:
+    call = {"say": "Hello.", "function_call": {"name": "hours"}}
+    client = Client({"greeting": call, "replies": [{"say": "We open at nine."}]})
+    client.send("response.create")
+    client.wait(3000)
+    called = client.all("response.done")[0]["response"]["output"][-1]
+    output = {"type": "function_call_output", "call_id": called["call_id"], "output": "nine"}
+    client.send("conversation.item.create", item=output)
+    client.send("response.create")
+    client.wait(3000)
+    planned = [mark.fields["reply"] for mark in client.marked("response_planned")]
+    assert planned == ["greeting", "reply 1"]
+
+
 def test_an_assistants_item_does_not_make_the_greeting_late() -> None:
     client = Client({"greeting": {"say": "Hello."}})
     content = [{"type": "output_text", "text": "Hello."}]

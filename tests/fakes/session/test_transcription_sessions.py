@@ -225,3 +225,21 @@ def test_a_fault_of_an_answer_is_none_of_a_session_that_transcribes() -> None:
     late = Changed(faults=(parse_fault("fail at=reply 1"),))
     assert session.why_no_change(late) == "faults.0: the session answers nobody: it transcribes"
     assert session.why_no_change(Changed(faults=(parse_fault("drop at=turn 1"),))) is None
+
+
+@pytest.mark.parametrize(("model", "early"), [("gpt-realtime-whisper", True), ("whisper-1", False)])
+def test_one_model_tells_its_words_before_the_speech_stops(model: str, early: bool) -> None:
+    client = Client({"replies": [{"say": "At nine.", "heard": "When do you open?"}]})
+    client.update(audio={"input": {"transcription": {"model": model}}})
+    client.say()
+    client.wait(1000)
+    words = "conversation.item.input_audio_transcription.delta"
+    told = [event["delta"] for event in client.all(words)]
+    assert told == [" When", " do", " you", " open?"]  # once each
+    stopped = client.types.index("input_audio_buffer.speech_stopped")
+    assert all(
+        (position < stopped) == early for position, kind in enumerate(client.types) if kind == words
+    )
+    done = client.only("conversation.item.input_audio_transcription.completed")
+    assert done["transcript"] == "When do you open?"
+    assert client.types.index(done["type"]) > stopped

@@ -14,6 +14,7 @@ from synthetic_call import SyntheticCall, TurnTruth
 from callerside.reports.formats.write import write_judged
 from callerside.reports.verdict.call_result import CallResult, judge_call
 from callerside.reports.verdict.looked_at import FEW, SLOWEST, looked_at
+from callerside.reports.verdict.outcome import told_of_warnings
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.cli.main import main
 
@@ -74,3 +75,34 @@ def test_a_row_without_a_page_shows_the_command_that_writes_it(
     made = Path(capsys.readouterr().out.rpartition(": ")[2].strip())
     (page,) = made.parent.glob("calls/*/call.html")
     assert "<audio" in page.read_text()
+
+
+def test_a_warning_of_a_call_that_passed_is_in_every_form_of_the_run(
+    calls: list[CallResult], tmp_path: Path
+) -> None:
+    warning = "the answer of turn 1 failed; the agent made up for it"
+
+    def warned(call: CallResult) -> CallResult:
+        info = call.evidence.info.model_copy(update={"warnings": [warning]})
+        return replace(call, evidence=replace(call.evidence, info=info))
+
+    run = [warned(call) if call.slug in ("call-5", FAILED) else call for call in calls]
+    assert "call-5" in looked_at(run)
+    assert "call-5" not in looked_at(calls)
+    write_judged(tmp_path, RunInfo(started_at="", duration_s=1), run, pages=looked_at(run))
+    data = json.loads((tmp_path / "results.json").read_text())
+    jsonschema.validate(data, json.loads(SCHEMA.read_text()))
+    told = {one["name"]: one["warnings"] for one in data["scenarios"] if one["warnings"]}
+    assert told == {"call-5": [warning]}  # what fails a call is told instead
+    assert f'title="{warning}">1 warning</span>' in (tmp_path / "index.html").read_text()
+    assert (
+        f"**call-5** (passed, with a warning): {warning}" in (tmp_path / "summary.md").read_text()
+    )
+    junit = (tmp_path / "junit.xml").read_text()
+    assert f'<property name="warning" value="{warning}"' in junit
+    assert f"<system-out>Warning: {warning}.</system-out>" in junit
+    assert told_of_warnings(run) == f"1 call has passed with a warning: call-5: {warning}"
+    assert told_of_warnings(calls) == ""
+    assert told_of_warnings([warned(call) for call in calls[:5]]) == (
+        "5 calls have passed with warnings, told on their pages: call-0, call-1, call-2 and 2 more"
+    )

@@ -106,6 +106,14 @@ UNFIT = mark(1000, "realtime", "call_undeclared", name="hours", why="its argumen
 NO_CALL = mark(1000, "realtime", "call_missing", response="r0", why="tool_choice is required")
 FINE = mark(1000, "realtime", "function_called", name="hours", arguments={"day": "Sunday"})
 STUB_REFUSED = mark(1001, "agent", "stub_refused", name="hours", call_id="c", reason="x")
+WRONG = mark(
+    1001,
+    "agent",
+    "stub_refused",
+    name="hours",
+    call_id="c",
+    reason="wrong arguments: day: 5 is not of type 'string'",
+)
 HEARD = [
     mark(2000, "realtime", "delta_sent", response="r"),
     mark(2100, "realtime", "response_done", response="r", status="completed"),
@@ -119,6 +127,7 @@ CALL = "{function_call: {name: hours}}"
     [
         (UNDECLARED, "the model called hour, but no tool has this name"),
         (UNFIT, "the model called hours, but its arguments do not fit: x"),
+        (WRONG, "hours was refused: wrong arguments: day: 5 is not of type 'string'"),
         (NO_CALL, "the model called nothing, but tool_choice is required"),
     ],
 )
