@@ -25,7 +25,7 @@ from callerside.reports.hearing import correlation
 from callerside.reports.hearing.extent import Edge, Likeness
 
 _FRAME_MS = 5
-_LOW_HZ, _HIGH_HZ = (100.0, 200.0), (3300.0, 3700.0)  # hum and DC below, an s above
+_LOW_HZ, _HIGH_HZ = (60.0, 260.0), (3300.0, 3700.0)  # hum and DC below, an s above
 _SEARCH_MS = 100  # of the sent audio, to find a lag of which nothing is known
 _SHORTEST_SEARCH_MS = 15
 _BESIDE_MS = 600  # how far from what is known a sound is looked into that is not
@@ -68,7 +68,7 @@ _SURELY = 0.9
 _MOST_RESUMED = 3
 _RESUMED_MS = 400
 _RESUMED_LENGTHS_MS = (400, 100, 40)  # of the answer's end
-_RESUMED_NATS, _RESUMED_EDGE_NATS = 80.0, 25.0
+_RESUMED_NATS, _RESUMED_EDGE_NATS = 110.0, 25.0
 """Noise makes less at any lag that is tried; at an edge of the answer less is enough."""
 
 # How far the truth may be from what is found, as tests/reports/hearing has it.
@@ -1065,13 +1065,18 @@ def _joined(spans: list[Span]) -> list[Span]:
 
 
 def _band(samples: Samples, rate_hz: int) -> Wave:
-    """Without hum, DC, and what a telephone's filters differ in."""
+    """Without hum, DC, and what a telephone's filters differ in.
+
+    What is cut amid a sound rings in a filter, much like the sound that is no more there: its edges
+    are wide, and round, so that next to nothing of that is left 10 ms later.
+    """
     wave = samples.astype(np.float64)
     if not wave.size:
         return wave
     margin = rate_hz // 50
     size = correlation.fast_length(wave.size + margin)
     hz = np.fft.rfftfreq(size, 1 / rate_hz)
-    shape = np.clip((hz - _LOW_HZ[0]) / (_LOW_HZ[1] - _LOW_HZ[0]), 0, 1)
-    shape = shape * np.clip((_HIGH_HZ[1] - hz) / (_HIGH_HZ[1] - _HIGH_HZ[0]), 0, 1)
+    rising = np.clip((hz - _LOW_HZ[0]) / (_LOW_HZ[1] - _LOW_HZ[0]), 0, 1)
+    falling = np.clip((_HIGH_HZ[1] - hz) / (_HIGH_HZ[1] - _HIGH_HZ[0]), 0, 1)
+    shape = (1 - np.cos(np.pi * rising)) * (1 - np.cos(np.pi * falling)) / 4
     return np.asarray(np.fft.irfft(np.fft.rfft(wave, size) * shape, size)[: wave.size])

@@ -92,6 +92,7 @@ _ABOVE = 0.4  # of the way from the background's median score to its 97th percen
 _CLEARLY = 1.2
 _LOUD_NOISE_DB = 15.0  # below the active level, or less
 _UTTERANCE_MS = 400
+_SOURCE_MS = 1000  # sentences of one source are no farther apart: they have one active level
 _BESIDE_MS = 30
 _BLOCK_MS = 2.5
 _BLOCK_ABOVE = 1.5  # times what 97 % of the background's blocks have
@@ -244,9 +245,10 @@ class _Recording:
             noise = float(np.sqrt(np.square(sizes).mean()))
         hop = self._hop
         regions = [(first * hop, past * hop) for first, past in _runs(self._speech)]
-        for first, past in _bridged(regions, self._of_ms(_UTTERANCE_MS)):
-            around = slice(max(0, first - self._of_ms(_BESIDE_MS)), past + self._of_ms(_BESIDE_MS))
-            level_dbfs = active_level.active_level_dbfs(self._samples[around], self._rate_hz)
+        beside = self._of_ms(_BESIDE_MS)
+        for low, high in _bridged(regions, self._of_ms(_SOURCE_MS)):
+            around = self._samples[max(0, low - beside) : high + beside]
+            level_dbfs = active_level.active_level_dbfs(around, self._rate_hz)
             if level_dbfs is None or level_dbfs < _LEAST_DBFS:
                 continue
             behind = Behind.NOISE
@@ -254,12 +256,16 @@ class _Recording:
                 behind = Behind.SILENCE
             elif noise > _FULL_SCALE * 10 ** ((level_dbfs - _LOUD_NOISE_DB) / 20):
                 behind = Behind.LOUD_NOISE
-            if behind is Behind.SILENCE:
-                found = list(self._exact(first, past, level_dbfs, centre))
-            else:
-                found = list(self._out_of_noise([one for one in regions if first <= one[0] < past]))
-            if sum(end - start for start, end in found) >= self._of_ms(_NO_CLICK_MS):
-                yield from (Spoken(start, end, behind) for start, end in found)
+            within = [one for one in regions if low <= one[0] < high]
+            for first, past in _bridged(within, self._of_ms(_UTTERANCE_MS)):
+                if behind is Behind.SILENCE:
+                    found = list(self._exact(first, past, level_dbfs, centre))
+                else:
+                    found = list(
+                        self._out_of_noise([one for one in within if first <= one[0] < past])
+                    )
+                if sum(end - start for start, end in found) >= self._of_ms(_NO_CLICK_MS):
+                    yield from (Spoken(start, end, behind) for start, end in found)
 
     def _exact(self, first: int, past: int, level_dbfs: float, centre: float) -> Iterator[Span]:
         """By the definition, where the background is fainter than all that is part of the sound."""

@@ -25,6 +25,8 @@ MOST_S = 4 * 3600
 _MOST_CHANNELS = 2
 _RATES_HZ = (8000, 16_000)
 _BLOCK_S = 10
+_FULL_SCALE = 32_768
+_LEAST_OFFSET = 33  # -60 dBFS: sound is in the middle to less, and silence of G.711's is off by 8
 _CLIPPED = 32_000  # G.711's largest sample is 32,124
 _CLIPPED_RUN = 3
 _CUT_SHORT_S = 0.1  # less may be a codec's padding
@@ -107,8 +109,16 @@ def _paired(files: Sequence[Path]) -> list[ToRead]:
     return [
         ToRead(stem, (parties["caller"], parties["agent"]), by_name=True)
         for (stem, _), parties in by_stem.items()
-        if len(parties) == len(_PARTIES)
+        if len(parties) == len(_PARTIES) and all(map(_may_be_mono, parties.values()))
     ]
+
+
+def _may_be_mono(path: Path) -> bool:
+    """Whether a file may hold one party: what cannot be read is told where it is read."""
+    try:
+        return _is_mono(path)
+    except SoundFileError:
+        return True
 
 
 def _told_apart(calls: list[ToRead]) -> list[ToRead]:
@@ -252,11 +262,27 @@ def _channels(path: Path, rate_hz: int) -> _Read:
             why = " by its header, which whatever wrote it did not finish" if undone else ""
             raise SoundFileError(f"{path}: holds no sound{why}")
         missing = _cut_short(file, sum(len(block) for block in blocks))
-    return _Read(
-        tuple(np.ascontiguousarray(whole[:, c]) for c in range(whole.shape[1])),
-        tuple(clipped.tolist()),
-        (f"{path.name} is cut short: {missing}",) if missing else (),
-    )
+    told = [f"{path.name} is cut short: {missing}"] if missing else []
+    channels = []
+    for number in range(whole.shape[1]):
+        wave, offset = _without_offset(np.ascontiguousarray(whole[:, number]))
+        channels.append(wave)
+        if offset:
+            which = f", channel {number + 1}" if whole.shape[1] > 1 else ""
+            told.append(
+                f"{path.name}{which}: all of it is {offset / _FULL_SCALE:+.3f} of full scale "
+                "beside zero (DC), which is taken off"
+            )
+    return _Read(tuple(channels), tuple(clipped.tolist()), tuple(told))
+
+
+def _without_offset(wave: Samples) -> tuple[Samples, int]:
+    """A channel without what a recorder's input adds to each sample; and how much that is."""
+    offset = round(float(wave.mean()))
+    if abs(offset) < _LEAST_OFFSET:
+        return wave, 0
+    low, high = -_FULL_SCALE, _FULL_SCALE - 1
+    return np.clip(wave.astype(np.int32) - offset, low, high).astype(np.int16), offset
 
 
 def _cut_short(file: soundfile.SoundFile, count: int) -> str:

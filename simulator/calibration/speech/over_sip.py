@@ -56,6 +56,7 @@ SAMPLE = 60
 _CODECS = {"pcmu": "PCMU", "pcma": "PCMA", "g722": "G722"}
 _LONGEST_S = 5
 _SHORTEST_ANSWER_S = 2.6
+_SPLINTER_MS = 20
 _INTO_MS = 1200  # of the answer, at least, the caller speaks
 _AMID_MS = 300  # of sound without a pause of a frame are to lie ahead then: no pause is cut
 _STEP_MS = 20
@@ -171,9 +172,25 @@ def _sounds(plan: Plan) -> _Sounds:
     longest = _LONGEST_S * SERVER_HZ
     reply = answer_of(plan.utterance.wave(), more, _SHORTEST_ANSWER_S)
     level = plan.condition.level_dbfs
-    said = reply[:longest], question[-longest:], barge[:longest]
+    said = shortened(reply), question[-longest:], shortened(barge)
     greets, asks, barges = (_as_said(levelled(wave, level)) for wave in said)
     return _Sounds(greets, _without_lead(asks), _without_lead(barges))
+
+
+def shortened(wave: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A sound at the server's rate, as much as is said of it: without a splinter at its end.
+
+    Of a syllable that is cut in its first instant there is a millisecond behind a pause. It would
+    be the end, by the definition, and a telephone's line leaves nothing of it.
+    """
+    wave = wave[: _LONGEST_S * SERVER_HZ]
+    spans = active_level.voiced(
+        audio.to_samples(audio.to_bytes(wave * 32768)), SERVER_HZ, pause_ms=_SPLINTER_MS
+    )
+    while len(spans) > 1 and spans[-1][1] - spans[-1][0] < _SPLINTER_MS * SERVER_HZ // 1000:
+        spans.pop()
+        wave = wave[: spans[-1][1]]
+    return wave
 
 
 def _as_said(wave: NDArray[np.float64]) -> Samples:

@@ -11,6 +11,7 @@ from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 8000
 BEFORE = 800
+FRAME = 160
 SEEDS = range(12)
 TEXT = "We are open from nine to five, Monday to Friday, and on Saturday until six."
 
@@ -65,6 +66,28 @@ def test_what_noise_hides_of_its_beginning_and_end_is_not_taken_for_cut(seed: in
     assert found.spans[0].start == 0
     assert found.spans[-1].end == answer().size
     assert (found.missing, found.unheard) == (0, 0)
+
+
+@pytest.mark.parametrize("voice", ["en-us+f3", "en-us+f5"])
+def test_what_rings_behind_a_cut_amid_a_sound_is_not_taken_for_the_soft_sound_sent_there(
+    voice: str,
+) -> None:
+    text = "I am sorry, but I do not know how much."
+    sent = audio.to_samples(synthesise(text, voice=voice, rate_hz=RATE_HZ)).astype(np.float64)
+    ends = edges(as_samples(sent), RATE_HZ)
+    assert ends is not None
+    sent = sent[slice(*ends)]
+    off_ms = []
+    for cut in range(20 * FRAME, sent.size - 8 * FRAME, FRAME):
+        if np.abs(sent[cut - FRAME : cut]).max() < 0.5 * sent.std():
+            continue
+        line = np.concatenate((np.zeros(BEFORE), sent[:cut], np.zeros(4000)))
+        heard = audio.AudioFormat("pcmu").quantise(audio.to_bytes(line))
+        found = align(as_samples(sent), audio.to_samples(heard), RATE_HZ)
+        off_ms.append(abs(found.spans[-1].end - cut) / 8)
+    assert len(off_ms) > 20
+    assert sorted(off_ms)[-2] < 5, off_ms
+    assert max(off_ms) < 15, off_ms
 
 
 @pytest.mark.parametrize("later", [0.25, 0.5, 0.75])

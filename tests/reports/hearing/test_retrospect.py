@@ -49,6 +49,17 @@ def ends(recording: NDArray[np.int16]) -> list[tuple[int, int]]:
     return [(one.start, one.end) for one in spoken(recording, RATE_HZ, pause_ms=400)]
 
 
+@pytest.mark.parametrize("apart_ms", [500, 800])
+def test_two_sentences_of_one_source_have_one_active_level(apart_ms: int) -> None:
+    quieter = np.asarray(said(VOICED) / 4, np.int16)
+    breath = np.asarray(noise(RATE_HZ // 10, -20 - 12 - 30), np.int16)
+    source = np.concatenate([said(LONG), silence(apart_ms), quieter, breath])
+    recording, ((first, past),) = call(source)
+    found = ends(recording)
+    assert abs(found[0][0] - first) < 5 * 16
+    assert abs(found[-1][1] - past) < 5 * 16
+
+
 @pytest.mark.parametrize("text", [LONG, "Until six?", "What is your address?"])
 @pytest.mark.parametrize("line", ["pcm", "pcmu", "pcma"])
 def test_a_soft_end_is_where_it_is(text: str, line: audio.Encoding) -> None:

@@ -200,6 +200,32 @@ def test_two_mono_files_are_one_call_and_names_say_whose(tmp_path: Path) -> None
     assert len(values(data, "turn_ms")) == 3
 
 
+def test_two_stereo_files_are_two_calls_whatever_they_are_called(tmp_path: Path) -> None:
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    for name in ("silence_agent.wav", "silence_caller.wav"):
+        write(folder / name, made().recording)
+    code, _ = report(tmp_path, folder)
+    assert code == 0
+    assert {path.name for path in (tmp_path / "report" / "calls").iterdir()} == {
+        "silence_agent",
+        "silence_caller",
+    }
+
+
+def test_what_is_beside_zero_all_along_is_no_sound(tmp_path: Path) -> None:
+    plain = made().recording
+    offsets = np.array([1638, -900])
+    beside = np.clip(plain.astype(np.int32) + offsets, -32768, 32767).astype(np.int16)
+    _, right = report(tmp_path, write(tmp_path / "plain.wav", plain))
+    _, data = report(tmp_path, write(tmp_path / "beside.wav", beside))
+    for name in ("turn_ms", "barge_in_stop_ms", "talk_over_ms", "dead_air_ms"):
+        assert values(data, name) == pytest.approx(values(right, name), abs=5), name
+    notes = told(tmp_path, "beside").told
+    assert any("channel 1: all of it is +0.05" in one for one in notes), notes
+    assert any("channel 2: all of it is -0.02" in one for one in notes), notes
+
+
 def test_a_folder_has_the_worst_moments_first(tmp_path: Path) -> None:
     folder = tmp_path / "calls"
     folder.mkdir()
@@ -295,6 +321,8 @@ def test_recordings_are_held_to_a_budget(
     (tmp_path / "budget.yaml").write_text(budget)
     found, data = report(tmp_path, folder, "--budget", tmp_path / "budget.yaml")
     assert found == code
+    if code == 1:  # which calls, and why
+        assert "a: over budget: turn_ms of turn 1 is " in capsys.readouterr().err
     junit = (tmp_path / "report" / "junit.xml").read_text()
     assert ("<failure" in junit) == (code == 1)
     assert data["run"]["verdict"] == ("passed", "failed", "not measured")[code]

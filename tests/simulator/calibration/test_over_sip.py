@@ -10,7 +10,7 @@ from callerside.reports.hearing import active_level
 from callerside.simulator.calibration.ground_truth import TruthError
 from callerside.simulator.calibration.responder import Said
 from callerside.simulator.calibration.responder_marks import Heard
-from callerside.simulator.calibration.speech import calibrate, over_sip
+from callerside.simulator.calibration.speech import calibrate, over_sip, utterances
 from callerside.simulator.calibration.speech.conditions import CONDITIONS
 
 RATE_HZ = 16_000
@@ -130,3 +130,14 @@ def test_an_answer_is_talked_over_in_the_midst_of_a_sound() -> None:
     late = np.concatenate((rest, piece, pause, pause, piece))
     assert over_sip.into_ms(late) in range(1400, 1420 + 20)
     assert over_sip.into_ms(np.concatenate((rest, piece))) == 1200
+
+
+def test_what_a_sound_is_shortened_to_ends_in_no_splinter() -> None:
+    hz = utterances.RATE_HZ
+    syllable = 0.2 * np.random.default_rng(1).standard_normal(hz)
+    pause = np.zeros(hz // 2)
+    at_five = np.concatenate([syllable, syllable, syllable, syllable, pause, syllable])
+    splinter = hz // 2 - hz // 1000  # of the next syllable a millisecond lies before 5 s
+    wave = np.concatenate([pause[:splinter], at_five])
+    assert 4 * hz < over_sip.shortened(wave).size <= splinter + 4 * hz
+    assert over_sip.shortened(np.tile(syllable, 6)).size == 5 * hz
