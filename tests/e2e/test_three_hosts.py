@@ -51,6 +51,8 @@ def ip(*arguments: str) -> None:
 def namespaces() -> Iterator[Sequence[str]]:
     """One of each host, which reaches the bridge and nothing else."""
     names = [f"cside-{number}" for number in range(len(HOSTS))]
+    for leftover in (("link", "del", BRIDGE), *(("netns", "del", name) for name in names)):
+        subprocess.run(["ip", *leftover], check=False, stderr=subprocess.DEVNULL)
     with contextlib.ExitStack() as stack:
         ip("link", "add", BRIDGE, "type", "bridge")
         stack.callback(ip, "link", "del", BRIDGE)
