@@ -21,7 +21,7 @@ OWN_KEYS: Mapping[Kind, frozenset[str]] = {
     }),
     "account": frozenset({
         "auth_user", "caller_id", "display_name", "domain", "expires_s", "headers",
-        "outbound_proxy", "realm", "registrar", "transport", "user",
+        "outbound_proxy", "realm", "registrar", "srtp", "tls", "transport", "user",
     }),
 }  # fmt: skip
 """On the first level of a file of one kind, and of no other."""
