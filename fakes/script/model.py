@@ -15,7 +15,7 @@ from callerside.fakes.script.reply import Reply, ReplyItem
 from callerside.fakes.session.faults import Fault
 from callerside.models import Strict
 
-Dialect = Literal["ga", "beta"]
+Dialect = Literal["ga", "beta", "azure"]
 VadEngine = Literal["energy", "silero"]
 
 _Said = TypeVar("_Said", Reply, ReplyItem)
@@ -123,7 +123,8 @@ class Script(Strict):
     )
     """How the server hears: `energy`, `silero`, or a mapping with overrides."""
     dialect: Dialect = "ga"
-    """`ga` is today's API; `beta` has the event names of before May 2026."""
+    """`ga` is today's API; `beta` has the event names of before May 2026; `azure` is GA as Azure
+    OpenAI has it."""
     commits: Literal["server", "client"] = "server"
     """Who ends a turn under `server_vad`: the server, as the API does, or the client's commit."""
     prompts: dict[str, PromptText] = Field(default_factory=dict, max_length=100)

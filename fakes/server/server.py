@@ -75,7 +75,8 @@ class FairShare:
         return owed_s if owed_s >= _SHORTEST_REST_S else 0.0
 
 
-_PATH = re.compile(r"/(?:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
+_PATH = re.compile(r"/(?:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)??(?:openai/)?v1/realtime")
+"""As OpenAI has it, and as Azure has."""
 _OURS = re.compile(r"session-\d+")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
 _HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and some room
@@ -359,11 +360,12 @@ class FakeRealtime:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
         self._admitted += 1
         try:
-            return await self._make_session_at(match)
+            query = parse_qs(parts_of(request.path).query, keep_blank_values=True)
+            return await self._make_session_at(match, is_versioned="api-version" in query)
         finally:
             self._admitted -= 1
 
-    async def _make_session_at(self, match: re.Match[str]) -> Connection:
+    async def _make_session_at(self, match: re.Match[str], *, is_versioned: bool) -> Connection:
         name = match["name"]
         if name is not None and _OURS.fullmatch(name):
             raise RefusedError(
@@ -371,6 +373,8 @@ class FakeRealtime:
             )
         prepared = self._default if name is None else await self._find(name)
         prepared = self._with_options(prepared)
+        if prepared.script.dialect == "azure" and is_versioned:
+            raise RefusedError(401, "the GA endpoint of Azure takes no api-version")
         if not engines.is_reserved(prepared.script.vad.engine):
             await asyncio.to_thread(engines.reserve, prepared.script.vad.engine)
         if self._stopping:

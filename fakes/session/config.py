@@ -54,7 +54,13 @@ class SessionConfig:
     """The effective session: `values` is the `session` of `session.created` and `.updated`."""
 
     def __init__(
-        self, session_id: str, model: str, expires_at_s: int, kind: Kind = "realtime"
+        self,
+        session_id: str,
+        model: str,
+        expires_at_s: int,
+        kind: Kind = "realtime",
+        *,
+        voice: str = "marin",
     ) -> None:
         common = {"id": session_id, "expires_at": expires_at_s, "include": None}
         detection = self._server_vad(model)
@@ -89,7 +95,7 @@ class SessionConfig:
             **common,
             "audio": {
                 "input": heard,
-                "output": {"format": dict(_PCM), "voice": "marin", "speed": 1.0},
+                "output": {"format": dict(_PCM), "voice": voice, "speed": 1.0},
             },
         }
 

@@ -1,11 +1,11 @@
-"""The dialects of the API: GA, which the session speaks, and the beta that came before it.
+"""The dialects of the API: GA, which the session speaks, Azure's, and the beta before it.
 
 The session knows GA alone; a translator stands at its door. The beta was shut down in May 2026,
 but self-hosted servers still speak it.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from callerside.fakes.session.interface import Event
@@ -68,6 +68,14 @@ class Ga:
         return event
 
 
+class Azure(Ga):
+    """GA, but for the parts of contents, which come a second time, as `content` (as recorded)."""
+
+    def outgoing(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """See `Translator.outgoing`."""
+        return [{**event, "content": event["part"]} if "part" in event else event]
+
+
 class Beta:
     """Old event names, flat sessions, one `conversation.item.created` instead of two events."""
 
@@ -96,6 +104,10 @@ class Beta:
         if kind == "conversation.item.create" and isinstance(event.get("item"), Mapping):
             return {**event, "item": _ga_item(event["item"])}
         return event
+
+
+TRANSLATORS: Mapping[str, Callable[[], Translator]] = {"ga": Ga, "azure": Azure, "beta": Beta}
+"""By the name of the dialect."""
 
 
 def _flat_session(session: Mapping[str, Any]) -> dict[str, Any]:

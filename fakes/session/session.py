@@ -16,7 +16,7 @@ from callerside.fakes.session.chaos import Chaos
 from callerside.fakes.session.config import SessionConfig, doubt_of_model
 from callerside.fakes.session.context import Ids, Observation, SessionOutput, SessionState
 from callerside.fakes.session.conversation import Conversation
-from callerside.fakes.session.dialects import Beta, Ga
+from callerside.fakes.session.dialects import TRANSLATORS
 from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.faults import Fault, FaultySession
 from callerside.fakes.session.interface import (
@@ -95,7 +95,7 @@ class RealtimeSession:
         """
         script = prepared.script
         ids = Ids(rng)
-        self._translator = Beta() if script.dialect == "beta" else Ga()
+        self._translator = TRANSLATORS[script.dialect]()
         self._out = SessionOutput(call, ids, self._translator)
         self._unix_time_s = unix_time_s
         self._request = ConnectionRequested()
@@ -235,6 +235,7 @@ class RealtimeSession:
             model,
             self._unix_time_s + round(lifetime_s),
             "transcription" if transcribes else "realtime",
+            voice="alloy" if self._state.script.dialect == "azure" else "marin",
         )
         self._out.put(AcceptConnection())
         self._out.mark(
@@ -266,7 +267,7 @@ class RealtimeSession:
         """
         if self._request.wrong is not None:
             self._state.refuse(self._request.wrong)
-        if self._request.beta_header and self._state.script.dialect == "ga":
+        if self._request.beta_header and self._state.script.dialect != "beta":
             self._state.refuse(RequestError("beta_is_over"))
         if transcribes:
             if self._request.model is not None:

@@ -57,6 +57,15 @@ async def test_each_stage_has_its_own_script(tmp_path: Path) -> None:
                 assert transcript == f"This is the {name}."
 
 
+async def test_azures_path_is_served_and_takes_no_version() -> None:
+    async with FakeRealtime(QUICK.model_copy(update={"dialect": "azure"})) as server:
+        base = f"ws://127.0.0.1:{server.port}/openai/v1/realtime"
+        async with connect(f"{base}?model=gpt-realtime") as client:
+            created = await receive(client)
+        assert created["session"]["audio"]["output"]["voice"] == "alloy"
+        assert (await status_of(f"{base}?api-version=2025-04-01-preview"))[0] == 401
+
+
 @pytest.mark.parametrize(
     ("path", "status", "reason"),
     [
