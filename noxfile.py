@@ -255,9 +255,9 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Faults that were there once, each alone: fuzzer and tests find them; docs/fuzzing.md. Hours.
+    """Faults that were there once, each alone: fuzzer and tests find them; docs/fuzzing.md.
 
-    `nox -s mutants -- --only NAME --seeds 2000`.
+    Half an hour with two processors; `-- --only NAME` tries one, `-- --search` takes hours.
     """
     _install(session, "sim,languages,test")
     session.run("python", "tests/mutants/mutants.py", *session.posargs)

@@ -173,8 +173,6 @@ class Responses:
         self._live = False
         self._active = None
         self._requested = None
-        for request in [one for one in self._waiting if one.purpose is Purpose.GREETING]:
-            self._waiting.remove(request)  # the opening asks the next session for it
         self._request_id = None
         self._interrupted.clear()
         return owed

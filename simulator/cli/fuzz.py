@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 EXIT_FINE, EXIT_FOUND = 0, 1
 _LOG_EVERY_S = 10
 _MOST_PROCESSES = 256
+_MOST_TOLD = 12
+"""Of pairs of one kind that never came together."""
 _PAIRS = {
     "event": "states and events",
     "step": "states and the caller's steps",
@@ -164,7 +166,7 @@ def as_text(summary: Summary) -> str:
         f"({summary.calls_a_second:.1f} calls a second)"
     )
     lines = [told]
-    lines += [line for finding in summary.findings for line in _printed(finding)]
+    lines += [line for finding in summary.findings for line in printed(finding)]
     if summary.unwritten:
         lines.append(f"{summary.unwritten} more calls failed, and were not written")
     if not summary.failed:
@@ -178,12 +180,22 @@ def as_text(summary: Summary) -> str:
         for found, most in (summary.share_of_pairs(kind),)
     )
     lines.append(f"came together (--json lists them): {', '.join(told_pairs)}")
+    lines += [f"never together: {_some(summary, kind)}" for kind in _PAIRS]
     if summary.never_reached:
         lines.append(f"never reached: {', '.join(summary.never_reached)}")
     return "\n".join(lines) + "\n"
 
 
-def _printed(finding: Finding) -> list[str]:
+def _some(summary: Summary, kind: str) -> str:
+    """The first pairs of a kind that there were not, and how many others."""
+    missing = [pair for pair in summary.never_together if pair.startswith(f"{kind} ")]
+    told = ", ".join(pair.removeprefix(f"{kind} ") for pair in missing[:_MOST_TOLD])
+    more = f", and {len(missing) - _MOST_TOLD} more" if len(missing) > _MOST_TOLD else ""
+    return f"{_PAIRS[kind]}: {told or 'none'}{more}"
+
+
+def printed(finding: Finding) -> list[str]:
+    """What people are told of a finding, and the command that shows it once more."""
     paths = " ".join(map(str, finding.paths))
     told = [
         f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",

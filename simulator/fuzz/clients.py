@@ -14,7 +14,7 @@ from typing import Any
 
 from callerside.audio import AudioFormat
 from callerside.clock import ms_to_ns
-from callerside.fakes.recording.format import Entry, Header, Recording
+from callerside.fakes.recording.format import Entry, Header, Recording, part_of
 from callerside.fakes.recording.replay import ReplaySession
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
@@ -149,6 +149,8 @@ def play_client(data: Mapping[str, Any]) -> Iterator[str]:
     if not data["by_hand"]:
         hands.append(bytes(2 * _RATE_HZ * _ENDS_NO_TURN_MS // 1000), odd=False)
     client.wait(_AT_THE_END_MS)
+    if data["by_hand"] and _has_unasked(client):
+        yield "a response came that was not asked for, or whose request was refused"
     yield from _in_order(client)
     yield from hands.complaints() if data["by_hand"] else _turns(client, hands)
     yield from _replayed(client, data)
@@ -264,7 +266,8 @@ def _in_order(client: Client) -> Iterator[str]:
 def _turns(client: Client, hands: _ByHand) -> Iterator[str]:
     """What the fake has heard by itself: each beginning has its end, and no turn is of another."""
     begun: str | None = None
-    until_ms = 0.0
+    until_ms = waits_from_ms = 0.0
+    detects = False
     for entry, appended_ms, cleared_ms in _on_the_audio_clock(client, hands.bytes_a_ms):
         kind, event = entry.type.removeprefix("input_audio_buffer."), entry.event
         if kind == "speech_started":
@@ -274,12 +277,21 @@ def _turns(client: Client, hands: _ByHand) -> Iterator[str]:
         elif kind in ("speech_stopped", "committed", "cleared", "session.updated"):
             begun = None
             until_ms = max(until_ms, cleared_ms, event.get("audio_end_ms", 0.0))
+        elif kind == "session.update":
+            detects, detected = _detects(event), detects
+            waits_from_ms = waits_from_ms if detected else appended_ms
         elif kind == "timeout_triggered":
+            if event["audio_start_ms"] < waits_from_ms - _FRAME_MS:
+                yield "the idle timeout counted what was silent while turns were left to nobody"
             until_ms = float(event["audio_end_ms"])
             if not event["audio_start_ms"] < until_ms <= appended_ms + _FRAME_MS:
                 yield "the idle timeout struck at a time that has not been"
     if begun is not None:
         yield f"{begun} has begun, and not ended after {_ENDS_NO_TURN_MS} ms of silence"
+
+
+def _detects(update: Mapping[str, Any]) -> bool:
+    return bool(update["session"]["audio"]["input"]["turn_detection"])
 
 
 def _on_the_audio_clock(client: Client, bytes_a_ms: int) -> Iterator[tuple[Entry, float, float]]:
@@ -313,15 +325,27 @@ def _replayed(client: Client, data: Mapping[str, Any]) -> Iterator[str]:
             yield f"replayed to the same client, another thing comes than {differ[0]}"
             return
         half = _replay(client, data, data["requests"][: len(data["requests"]) // 2])
-        asked = sum(entry.type == "response.create" for entry in half.passed)
-        if len(half.all("response.created")) > asked:
-            yield f"a replay has more responses than the {asked} that a client asked for"
+        if _has_unasked(half):
+            yield "in a replay a response came that was not asked for, or whose request was refused"
             return
     for wrong in _in_order(_replay(client, data, data["requests"], faster=2)):
         if "after the end" in wrong:
             yield f"in a replay {wrong}"
 
 
+def _has_unasked(client: Client) -> bool:
+    """Whether more responses came, at any time, than requests that were not refused."""
+    waiting = 0
+    for entry in client.passed:
+        waiting += entry.type == "response.create"
+        waiting -= entry.type == "response.created"
+        waiting -= entry.type == "error" and part_of(entry.event, "error").get("code") == _ACTIVE
+        if waiting < 0:
+            return True
+    return False
+
+
+_ACTIVE = "conversation_already_has_active_response"
 _SAME_IN_A_REPLAY = ("error", "response.created")
 _APART_S = 0.1
 

@@ -15,6 +15,7 @@ from callerside.simulator.fuzz.sayings import (
     LOOK_UP,
     QUESTION,
     REPLIES,
+    SHAPES,
     TRANSFER,
 )
 
@@ -43,6 +44,7 @@ def _words_and_a_limit(choices: Choices, call: dict[str, Any]) -> None:
     call["steps"] = [pause, word, {"pause": CALM_MS}, *QUESTION]
     if chance(choices, 4):
         call["realtime"]["faults"] = [_loss(choices, call, "turn 1")]
+    call["realtime"]["timing"]["pace"] = one_of(choices, (12, 1))  # an answer that takes its time
 
 
 _BY_ITSELF: tuple[tuple[str, dict[str, Any], int], ...] = (
@@ -133,9 +135,66 @@ def _meanwhile(choices: Choices, call: dict[str, Any], within_ms: int) -> list[A
             raise ValueError(f"{unknown} is none of {', '.join(_WHATEVER)}")
 
 
+def _keys_beside_a_turn(choices: Choices, call: dict[str, Any]) -> None:
+    """Keys and a turn ask for an answer each, about at once; one of the answers is a strange one.
+
+    What the server begins by itself and what it is asked for cross on a long way.
+    """
+    call["realtime"]["path"] = {"delay": one_of(choices, (150, 75, 300))}
+    call["realtime"]["timing"] = {
+        "think_ms": one_of(choices, (100, 0, 500)),
+        "pace": one_of(choices, (12, 200)),
+    }
+    call["realtime"]["faults"] = []
+    plain = {"say": REPLIES[0]}
+    strange = one_of(choices, (plain, *SHAPES))
+    call["realtime"]["replies"] = one_of(choices, ([strange, plain], [plain, strange]))
+    first, second = {"say": "Yes."}, {"press": one_of(choices, ("#", "12#"))}
+    pause = {"pause": between(choices, 0, 1500, _STEP_MS)}
+    both = one_of(choices, ([first, pause, second], [second, pause, first]))
+    call["steps"] = [{"pause": 4000}, *both, {"pause": CALM_MS}, *QUESTION]
+
+
+def _last_words(choices: Choices, call: dict[str, Any]) -> None:
+    """The caller does something while the agent takes leave, or says where it sends the caller."""
+    call["realtime"]["faults"] = []
+    limits = call["agent"].get("limits", {})
+    if chance(choices, 2):
+        called = one_of(choices, _LEAVING)
+        call["realtime"]["replies"] = [
+            {"say": one_of(choices, REPLIES[1:]), "function_call": called}
+        ]
+        asked: list[Any] = [{"pause": 4000}, {"say": FIRST_QUESTION}]
+    else:
+        farewell = one_of(choices, ({}, {"farewell_ms": 1000}, {"farewell_ms": 2000}))
+        call["agent"]["limits"] = limits | {"silence_ms": 3000} | farewell
+        call["realtime"]["replies"] = [one_of(choices, ({"say": REPLIES[1]}, *SHAPES))]
+        asked = [{"pause": 6000}]
+    call["steps"] = [*asked, *_meanwhile(choices, call, 4000)]
+
+
+def _words_before_a_session(choices: Choices, call: dict[str, Any]) -> None:
+    """The caller speaks while the connection is being made, and then waits."""
+    call["network"] = {}
+    call["after"] = None
+    call["realtime"].pop("commits", None)
+    call["realtime"]["faults"] = []
+    call["realtime"]["replies"] = [{"say": REPLIES[0]}]
+    call["realtime"]["timing"] = {"connect_delay_ms": one_of(choices, (1500, 800, 3000))}
+    if chance(choices, 3):
+        late = {"fault": "accept_late", "at": "connect", "by_ms": one_of(choices, (1500, 500))}
+        call["realtime"]["faults"] = [late]
+    pause = {"pause": between(choices, 0, 1500, _STEP_MS)}
+    words = {"say": one_of(choices, ("Yes.", FIRST_QUESTION))}
+    call["steps"] = [pause, words, {"pause": CALM_MS}, *QUESTION]
+
+
 _MEETINGS: tuple[Callable[[Choices, dict[str, Any]], None], ...] = (
     _words_and_a_limit,
     _function_and_something,
     _anything_at_any_moment,
     _session_lost_at_any_moment,
+    _keys_beside_a_turn,
+    _last_words,
+    _words_before_a_session,
 )

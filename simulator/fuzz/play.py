@@ -50,6 +50,7 @@ CLIENT_IS_SERVED = "clients_are_served"
 OTHERS = (CRASHED, RIGHT_PASSES, WRONG_FAILS, CLIENT_IS_SERVED)
 """What is no invariant of a call."""
 _MOST_TOLD = 3
+_WRONGS_A_CALL = 3
 _CLIENTS_A_SEED = 8
 """Of the fake: all of them take half as long as a call."""
 INVARIANTS: Mapping[str, Invariant] = {**ALL, "recovers": recovers}
@@ -115,7 +116,10 @@ def play_client_of(name: str, choices: SeededChoices | ReplayedChoices) -> Outco
 
 
 def play_wrong(name: str, choices: SeededChoices | ReplayedChoices) -> Outcome:
-    """Play a plain scenario, which must pass, and the same with something wrong, which must not."""
+    """Play a plain scenario, which must pass, and the same with something wrong, which must not.
+
+    Up to three things are made wrong, each alone, as each costs one call more.
+    """
     right_data = wrong.generate_right(choices)
     data: Mapping[str, Any] = right_data
     calls: list[VirtualCall] = []
@@ -125,7 +129,7 @@ def play_wrong(name: str, choices: SeededChoices | ReplayedChoices) -> Outcome:
         calls.append(right.call)
         if not right.passed:
             breaches = [Breach(invariant=RIGHT_PASSES, detail=right.played.detail)]
-        else:
+        while not breaches and len(calls) <= _WRONGS_A_CALL:
             made = wrong.make_wrong(choices, right, right_data)
             if made is not None:
                 data = made.data
@@ -133,6 +137,8 @@ def play_wrong(name: str, choices: SeededChoices | ReplayedChoices) -> Outcome:
                 calls.append(again.call)
                 if again.passed and made.is_so(again):
                     breaches = [Breach(invariant=WRONG_FAILS, detail=f"passed with {made.what}")]
+            if not choices.up_to(2):
+                break
     except Exception as error:
         breaches = [Breach(invariant=CRASHED, detail=_crash(error))]
     return Outcome(
@@ -267,13 +273,14 @@ def shrink_outcome(
         return tried.choices
 
     shrink(outcome.choices, fails)
-    if outcome.game != "call" or wanted == recovers.__name__:  # which needs the calm at its end
-        return simplest
+    if outcome.game in ("wrong", "client") or wanted == recovers.__name__:
+        return simplest  # the last needs the calm at its end
     return _with_fewer_steps(simplest, wanted, make_machine)
 
 
 def _with_fewer_steps(outcome: Outcome, wanted: str, make_machine: MakeMachine) -> Outcome:
     """The same call without the steps that its breach does not need, whatever drew them."""
+    _, _, drain = generated(ReplayedChoices(outcome.choices))
     place = len(outcome.data["steps"]) - 1
     while place >= 0 and len(outcome.data["steps"]) > 1:
         steps = outcome.data["steps"]
@@ -283,7 +290,8 @@ def _with_fewer_steps(outcome: Outcome, wanted: str, make_machine: MakeMachine) 
             scenario = Scenario.model_validate(data).named(outcome.name)
         except ValidationError:  # what begins has an end, and a call ends once
             continue
-        tried = play_scenario(scenario, data, outcome.choices, make_machine, before=outcome.before)
+        made = outcome.choices, make_machine
+        tried = play_scenario(scenario, data, *made, before=outcome.before, drain=drain)
         if any(breach.invariant == wanted for breach in tried.breaches):
             outcome = tried
     return outcome

@@ -18,7 +18,7 @@ import yaml
 
 from callerside.simulator.fuzz.calls import GREETED_NAME
 from callerside.simulator.fuzz.coverage import all_pairs, expected
-from callerside.simulator.fuzz.play import Outcome, play_seed, shrink_outcome
+from callerside.simulator.fuzz.play import MAX_PLAYS, Outcome, play_seed, shrink_outcome
 from callerside.simulator.runner.process_pool import process_pool
 from callerside.yaml.versions import NEWEST
 
@@ -158,12 +158,24 @@ def play_batch(seeds: range) -> Batch:
     )
 
 
-def write_up(seed: int, directory: Path, *, small: bool = True) -> Finding:
-    """Write the scenario that shows how the call of a seed fails; shrink it before if `small`."""
+def write_up(
+    seed: int, directory: Path, *, small: bool = True, max_plays: int = MAX_PLAYS
+) -> Finding:
+    """Write the scenario that shows how the call of a seed fails; shrink it before if `small`.
+
+    Args:
+        seed: it fails.
+        directory: where it is written.
+        small: whether it is shrunk.
+        max_plays: how many simpler calls are tried for that, at most.
+
+    Raises:
+        ValueError: it does not fail.
+    """
     outcome = play_seed(seed)
     if not outcome.breaches:
         raise ValueError(f"seed {seed} does not fail")
-    shrunk = shrink_outcome(outcome) if small else outcome
+    shrunk = shrink_outcome(outcome, max_plays=max_plays) if small else outcome
     breach = shrunk.breaches[0]
     path = directory / f"{shrunk.name}.{'txt' if shrunk.game == 'client' else 'yaml'}"
     directory.mkdir(parents=True, exist_ok=True)
@@ -177,6 +189,12 @@ def write_up(seed: int, directory: Path, *, small: bool = True) -> Finding:
         for_sip=shrunk.game == "call" and "lanes" not in shrunk.data,
         game=shrunk.game,
     )
+
+
+def steps_of(path: Path) -> int:
+    """How many steps a written scenario has, or requests a client."""
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return len(data.get("steps") or data["requests"])
 
 
 def _write_before(before: Mapping[str, Any], directory: Path) -> Path:

@@ -1,15 +1,19 @@
 """The yardstick: how many of the faults that were there once fuzzer and tests find, each alone.
 
-    python tests/mutants/mutants.py                      # all of them: hours; writes the page
+    python tests/mutants/mutants.py                      # is each found as it was? writes the page
     python tests/mutants/mutants.py --only NAME          # one, or several
-    python tests/mutants/mutants.py --seeds 2000         # no more for each
+    python tests/mutants/mutants.py --search             # which seed finds each: hours
+    python tests/mutants/mutants.py --search --seeds 2000
     python tests/mutants/mutants.py --no-tests           # the fuzzer alone
     python tests/mutants/mutants.py --page               # the page anew from what is known
     python tests/mutants/mutants.py --play NAME          # the found seed once more, made small
 
-Seeds are first played without any mutant (`probes`): each mutant is then played with those that
-come by its place and break nothing without it, for the others cannot show it. What was found is
-kept in `found.json` beside this file; the table of docs/fuzzing.md is made of it.
+What was found is kept in `found.json` beside this file: of the fuzzer the seed, of the tests the
+one that fails. Each is tried once more, and what does not find its mutant any more is looked for
+in all the tests that the mutant names. The table of docs/fuzzing.md is made of it.
+
+For a search seeds are first played without any mutant (`probes`): each mutant is then played with
+those that come by its place and break nothing without it, for the others cannot show it.
 """
 
 import argparse
@@ -53,8 +57,12 @@ ALL: tuple[Mutant, ...] = (
 )
 FOUND = Path(__file__).with_name("found.json")
 PAGE = ROOT / "docs" / "fuzzing.md"
-_TESTS_LIMIT_S = 900
-_TESTS_FAILED = 1
+_TESTS_LIMIT_S = 600
+_PLAYS_LIMIT_S = 6 * 3600
+"""Of a search; a single seed has played within a minute."""
+_TESTS_FAILED, _NO_SUCH_TEST = 1, 4
+_MOST_STEPS = 8
+"""Of what a mutant's seed is made to by shrinking."""
 _SEEDS_A_BATCH = 50
 
 
@@ -67,6 +75,7 @@ class Options:
     plays: int
     fuzz: bool
     tests: bool
+    searches: bool
 
 
 def seeds_by_mutant(mutants: list[Mutant], options: Options, jobs: int) -> dict[str, list[int]]:
@@ -101,15 +110,22 @@ def by_fuzzer(
     if len(coming_by) > options.plays:
         coming_by = coming_by[: options.plays]
         told["of"] = coming_by[-1] + 1 - options.first
+    return {**told, **_play(tree, coming_by)}
+
+
+def by_its_seed(tree: Path, was: dict[str, object]) -> dict[str, object]:
+    """The seed that found it once more; without one if it finds it no more."""
+    told: dict[str, object] = {name: was[name] for name in ("come_by", "of") if name in was}
+    return {**told, **_play(tree, [int(str(was["seed"]))])}
+
+
+def _play(tree: Path, seeds: Sequence[int]) -> dict[str, object]:
+    command = [str(Path(__file__).with_name("play_mutant.py")), str(tree)]
     with TemporaryDirectory() as folder:
-        return {**told, **_play(tree, coming_by, Path(folder) / "small.yaml")}
-
-
-def _play(tree: Path, seeds: Sequence[int], small: Path) -> dict[str, object]:
-    command = [str(Path(__file__).with_name("play_mutant.py")), str(tree), str(small)]
-    told = _python(command, tree, given=json.dumps(seeds))
-    found: dict[str, object] = json.loads(told.splitlines()[-1])
-    return found
+        told = _python([*command, folder], tree, given=json.dumps(seeds))
+        found: dict[str, object] = json.loads(told.splitlines()[-1])
+        files = [path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())]
+    return {**found, "files": files} if found else {}
 
 
 def _python(command: list[str], tree: Path, given: str = "") -> str:
@@ -125,6 +141,7 @@ def _python(command: list[str], tree: Path, given: str = "") -> str:
         input=given,
         capture_output=True,
         text=True,
+        timeout=_PLAYS_LIMIT_S,
         check=False,
     )
     if done.returncode:
@@ -132,15 +149,23 @@ def _python(command: list[str], tree: Path, given: str = "") -> str:
     return done.stdout
 
 
-def by_tests(mutant: Mutant, tree: Path) -> bool:
-    """Whether the tests that it names find it.
+def by_tests(mutant: Mutant, tree: Path, known_test: object) -> str:
+    """Which test finds it, of those that it names; the one that did so is tried first.
 
     Raises:
         RuntimeError: they could not be run.
     """
+    if isinstance(known_test, str) and known_test:
+        failed = _failed([known_test], tree, mutant)
+        if failed:
+            return failed
+    return _failed(mutant.tests, tree, mutant)
+
+
+def _failed(tests: Iterable[str], tree: Path, mutant: Mutant | None) -> str:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, *mutant.tests],
+        [*command, "--tb=no", "-rfE", *tests],
         cwd=tree,
         env=environment(tree),
         capture_output=True,
@@ -148,20 +173,43 @@ def by_tests(mutant: Mutant, tree: Path) -> bool:
         timeout=_TESTS_LIMIT_S,
         check=False,
     )
-    if done.returncode not in (0, _TESTS_FAILED):
-        raise RuntimeError(f"{mutant.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.returncode == _TESTS_FAILED
+    if done.returncode not in (0, _TESTS_FAILED, _NO_SUCH_TEST):
+        name = mutant.name if mutant else "without a mutant"
+        raise RuntimeError(f"{name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    for line in done.stdout.splitlines():
+        if done.returncode == _TESTS_FAILED and line.startswith(("FAILED ", "ERROR ")):
+            return line.partition(" ")[2].partition(" - ")[0]
+    return ""
 
 
-def look_for(mutant: Mutant, seeds: Iterable[int], options: Options) -> dict[str, object]:
+def look_for(
+    mutant: Mutant, seeds: Iterable[int], options: Options, was: dict[str, object]
+) -> dict[str, object]:
     """What finds a mutant."""
     told: dict[str, object] = {}
+    fuzzer = was.get("fuzzer")
     with planted(mutant) as tree:
         if options.tests:
-            told["tests"] = by_tests(mutant, tree)
-        if options.fuzz and mutant.in_calls:
+            told["tests"] = by_tests(mutant, tree, was.get("tests"))
+        if not (options.fuzz and mutant.in_calls):
+            pass
+        elif options.searches:
             told["fuzzer"] = by_fuzzer(mutant, tree, seeds, options)
+        elif isinstance(fuzzer, dict) and "seed" in fuzzer:
+            told["fuzzer"] = by_its_seed(tree, fuzzer)
+    if isinstance(fuzzer := told.get("fuzzer"), dict):
+        fuzzer.pop("files", None)
     return told
+
+
+def fail_anyway(found: dict[str, dict[str, object]]) -> list[str]:
+    """Of the tests that found mutants, those that fail in such a tree without one, too."""
+    tests = sorted({str(told["tests"]) for told in found.values() if told.get("tests")})
+    with planted(None) as tree:
+        failed = (
+            [_failed([test], tree, None) for test in tests] if _failed(tests, tree, None) else []
+        )
+    return [test for test in failed if test]
 
 
 def known() -> dict[str, dict[str, object]]:
@@ -194,13 +242,15 @@ def _of_fuzzer(mutant: Mutant, told: dict[str, object]) -> tuple[str, str, str]:
     if not isinstance(fuzzer, dict):
         return "not tried", "", ""
     if "seed" not in fuzzer:
-        return f"not within {fuzzer['of']}; {fuzzer['come_by']} come by", "", ""
+        return f"not within {fuzzer['of']}" if "of" in fuzzer else "no more", "", ""
     by = ", ".join(f"`{name}`" for name in fuzzer["breaks"])
-    return f"seed {fuzzer['seed']} of {fuzzer['come_by']} that come by", by, str(fuzzer["steps"])
+    return f"seed {fuzzer['seed']}", by, str(fuzzer.get("steps", "not tried"))
 
 
 def _of_tests(told: dict[str, object]) -> str:
-    return {True: "found", False: "**not found**", None: "not tried"}[told.get("tests")]  # type: ignore[index]
+    if "tests" not in told:
+        return "not tried"
+    return "found" if told["tests"] else "**not found**"
 
 
 def _sums(found: dict[str, dict[str, object]]) -> list[str]:
@@ -209,7 +259,7 @@ def _sums(found: dict[str, dict[str, object]]) -> list[str]:
 
     in_calls = [mutant for mutant in ALL if mutant.in_calls]
     grave = [mutant for mutant in in_calls if mutant.grave]
-    tested = [m for m in ALL if found.get(m.name, {}).get("tests") is True]
+    tested = [m for m in ALL if found.get(m.name, {}).get("tests")]
     either = [m for m in ALL if m in tested or (m.in_calls and is_found(m))]
     return [
         (
@@ -252,10 +302,10 @@ def play_again(mutant: Mutant) -> int:
     if not isinstance(fuzzer, dict) or "seed" not in fuzzer:
         sys.stdout.write(f"{mutant.name}: the fuzzer has not found it" + "\n")
         return 1
-    with planted(mutant) as tree, TemporaryDirectory() as folder:
-        small = Path(folder) / "small.yaml"
-        told = _play(tree, [int(fuzzer["seed"])], small)
-        sys.stdout.write(f"{json.dumps(told, indent=2)}\n{small.read_text(encoding='utf-8')}")
+    with planted(mutant) as tree:
+        told = _play(tree, [int(fuzzer["seed"])])
+    files = told.pop("files", [])
+    sys.stdout.write("\n".join([json.dumps(told, indent=2), *files]))  # type: ignore[misc]
     return 0
 
 
@@ -269,6 +319,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plays", type=int, default=MOST_SEEDS, help="of one mutant, at most")
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--search", action="store_true", help="for seeds; hours")
     parser.add_argument("--no-tests", action="store_true")
     parser.add_argument("--no-fuzz", action="store_true")
     asked = parser.parse_args(arguments)
@@ -285,26 +336,50 @@ def main(arguments: list[str]) -> int:
         plays=asked.plays,
         fuzz=not asked.no_fuzz,
         tests=not asked.no_tests,
+        searches=asked.search,
     )
     if asked.page:
         write_page(known())
         return 0
-    in_calls = [mutant for mutant in wanted if mutant.in_calls] if options.fuzz else []
-    seeds = seeds_by_mutant(in_calls, options, asked.jobs) if in_calls else {}
-    missed = 0
+    in_calls = [mutant for mutant in wanted if mutant.in_calls and options.fuzz]
+    seeds = seeds_by_mutant(in_calls, options, asked.jobs) if in_calls and options.searches else {}
+    missed = []
+    found = known()
     with ThreadPoolExecutor(asked.jobs) as pool:
-        looked = pool.map(lambda one: look_for(one, seeds.get(one.name, ()), options), wanted)
+        looked = pool.map(
+            lambda one: look_for(one, seeds.get(one.name, ()), options, found.get(one.name, {})),
+            wanted,
+        )
         for mutant, told in zip(wanted, looked, strict=True):
-            found = known()
             found[mutant.name] = {**found.get(mutant.name, {}), **told}
-            write_atomically(FOUND, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-            write_page(found)
-            fuzzer = told.get("fuzzer")
-            is_missed = told.get("tests") is False or (fuzzer and "seed" not in str(fuzzer))
-            missed += bool(is_missed)
+            keep(found)
+            missed += wrong(mutant, told)
             sys.stdout.write(f"{mutant.name}: {told}\n")
             sys.stdout.flush()
+    missed += [f"{test} fails without a mutant, too" for test in fail_anyway(found)]
+    sys.stdout.write("\n".join([*_sums(found), *missed, ""]))
     return 1 if missed else 0
+
+
+def keep(found: dict[str, dict[str, object]]) -> None:
+    """Write down what is known, and the page of it."""
+    write_atomically(FOUND, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+    write_page(found)
+
+
+def wrong(mutant: Mutant, told: dict[str, object]) -> list[str]:
+    """What is not as it should be, in sentences."""
+    wrongs = []
+    if told.get("tests") == "":
+        wrongs.append(f"{mutant.name}: none of {', '.join(mutant.tests)} finds it")
+    fuzzer = told.get("fuzzer")
+    if isinstance(fuzzer, dict) and "seed" not in fuzzer:
+        wrongs.append(f"{mutant.name}: the fuzzer does not find it (any more: --search)")
+    elif isinstance(fuzzer, dict) and int(str(fuzzer["steps"])) > _MOST_STEPS:
+        wrongs.append(f"{mutant.name}: shrunk to {fuzzer['steps']} steps, {_MOST_STEPS} wanted")
+    elif isinstance(fuzzer, dict) and not fuzzer["again"]:
+        wrongs.append(f"{mutant.name}: the command that is printed does not show it")
+    return wrongs
 
 
 if __name__ == "__main__":

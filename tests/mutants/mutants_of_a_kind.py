@@ -22,6 +22,32 @@ MUTANTS = (
         tests=("tests/agent/call/test_playout.py", "tests/agent/call/test_turn_taking.py"),
     ),
     Mutant(
+        name="caller_is_let_go_without_a_word",
+        row="kind",
+        says="a limit of the caller's ends the call at once, without a goodbye",
+        edits=(
+            Edit(
+                "agent/call/machine.py",
+                '        self._termination.with_goodbye(f"limit reached: {timer.value}")\n',
+                '        self._termination.now(f"limit reached: {timer.value}")\n',
+            ),
+        ),
+        tests=("tests/agent/call/test_own_words.py",),
+    ),
+    Mutant(
+        name="what_was_cancelled_costs_nothing",
+        row="kind",
+        says="a call's record leaves out what its interrupted answers have cost",
+        edits=(
+            Edit(
+                "agent/observe/call_records.py",
+                '        elif mark.name == "response_done":\n',
+                '        elif mark.name == "response_done" and mark.fields["status"] != "cancelled":\n',
+            ),
+        ),
+        tests=("tests/agent/observe/test_call_records.py",),
+    ),
+    Mutant(
         name="any_error_ends_the_session",
         row="kind",
         says="an error that nobody caused ends a session that works",

@@ -183,7 +183,7 @@ MUTANTS = (
         edits=(
             Edit(
                 _TURNS,
-                "        if of_its_own and self.committing and not self.answer_due:",
+                "        if of_its_own and not self.answer_due:",
                 "        if False and of_its_own:",
             ),
         ),
@@ -289,8 +289,10 @@ MUTANTS = (
         edits=(
             Edit(
                 _RESPONSES,
-                "            self._waiting.remove(request)  # the opening asks the next session for it\n",
-                "            pass\n",
+                "        return any(replace(one, tries=request.tries) == request for one in"
+                " self._waiting)\n",
+                "        return request.purpose is not Purpose.GREETING and any(\n"
+                "            replace(one, tries=request.tries) == request for one in self._waiting)\n",
             ),
         ),
         tests=("tests/agent/call/test_opening.py", "tests/agent/call/test_api_session.py"),

@@ -64,7 +64,7 @@ MUTANTS = (
                 '    *whole, rest = [*text.splitlines(), ""]\n',
             ),
         ),
-        tests=("tests/fakes/recording/test_strange_recordings.py",),
+        tests=("tests/fakes/recording/test_recordings.py",),
     ),
     Mutant(
         name="close_codes_that_close_nothing",
@@ -105,7 +105,7 @@ MUTANTS = (
                 "",
             ),
         ),
-        tests=("tests/fakes/session/test_conversation.py",),
+        tests=(_TESTS,),
     ),
     Mutant(
         name="speech_starts_before_the_last_commit",

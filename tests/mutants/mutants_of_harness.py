@@ -164,7 +164,7 @@ MUTANTS = (
                 '    if mark.name != "pause heard":\n        return (mark,)\n',
             ),
         ),
-        tests=(_PLAYED, "tests/simulator/runner/test_expectations_after.py"),
+        tests=("tests/simulator/runner/test_expectations_after.py", _PLAYED),
     ),
     Mutant(
         name="limit_on_one_variant_lifts_the_others",

@@ -1,25 +1,29 @@
 """Plays seeds of the fuzzer in the tree that it is told of, until one breaks an invariant.
 
 Run by `mutants.py` in a process of its own, with a mutant's tree first on its path, and with the
-seeds as a list in JSON for its input. Prints what was found as one line of JSON.
+seeds as a list in JSON for its input. What is found is made small, written as `callerside fuzz`
+writes it, and played once more by the command that is printed for it. Prints one line of JSON.
 """
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from callerside.simulator.cli.fuzz import printed
 from callerside.simulator.fuzz import play, runner
 
-_MAX_PLAYS = 100
-"""For shrinking: a quarter of a minute or so."""
+_MAX_PLAYS = 60
+"""For shrinking: most are small by then."""
 _MORE = 10
 """Seeds after the one that found it, to see what else it breaks."""
+_AGAIN = "play it again: callerside "
 
 
-def main(tree: str, seeds: Iterable[int], shrunk: str) -> dict[str, object]:
-    """The first of those seeds that breaks an invariant; shrunk, if a file is named for it."""
+def main(tree: str, seeds: Iterable[int], folder: Path) -> dict[str, object]:
+    """The first of those seeds that breaks an invariant, and how small it could be made."""
     if not Path(play.__file__).resolve().is_relative_to(Path(tree).resolve()):
         raise SystemExit(f"{play.__file__} is not of {tree}")
     left = iter(seeds)
@@ -27,25 +31,34 @@ def main(tree: str, seeds: Iterable[int], shrunk: str) -> dict[str, object]:
         outcome = play.play_seed(seed)
         if not outcome.breaches:
             continue
-        found: dict[str, object] = {
-            "seed": seed,
-            "invariants": sorted({one.invariant for one in outcome.breaches}),
-            "detail": outcome.breaches[0].detail,
-        }
-        if shrunk:
-            small = play.shrink_outcome(outcome, max_plays=_MAX_PLAYS)
-            text = runner.as_scenario_file(small, seed)
-            Path(shrunk).write_text(text, encoding="utf-8")
-            found["steps"] = len(small.data.get("steps") or small.data["requests"])
-            found["invariant"] = small.breaches[0].invariant
+        finding = runner.write_up(seed, folder, max_plays=_MAX_PLAYS)
+        small = runner.steps_of(finding.path)
         more = (play.play_seed(one).breaches for one in islice(left, _MORE))
-        found["breaks"] = sorted(
-            {one.invariant for some in (outcome.breaches, *more) for one in some}
-        )
-        return found
+        broken = {one.invariant for some in (outcome.breaches, *more) for one in some}
+        return {
+            "seed": seed,
+            "invariant": finding.invariant,
+            "detail": finding.detail,
+            "steps": small,
+            "again": _breaks_again(runner_command(finding), tree),
+            "breaks": sorted(broken),
+        }
     return {}
 
 
+def runner_command(finding: runner.Finding) -> list[str]:
+    """What is printed for it, without its first word."""
+    (line,) = (line for line in printed(finding) if _AGAIN in line)
+    return line.partition(_AGAIN)[2].partition(";")[0].split()
+
+
+def _breaks_again(command: list[str], tree: str) -> bool:
+    program = [sys.executable, "-m", "callerside.simulator.cli.main", *command]
+    done = subprocess.run(program, cwd=tree, capture_output=True, check=False)
+    return done.returncode == 1
+
+
 if __name__ == "__main__":
-    _, tree, shrunk = sys.argv
-    sys.stdout.write(json.dumps(main(tree, json.load(sys.stdin), shrunk)) + "\n")
+    _, tree, folder = sys.argv
+    told = main(tree, json.load(sys.stdin), Path(folder))
+    sys.stdout.write(json.dumps(told) + "\n")

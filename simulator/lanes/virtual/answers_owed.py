@@ -45,8 +45,10 @@ class _Answer:
 class AnswersOwed:
     """The account of one call."""
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, *, asks_for_turns: bool) -> None:
+        """`asks_for_turns`: the server leaves that to the agent; what it begins is no answer."""
         self._rate_hz = rate_hz
+        self._asks_for_turns = asks_for_turns
         self._owed: set[str] = set()
         self._turns: set[str] = set()
         """What was ever owed and is a turn, which the server answers by itself."""
@@ -141,9 +143,9 @@ class AnswersOwed:
         name, purpose = str(response["id"]), purpose_of(response)
         self._begun.add(name)
         pays: frozenset[str] = frozenset()
-        if purpose is None:
+        if purpose is None and not self._asks_for_turns:
             pays = self._take_turns()
-        elif self._asked and self._asked.purpose == purpose:
+        elif purpose and self._asked and self._asked.purpose == purpose:
             pays, self._asked = self._asked.pays, None
         # What it answers was perhaps never told: to be broken off it need not be known.
         self._running[name] = _Answer(pays=pays or frozenset({name}))

@@ -12,8 +12,9 @@ from callerside.agent.call import events
 from callerside.agent.call.events import EndRequested, Timer, TimerFired
 from callerside.agent.observe.call_records import CallRecords
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected
-from callerside.agent.telephony.interface import MediaReady
+from callerside.agent.telephony.interface import DtmfReceived, HungUp, MediaReady
 from callerside.clock import NS_PER_MS, NS_PER_S, ms_to_ns
+from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.answers_owed import (
     AUDIO_DELTAS,
     AnswersOwed,
@@ -47,7 +48,9 @@ _OVER_THE_CALLER_NS = 40 * NS_PER_MS
 
 def turns_are_answered_once(traced: TracedCall) -> Iterator[str]:
     """Whatever is asked of the model is owed to somebody: a turn, keys, a result, one greeting."""
-    owed = AnswersOwed(traced.call.recorder.rate_hz)
+    turns = traced.settings.turns
+    asks = turns.policy == "local" or not turns.vad.create_response
+    owed = AnswersOwed(traced.call.recorder.rate_hz, asks_for_turns=asks)
     for step in traced.turning_points:
         if not is_of_briefing(step) and owed.asked_for_nothing(step):
             yield f"an answer was asked for, and none was owed, at {at_ms(step.at_ns)}"
@@ -61,20 +64,26 @@ def nobody_is_left_unanswered(traced: TracedCall) -> Iterator[str]:
     """
     if not _is_answering(traced):
         return
-    heard_ns = [
-        mark.at_ns
-        for mark in traced.call.agent_marks
-        if mark.name in ("playout_started", "prompt_started")
-    ]
+    heard_ns = [*_heard_ns(traced)]
     excused_ns = [mark.at_ns for mark in traced.call.agent_marks if mark.name in _EXCUSES]
     for begun_ns, until_ns in _utterances(traced):
         limit_ns = until_ns + _ANSWER_LIMIT_NS
         if any(begun_ns <= at_ns <= limit_ns for at_ns in [*heard_ns, *excused_ns]):
             continue
-        acts = (m.at_ns for m in traced.call.caller_marks if m.name in _ACTS and m.at_ns > until_ns)
+        acts = (m.at_ns for m in traced.call.caller_marks if _is_act(m) and m.at_ns > until_ns)
         over_ns = min(traced.trace[-1].at_ns, *acts, traced.call.ended_ns)
         if over_ns > limit_ns:
             yield f"nothing was heard of an answer to what was said until {at_ms(until_ns)}"
+
+
+def _heard_ns(traced: TracedCall) -> Iterator[int]:
+    """When something began that may be an answer: a greeting is none."""
+    before = ""
+    for mark in traced.call.agent_marks:
+        greets = before == "greeting_started"
+        if mark.name == "prompt_started" or (mark.name == "playout_started" and not greets):
+            yield mark.at_ns
+        before = mark.name
 
 
 _ANSWER_LIMIT_NS = 9 * NS_PER_S
@@ -83,7 +92,13 @@ _EXCUSES = frozenset(
     {"media_held", "realtime_failed", "realtime_closed", "hang_up_sent", "transfer_sent"}
     | {"call_ended", "capture_overflowed"}
 )
-_ACTS = frozenset({"utterance_started", "call_ended", "hang_up_sent", "step_started"})
+_ACTS = frozenset({"utterance_started", "call_ended", "hang_up_sent"})
+_WAITS = frozenset({"pause", "expect"})
+
+
+def _is_act(mark: Mark) -> bool:
+    """Whether the caller does something that an answer may have to wait for."""
+    return mark.name in _ACTS or (mark.name == "step_started" and mark.fields["kind"] not in _WAITS)
 
 
 def _is_answering(traced: TracedCall) -> bool:
@@ -311,7 +326,7 @@ def _is_leaving(effect: events.Effect) -> bool:
 
 
 def records_are_true(traced: TracedCall) -> Iterator[str]:
-    """A call has one record, which counts what came: responses and tokens once, and each end."""
+    """A call has one record: it counts tokens and keys that came, once, and says who ended it."""
     written: list[dict[str, Any]] = []
     sink = CallRecords(written.append)
     for mark in traced.call.agent_marks:
@@ -321,19 +336,28 @@ def records_are_true(traced: TracedCall) -> Iterator[str]:
     if len(written) != 1 or written[0]["ended"] is None:
         yield f"{len(written)} records of one call"
         return
-    tokens = {"input": 0, "output": 0}
+    (record,) = written
+    true: dict[str, Any] = {"input": 0, "output": 0, "digits_received": 0, "by": "agent"}
     counted: set[str] = set()
+    hangs_up = False
     for step in traced.turning_points:
-        event = server_event(step)
-        if event.get("type") != "response.done" or event["response"]["id"] in counted:
+        if isinstance(step.given, HungUp):
+            true["by"] = step.given.by
+        if hangs_up:  # what else comes then is nothing of the call any more
             continue
-        counted.add(event["response"]["id"])
-        usage = event["response"].get("usage") or {}
-        for direction in tokens:
-            tokens[direction] += usage.get(f"{direction}_tokens") or 0
-    # What comes after hanging up is nothing of the call any more, and is not looked at.
-    if any(written[0]["tokens"][name] > most for name, most in tokens.items()):
-        yield f"the record has {written[0]['tokens']} tokens, the server sent {tokens}"
+        true["digits_received"] += isinstance(step.given, DtmfReceived)
+        event = server_event(step)
+        if event.get("type") == "response.done" and not is_of_briefing(step):
+            response = event["response"]
+            usage = {} if response["id"] in counted else response.get("usage") or {}
+            counted.add(response["id"])
+            for direction in ("input", "output"):
+                true[direction] += usage.get(f"{direction}_tokens") or 0
+        hangs_up = any(isinstance(effect, events.HangUp) for effect in step.effects)
+    told = {**record["tokens"], "digits_received": record["digits_received"]}
+    told["by"] = record["ended"]["by"]
+    if told != true:
+        yield f"the record says {told}, and it was {true}"
 
 
 def nothing_is_played_twice(traced: TracedCall) -> Iterator[str]:

@@ -59,7 +59,7 @@ class PlayoutModel:
     protected_cleared: list[tuple[int, str]] = field(default_factory=list)
     """When audio that must not be interrupted was dropped before it had left, and its item."""
     out_of_order: list[tuple[int, str]] = field(default_factory=list)
-    """When an item's audio was queued that had not just come."""
+    """When an item's audio was queued that had not just come, or more of it than had come."""
     idle: list[tuple[int, int]] = field(default_factory=list)
     """From when to when there was nothing left to be heard."""
 
@@ -86,6 +86,7 @@ class _PlayoutReplay:
         self._waiting: dict[int, list[Any]] = {}  # by tag: [item or "", samples]
         self._clears: deque[frozenset[int]] = deque()  # tags of what is to be dropped
         self._played: defaultdict[str, int] = defaultdict(int)
+        self._queued: defaultdict[str, int] = defaultdict(int)  # bytes of an item
         self._interrupted: dict[str, int] = {}
         self._protected = _greeting_items(traced)
         self._protects = not traced.settings.greeting.interruptible
@@ -131,7 +132,9 @@ class _PlayoutReplay:
             if effect.pcm is self._greeting_pcm:
                 self._protected_tags.add(effect.tag)
         item = waiting[0]
-        if item and server_event(step).get("item_id") != item:
+        self._queued[item] += len(effect.pcm)
+        is_more = self._queued[item] > len(self._model.received[item])
+        if item and (is_more or server_event(step).get("item_id") != item):
             self._model.out_of_order.append((step.at_ns, item))
         waiting[1] += len(effect.pcm) // 2
         self._note_waiting(step.at_ns)
@@ -142,8 +145,9 @@ class _PlayoutReplay:
     def _note_protected(self, at_ns: int, tags: frozenset[int]) -> None:
         for tag in tags & self._waiting.keys():
             item, left = self._waiting[tag]
-            protected = item in self._model.protected if item else tag in self._protected_tags
-            if left and protected and self._protects:
+            is_last = item in self._model.last_words
+            greets = item in self._model.protected if item else tag in self._protected_tags
+            if left and (is_last or (greets and self._protects)):
                 self._model.protected_cleared.append((at_ns, item))
 
     def _item_of(self, pcm: bytes) -> str:

@@ -108,6 +108,16 @@ def test_an_error_about_an_update_that_has_worked_does_not_cost_the_session() ->
     assert rig.sent("response.create"), "the session goes on"
 
 
+def test_who_waits_for_the_session_that_is_to_make_the_greeting_is_told() -> None:
+    """The first caller of all: nothing is cached, and the connection is slow."""
+    rig = CallRig({"failure": {"hold_after_ms": 1500}, "realtime": {"connect_timeout_ms": 20_000}})
+    rig.ring().media()
+    rig.wait(5_000)
+    assert prompts_played(rig) == ["tone"]
+    rig.connect()
+    assert rig.sent("response.create"), "and greeted, when there is somebody to do it"
+
+
 def test_an_error_that_names_nothing_does_not_cost_a_session_that_works() -> None:
     rig = CallRig(NO_GREETING).listening()
     rig.event("error", error={"code": "server_error", "message": "Something went wrong."})

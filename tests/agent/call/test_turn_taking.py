@@ -918,6 +918,30 @@ def test_a_response_that_ends_twice_has_ended_once() -> None:
     assert rig.marks("event_dropped")
 
 
+def test_what_was_said_before_there_was_a_session_is_a_turn_when_there_is_one() -> None:
+    """Under the policy `local` nobody but the agent's own ear hears its end."""
+    rig = CallRig(with_settings(NO_GREETING, {"turns": {"policy": "local"}})).ring().media()
+    rig.wait(0)
+    rig.caller_audio(500, byte=b"\0\0")
+    rig.caller_audio(600, byte=b"\0\x20")
+    rig.caller_audio(1_000, byte=b"\0\0")
+    assert not rig.marks("speech_stopped")
+    rig.connect()
+    assert len(rig.marks("speech_stopped")) == 1
+    assert len(rig.sent("input_audio_buffer.commit")) == 1
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_an_answer_in_several_items_is_heard_once() -> None:
+    rig = listening()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(100, item="a1")
+    rig.delta(200, item="a2")
+    rig.delta(300, item="a2")
+    played = [len(play.pcm) // 2 * 1000 // rig.rate_hz for play in rig.asked(events.Play)]
+    assert played == [100, 200, 300]
+
+
 def test_a_sample_in_two_deltas_is_one() -> None:
     rig = CallRig(NO_GREETING).listening()
     rig.event("response.created", response={"id": "r1"})

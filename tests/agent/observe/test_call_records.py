@@ -88,6 +88,16 @@ def test_a_call_becomes_one_record() -> None:
     }
 
 
+@pytest.mark.parametrize("status", ["completed", "cancelled", "incomplete", "failed"])
+def test_every_response_costs_what_the_server_says_however_it_ends(status: str) -> None:
+    (record,) = records_of(
+        mark("call_received", 0, called="100", caller="200", sip_call_id="x"),
+        mark("response_done", 900, status=status, input_tokens=10, output_tokens=20),
+        mark("call_ended", 1000, by="caller", status=200, reason="BYE"),
+    )
+    assert record["tokens"] == {"input": 10, "output": 20}
+
+
 def test_a_call_that_was_never_answered() -> None:
     (record,) = records_of(
         mark("call_received", 0, called="100", caller="200", sip_call_id="x"),

@@ -1,10 +1,12 @@
 """Scripts are ready before they are asked for, and read again when they change."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from callerside.fakes.script import cache
 from callerside.fakes.script.cache import ScriptCache
 from callerside.fakes.script.loader import ScriptError, load_prepared
 from callerside.fakes.script.prepared import PreparedScript
@@ -51,6 +53,28 @@ def test_a_bad_script_is_named_when_it_is_asked_for_and_keeps_no_other_from_bein
     assert cache.ready("good") is not None
     with pytest.raises(ScriptError, match=r"bad\.yaml:1:1: unknown key \"repplies\""):
         cache.find("bad")
+
+
+def test_scripts_that_are_asked_for_at_once_are_all_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is read while another, in its own thread, is compared with those that are ready."""
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.yaml").write_text(f"replies: [{{say: {name}.}}]")
+    scripts = ScriptCache(tmp_path)
+    scripts.find("one")
+
+    def while_another_is_read(path: Path, known: Iterable[PreparedScript]) -> PreparedScript:
+        others = iter(known)
+        next(others)
+        monkeypatch.undo()
+        assert scripts.find("three") is not None
+        return load_prepared(path, others)
+
+    monkeypatch.setattr(cache, "load_prepared", while_another_is_read)
+    found = scripts.find("two")
+    assert found is not None
+    assert found.reply(1).transcript == "two."
 
 
 def test_a_script_with_several_names_is_read_once(

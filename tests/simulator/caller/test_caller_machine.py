@@ -425,6 +425,21 @@ def test_two_tracks_speak_at_the_same_time(tmp_path: Path) -> None:
     assert started[1] < call.at_ms("utterance_ended")
 
 
+def test_a_word_beside_the_callers_sentence_does_not_end_it(tmp_path: Path) -> None:
+    """While the caller speaks there is no silence to expect, whoever else has finished."""
+    text = """
+        steps: [{say: "What time do you open on Saturday, please?", when: greeting end}]
+        meanwhile:
+          - {say: "Hm.", when: greeting end + 1200ms}
+          - {expect: {silence: 300ms}, within: 400ms}
+    """
+    call = Call(scenario(tmp_path, text), FLOW).play()
+
+    assert len(call.marks("utterance_started")) == 2
+    assert len(call.marks("utterance_ended")) == 1, "the word's: the call fails within the sentence"
+    assert call.verdict == "failed", call.detail
+
+
 def test_the_caller_has_decided_about_each_of_its_inputs(tmp_path: Path) -> None:
     learnt = set(Call(scenario(tmp_path, "steps: [hang_up]")).machine._learners)
     frames = {AudioReceived, FramePlayed}

@@ -19,7 +19,7 @@ from callerside.simulator.cli import main
 from callerside.simulator.cli.fuzz import as_text, try_over_sip
 from callerside.simulator.fuzz.calls import generate
 from callerside.simulator.fuzz.choices import SeededChoices
-from callerside.simulator.fuzz.coverage import UNREACHABLE, everything, expected
+from callerside.simulator.fuzz.coverage import UNREACHABLE, all_pairs, everything, expected
 from callerside.simulator.fuzz.play import play_scenario, play_seed, shrink_outcome
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz, write_up
 from callerside.simulator.lanes.virtual.call import VirtualOptions, options_for
@@ -51,7 +51,7 @@ def broken_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         callerside.simulator.fuzz.runner,
         "shrink_outcome",
-        functools.partial(shrink_outcome, make_machine=NoFlushAtBargeIn, max_plays=40),
+        lambda outcome, **_: shrink_outcome(outcome, NoFlushAtBargeIn, max_plays=40),
     )
 
 
@@ -72,6 +72,41 @@ def test_every_mark_and_timer_of_the_agent_is_a_point_to_reach() -> None:
     assert points >= MARKS["agent"].keys() - {"state_changed"}
     assert {f"timer {timer}" for timer in Timer} <= everything()
     assert UNREACHABLE.keys() < everything()
+
+
+def test_what_came_together_is_told_and_what_never_did(tmp_path: Path) -> None:
+    summary = fuzz(FuzzOptions(seeds=16, found=tmp_path), lambda _: None)
+    assert summary.pairs <= all_pairs()
+    assert set(summary.never_together) == all_pairs() - summary.pairs
+    assert {
+        "event session.updated in CONNECTING_OPENAI",
+        "event timer greeting_due in MEDIA_READY",
+    } <= (summary.pairs)
+    told = as_text(summary).splitlines()
+    (together,) = (line for line in told if line.startswith("came together"))
+    never = [line for line in told if line.startswith("never together: ")]
+    assert [line.split(": ")[1] for line in never] == [
+        "states and events",
+        "states and the caller's steps",
+        "faults and places",
+    ]
+    for kind, line in zip(("event", "step", "fault"), never, strict=True):
+        found, most = summary.share_of_pairs(kind)
+        names, _, more = line.partition(", and ")
+        assert f"{found} of {most}" in together
+        assert len(names.split(": ", 2)[2].split(", ")) + int(more.split()[0]) == most - found
+
+
+def test_a_pair_is_a_thing_and_the_state_that_it_met(tmp_path: Path) -> None:
+    steps = [{"pause": 4000}, {"press": "1"}, {"pause": 500}, "vanish"]
+    data = {"about": "A key.", "agent": {"turns": {"policy": "server"}}, "steps": steps}
+    outcome = play_scenario(Scenario.model_validate(data).named("key"), data)
+    assert {pair for pair in outcome.pairs if pair.startswith("step ")} == {
+        "step press in LISTENING",
+        "step vanish in LISTENING",
+    }
+    assert "event DtmfReceived in LISTENING" in outcome.pairs
+    assert not [pair for pair in outcome.pairs if pair.startswith("fault ")]
 
 
 def test_several_processes_find_the_same_as_one(tmp_path: Path) -> None:

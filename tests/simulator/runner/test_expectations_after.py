@@ -70,6 +70,27 @@ def test_what_is_on_the_timeline_is_found(tmp_path: Path, expected: str) -> None
     assert complaints(tmp_path, expected) == []
 
 
+@pytest.mark.parametrize(("length_ms", "times"), [(2400, 1), (2200, 0)])
+def test_silence_within_an_utterance_is_silence(tmp_path: Path, length_ms: int, times: int) -> None:
+    """The caller waits for longer before an utterance has ended; `never` does not."""
+    marks = [
+        *CALL[:-3],
+        mark(11_000, "caller", "pause_heard", length_ms=length_ms),
+        mark(12_000, "caller", "silence_heard"),
+        mark(12_500, "caller", "hang_up_sent", how="bye"),
+        mark(12_600, "caller", "call_ended", by="caller", status=200, reason=""),
+    ]
+    text = """
+        steps:
+          - say: "A table for four."
+          - expect: reply
+        never:
+          - silence: 2.3s
+    """
+    told = [one for one in check(scenario(tmp_path, text), marks) if "silence" in one]
+    assert len(told) == times, told
+
+
 def test_a_limit_counts_from_the_moment_that_a_step_waits_for(tmp_path: Path) -> None:
     waited = [mark(8000, "caller", "step_ended", step=1, ok=True)]
     told = [mark(9900, "realtime", "response_planned", response="r2", reply="r", text="Goodbye.")]

@@ -39,6 +39,12 @@ def test_repeats_follow_the_same_repeat_of_their_forerunner() -> None:
     }  # fmt: skip
 
 
+def test_each_call_knows_which_of_the_repeats_it_is() -> None:
+    planned_calls = plan([scenario("a"), scenario("b")], repeat=3, seed=1)
+    assert [one.repeat for one in planned_calls] == [1, 2, 3, 1, 2, 3]
+    assert [one.together for one in planned_calls][:3] == ["a 1", "a 2", "a 3"]
+
+
 def test_many_repeats_may_follow_one_forerunner() -> None:
     planned_calls = plan([scenario("b", after="a", repeat=3), scenario("a")], repeat=None, seed=1)
     assert {planned.after for planned in planned_calls if planned.after} == {"a"}

@@ -18,8 +18,8 @@ RATE_HZ = 24_000
 class Account:
     """An account, and what is entered."""
 
-    def __init__(self) -> None:
-        self.owed = AnswersOwed(RATE_HZ)
+    def __init__(self, *, asks: bool = False) -> None:
+        self.owed = AnswersOwed(RATE_HZ, asks_for_turns=asks)
         self.sent = 0
 
     def enter(self, given: Any, *effects: events.Effect) -> bool:
@@ -219,6 +219,15 @@ def test_a_request_that_was_refused_is_owed_but_for_what_the_server_answers(
     account.sounds("r1")
     account.ends("r1")
     assert account.asks(), "the server was only late"
+
+
+def test_where_the_agent_asks_what_the_server_begins_by_itself_is_no_answer() -> None:
+    account = Account(asks=True)
+    account.turn("u1")
+    account.answers("r1")
+    assert not account.asks()
+    account.answers("r2", "turn")
+    assert account.asks()
 
 
 def test_there_is_one_greeting(account: Account) -> None:
