@@ -134,7 +134,7 @@ def line(**changes: Any) -> str:
         ("", "1: empty; expected a header"),
         ("{}\n", "1: no recording"),
         ("[]\n", "1: expected a JSON object"),
-        ("{\n", "1: Expecting property name"),
+        ("{\n", "1: no recording: expected JSON on each line"),
         ('{"format":"realtime-recording","version":2}\n', "1: version 2 of the format, expected 1"),
         (
             '{"format":"realtime-recording","version":1,"colour":"red"}\n',
