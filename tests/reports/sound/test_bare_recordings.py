@@ -321,10 +321,6 @@ def test_recordings_are_held_to_a_budget(
     (tmp_path / "budget.yaml").write_text(budget)
     found, data = report(tmp_path, folder, "--budget", tmp_path / "budget.yaml")
     assert found == code
-    if code == 1:  # which calls, and why
-        assert re.search(
-            r"\b[ab]: over budget: turn_ms .*limit 1500\.0 ms", capsys.readouterr().err
-        )
     junit = (tmp_path / "report" / "junit.xml").read_text()
     assert ("<failure" in junit) == (code == 1)
     assert data["run"]["verdict"] == ("passed", "failed", "not measured")[code]
