@@ -1338,7 +1338,9 @@ def test_a_process_that_stood_still_is_on_the_clock_again(line: Line, stood_s: f
     late_ms = [at_ms - timestamp / 8 for at_ms, _, timestamp, _ in came]
     before, after = min(late_ms[:stood_still]), min(late_ms[stood_still:])
     assert abs(after - before) < 20
-    assert max(late_ms[stood_still:]) - before < 150, "a flood of what nobody can use any more"
+    # One that was made, and about to be sent, as the process was stopped, is sent when it goes on.
+    late = sorted(at_ms - before for at_ms in late_ms[stood_still:])[:-1]
+    assert late[-1] < 150, "a flood of what nobody can use any more"
     sequence = [number for _, number, _, _ in came]
     assert sequence == [(sequence[0] + n) & 0xFFFF for n in range(len(came))]
     assert line.played() == len(sound) // 2

@@ -128,6 +128,9 @@ class Library:
             function.restype, function.argtypes = result, arguments
         self._library = library
         self._text = ctypes.create_string_buffer(_ADDRESS_CHARS)
+        self.listeners: list[ctypes.c_void_p] = []
+        """Where the library was told to write its listeners' addresses, and writes zero when they
+        are gone: it must be ours until then."""
 
     def __getattr__(self, name: str) -> Any:
         """A function of the library."""
@@ -218,6 +221,7 @@ class Library:
             SipError: the list of listeners is not what it was.
         """
         listener = Pointer()
+        self.listeners.append(listener)
         failed = self.sip_listen(ctypes.byref(listener), self.uag_sip(), requests, handler, None)
         if failed or not listener.value:
             raise SipError(f"baresip does not listen: error {failed}")
