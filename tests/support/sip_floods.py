@@ -77,6 +77,8 @@ class UdpFlood:
 
     def __init__(self, port: int, kind: str, sources: Sequence[str]) -> None:
         self.answers: Counter[int] = Counter()
+        self.over_limit = 0
+        """Of them, what a proxy refused as over its limit; others mean that no line is free."""
         self.without_retry_after = 0
         self.sent = 0
         self._target = ("127.0.0.1", port)
@@ -116,9 +118,11 @@ class UdpFlood:
     def _read(self, one: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                response = Response(one.recv(65536).decode(errors="replace"))
+                text = one.recv(65536).decode(errors="replace")
+                response = Response(text)
                 if response.status >= 200:
                     self.answers[response.status] += 1
+                    self.over_limit += text.startswith("SIP/2.0 503 Service Unavailable\r\n")
                     again = response.header("Retry-After")
                     self.without_retry_after += response.status == 503 and not again
 
