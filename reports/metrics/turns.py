@@ -25,7 +25,8 @@ from callerside.reports.metrics.server_audio import ServerStream, counted
 from callerside.reports.metrics.server_way import NO_WAY, ServerWay, Trip, way_of
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
-_FRAME_NS = 20 * NS_PER_MS
+_EDGE_NS = 2 * NS_PER_MS
+"""So near a packet's edge a sample may have left in either: the caller's filter is no longer."""
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
 _RUNS_ON_NS = 60 * NS_PER_MS
 
@@ -199,13 +200,13 @@ def _answered_early(evidence: CallEvidence, said: Utterance) -> bool:
 def _left_ns(evidence: CallEvidence, said: Utterance, heard_ns: int | None) -> int:
     """When the packet with the last voiced sample left; not known, when that was spoken.
 
-    Where a frame ends with that sample it is hard to say which of two it was in. It did not come
-    before it left, though.
+    Where a packet begins or ends about there it is hard to say which of two it was in. It did not
+    come before it left, though.
     """
     left_ns = evidence.left_ns(evidence.sample_at(said.end_ns) - 1)
     if left_ns is None:
         return said.end_ns
-    before_ns = evidence.left_ns(evidence.sample_at(said.end_ns - _FRAME_NS) - 1)
+    before_ns = evidence.left_ns(evidence.sample_at(said.end_ns - _EDGE_NS) - 1)
     if heard_ns is not None and before_ns is not None and before_ns <= heard_ns < left_ns:
         return before_ns
     return left_ns

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from callerside.agent.telephony.latching import Address
-from callerside.clock import NS_PER_S
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 _MAX_PACKET_BYTES = 2_048
 _SO_TIMESTAMPNS = 35
@@ -25,6 +25,10 @@ what waited for it. More are dropped as they are read."""
 _MOST_DROPPED = 200
 """At one go, before others have their turn."""
 
+_AT_ONCE_NS = NS_PER_MS // 20
+"""Clocks that are read within so long were read at one instant."""
+_MOST_READINGS = 5
+
 OnPacket = Callable[[bytes, Address, int], None]
 """Told of a packet: its bytes, its source, and when it came in, on the monotonic clock."""
 
@@ -33,6 +37,19 @@ def stamp(own: socket.socket) -> None:
     """Have each packet that comes from now on say when it came, where the system can."""
     with contextlib.suppress(OSError):  # no such option: then a packet comes when it is read
         own.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+
+def _both_clocks() -> tuple[int, int]:
+    """What the wall clock shows and what the monotonic one, as far as possible at one instant.
+
+    Where the thread loses its processor in between each time, the latter is rather too late: a
+    packet that is told too early came before it was sent.
+    """
+    for _ in range(_MOST_READINGS):
+        before_ns, wall_ns, now_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        if now_ns - before_ns < _AT_ONCE_NS:
+            break
+    return wall_ns, now_ns
 
 
 class PacketReader:
@@ -88,9 +105,12 @@ class PacketReader:
             return True
         for _, _, stamp in extra:
             seconds, rest_ns = _STAMP.unpack_from(stamp)
-            age_ns = time.time_ns() - (seconds * NS_PER_S + rest_ns)
+            wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+            if now_ns - at_ns > _AT_ONCE_NS:
+                wall_ns, now_ns = _both_clocks()
+            age_ns = wall_ns - (seconds * NS_PER_S + rest_ns)
             if 0 <= age_ns < _MOST_STAMP_AGE_NS:
-                at_ns -= age_ns
+                at_ns = now_ns - age_ns
         self.on_packet(data, source, at_ns)
         return True
 
