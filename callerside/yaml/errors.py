@@ -219,9 +219,10 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
         word = str(context.get("word", ""))
         what = "" if name == word else f"{name}: "
         return f'{what}"{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
-    says_value = isinstance(value, (dict, list)) or kind == "value_error" or "value" in context
-    shown = "" if says_value else f" {value!r}:"
     message = in_words(details)
+    says_value = isinstance(value, (dict, list)) or kind == "value_error" or "value" in context
+    says_value = says_value or (isinstance(value, str) and repr(value) in message)
+    shown = "" if says_value else f" {value!r}:"
     if kind == "value_error" and isinstance(value, str):
         words = re.findall(r"'([a-z]+)", message.partition("expected ")[2])
         return f"{name}: {message}{nearest(value.split(' ')[0], words)}"

@@ -7,11 +7,11 @@ first line has most; one in quotes may hold them, ends of lines, and quotes that
 
 import bisect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from callerside.yaml.source import Place, YamlError
+from callerside.yaml.source import Place
 
 VARIABLE = re.compile(r"<([^\s<>]|[^\s<>][^<>\n]*[^\s<>])>")
 """How a column is written where its value belongs."""
@@ -45,24 +45,26 @@ class Table:
 
 def read(path: Path, text: str) -> Table:
     """A table, with each mistake in it: file, line and column."""
-    try:
-        lines = _lines(path, text)
-    except YamlError as error:
-        return Table(None, [], [str(error)])
+    mistakes: list[str] = []
+    lines = _lines(path, text, mistakes)
     if not lines:
         what = "expected the names of columns in the first line"
         return Table(None, [], [f"{Place(path, 1, 1)}: {what}"])
-    head, *lines = lines
-    mistakes: list[str] = []
-    columns = _columns(head, mistakes)
-    known = None if mistakes else columns
-    if not lines:
+    if lines[0] is None:
+        return Table(None, [], mistakes)
+    head, below = lines[0], lines[1:]
+    of_names: list[str] = []
+    columns = _columns(head, of_names)
+    mistakes += of_names
+    known = None if of_names else columns
+    if not below:
         mistakes.append(f"{head[0].place}: there is no row below the names of the columns")
-    if len(lines) > MOST_ROWS:
-        what = f"{len(lines)} rows, at most {MOST_ROWS} are allowed"
-        mistakes.append(f"{lines[MOST_ROWS][0].place}: {what}")
+    read_whole = [line for line in below if line is not None]
+    if len(read_whole) > MOST_ROWS:
+        what = f"{len(below)} rows, at most {MOST_ROWS} are allowed"
+        mistakes.append(f"{read_whole[MOST_ROWS][0].place}: {what}")
     rows: list[Row] = []
-    for line in lines[:MOST_ROWS]:
+    for line in read_whole[:MOST_ROWS]:
         if len(line) == len(head):
             rows.append(dict(zip(columns, line, strict=True)))
             continue
@@ -95,8 +97,8 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _lines(path: Path, text: str) -> list[list[Cell]]:
-    """The cells of each line that has something."""
+def _lines(path: Path, text: str, mistakes: list[str]) -> list[list[Cell] | None]:
+    """The cells of each line that has something; None for one whose quotes are wrong."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     begins = [0, *(found.end() for found in re.finditer("\n", text))]
 
@@ -106,17 +108,31 @@ def _lines(path: Path, text: str) -> list[list[Cell]]:
 
     head = re.sub(r'"[^"]*"', "", text.lstrip("\n").partition("\n")[0])
     separator = max(_SEPARATORS, key=head.count)
-    lines: list[list[Cell]] = [[]]
-    for at, value, end in _cells(text, separator, place):
-        lines[-1].append(Cell(value, place(at)))
+    lines: list[list[Cell] | None] = []
+    cells: list[Cell] = []
+    is_whole = True
+    for at, value, end in _cells(text, separator):
+        if isinstance(value, _Wrong):
+            mistakes.append(f"{place(value.at)}: {value.what}")
+            is_whole = False
+        else:
+            cells.append(Cell(value, place(at)))
         if text[end : end + 1] != separator:
-            lines.append([])
-    return [cells for cells in lines if any(cell.text for cell in cells)]
+            if not is_whole or any(cell.text for cell in cells):
+                lines.append(cells if is_whole else None)
+            cells, is_whole = [], True
+    return lines
 
 
-def _cells(
-    text: str, separator: str, place: Callable[[int], Place]
-) -> Iterator[tuple[int, str, int]]:
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    """What is wrong with the quotes of a cell, and where."""
+
+    at: int
+    what: str
+
+
+def _cells(text: str, separator: str) -> Iterator[tuple[int, str | _Wrong, int]]:
     """Where each cell begins, what is in it, and what is behind it."""
     bare = re.compile(rf"[^{separator}\n]*")
     at = 0
@@ -129,13 +145,16 @@ def _cells(
         end = at
         while True:  # over quotes that stand twice
             end = text.find('"', end + 1)
-            if end < 0:
-                raise YamlError(f"{place(at)}: this quote is not closed")
+            if end < 0:  # all that follows may be in it
+                yield at, _Wrong(at, "this quote is not closed"), len(text)
+                return
             if text[end + 1 : end + 2] != '"':
                 break
             end += 1
-        if text[end + 1 : end + 2] not in ("", "\n", separator):
+        behind = end + 1 + len(bare.findall(text, end + 1)[0])
+        if behind > end + 1:
             what = "the quotes end here, and more follows: a quote within quotes stands twice"
-            raise YamlError(f"{place(end)}: {what}")
-        yield at, text[at + 1 : end].replace('""', '"'), end + 1
-        at = end + 2
+            yield at, _Wrong(end, what), behind
+        else:
+            yield at, text[at + 1 : end].replace('""', '"'), behind
+        at = behind + 1

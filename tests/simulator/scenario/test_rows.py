@@ -62,6 +62,15 @@ def test_tables_are_read_as_programs_write_them(tmp_path: Path, table: str) -> N
     ]
 
 
+def test_wrong_quotes_hide_no_other_mistake(tmp_path: Path) -> None:
+    table = 'who,count,ms\n"Ann"s,4,3\nBob,4\nEve,4,soon\nKim,4,"3\nLee,4\n'
+    lines = told(tmp_path, table).splitlines()
+    assert {line.partition(": ")[0] for line in lines} == {
+        f"people.csv:{place}" for place in ("2:5", "3:5", "4:7", "5:7")
+    }
+    assert told(tmp_path, '"who"s,count,ms\nAnn,4\n').count("people.csv") == 1, "no columns"
+
+
 def test_quotes_hold_separators_ends_of_lines_and_quotes(tmp_path: Path) -> None:
     table = 'who,count,ms\n"Bean, ""B""\nBob",2,100\nAnn,x,later\n'
     lines = told(tmp_path, table).splitlines()
