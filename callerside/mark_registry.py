@@ -348,6 +348,7 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
                 FLAG,
                 "the greeting or reply that it waited for still sounded when the call ended",
             ),
+            keys=_optional(JSON, "which of the keys that were heard met it, 0-based"),
         ),
         _mark(
             "utterance_started",

@@ -36,9 +36,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """It is there. `cut`: it still sounded when the call ended, and may have had an end or none."""
+    """It is there."""
 
     cut: bool = False
+    """It still sounded when the call ended, and may have had an end or none."""
+    keys: Sequence[int] = ()
+    """Which of the keys that were heard it was, from 0."""
 
 
 def expectation(step: Expect, observed: ObservedCall, since_ns: int, now_ns: int) -> Waiting | Met:
@@ -166,9 +169,11 @@ class _Judgement:
         ][: len(digits)]
         is_there = "".join(key for _, _, key in pressed) == digits
         judged = self._event(pressed[-1][1] if is_there else None)
-        if isinstance(judged, Met):
-            observed.met.update(("key", number) for number, _, _ in pressed)
-        return judged
+        if not isinstance(judged, Met):
+            return judged
+        keys = [number for number, _, _ in pressed]
+        observed.met.update(("key", number) for number in keys)
+        return Met(keys=keys)
 
     def _event(self, at_ns: int | None) -> Waiting | Met:
         deadline_ns = self._since_ns + ms_to_ns(self._within_ms)

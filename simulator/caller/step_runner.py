@@ -126,7 +126,10 @@ class StepRunner:
         outcome = progress.ends(now_ns)
         if isinstance(outcome, Waiting):
             return self._wait(outcome, now_ns)
-        self._mark_step(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
+        told: dict[str, object] = {"cut": True} if outcome.cut else {}
+        if outcome.keys:
+            told["keys"] = outcome.keys
+        self._mark_step(now_ns, "step_ended", ok=True, **told)
         return True
 
     def _wait(self, waiting: Waiting, now_ns: int) -> bool:

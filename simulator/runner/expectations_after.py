@@ -195,22 +195,17 @@ def _next_turn_over_ns(from_ns: int, marks: Iterable[Mark]) -> int:
 def _more_keys(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
     """Keys that the agent pressed right behind those that a step expected, and no step did."""
     heard = _named(marks, "dtmf_heard", "caller")
-    met: set[int] = set()
-    lasts = []
+    keys: dict[int, Sequence[int]] = {
+        int(mark.fields["step"]): mark.fields["keys"]
+        for mark in _named(marks, "step_ended", "caller")
+        if "keys" in mark.fields
+    }
+    met = {key for keys_of_one in keys.values() for key in keys_of_one}
     for number, step in enumerate(scenario.all_steps):
-        if not isinstance(step, Expect) or not isinstance(step.expect, Dtmf):
+        if not isinstance(step, Expect) or number not in keys:
             continue
-        begun_ns = step_ns("step_started", number, marks)
-        if begun_ns is None or step_ns("step_ended", number, marks) is None:
-            continue
-        since_ns = last_turn_ns(begun_ns, marks)
-        left = [n for n, mark in enumerate(heard) if mark.at_ns >= since_ns and n not in met]
-        these = left[: len(step.expect.dtmf)]
-        met.update(these)
-        lasts += [(number, step, these[-1])] if these else []
-    for number, step, last in lasts:
         more = ""
-        for place in range(last + 1, len(heard)):
+        for place in range(keys[number][-1] + 1, len(heard)):
             apart_ns = heard[place].at_ns - heard[place - 1].at_ns
             if place in met or apart_ns > ms_to_ns(_KEYS_APART_MS):
                 break
