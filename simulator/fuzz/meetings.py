@@ -96,6 +96,29 @@ def _session_lost_at_any_moment(choices: Choices, call: dict[str, Any]) -> None:
     call["steps"] = [{"pause": 4000}, {"say": FIRST_QUESTION}, {"pause": CALM_MS}, *QUESTION]
     place = one_of(choices, ("turn 1", "reply 1", "speech 1", "greeting"))
     call["realtime"]["faults"] = [_loss(choices, call, place)]
+    if chance(choices, 2):
+        _let_something_wait(choices, call)
+
+
+def _let_something_wait(choices: Choices, call: dict[str, Any]) -> None:
+    """While an answer takes its time more is to be asked for: greeting, keys, last words."""
+    call["realtime"]["timing"] = {"think_ms": one_of(choices, (100, 0, 500)), "pace": 1}
+    call["realtime"]["replies"] = [{"say": one_of(choices, REPLIES[1:])}]
+    call["realtime"]["faults"] = [_loss(choices, call, "turn 1")]
+    what = one_of(choices, ("greeting", "keys", "leave"))
+    if what == "greeting":
+        greeting = {"interruptible": True, "delay_ms": one_of(choices, (2500, 1500))}
+        call["agent"]["greeting"] = greeting
+        spoken: list[Any] = [{"pause": between(choices, 0, 1000, _STEP_MS)}, {"say": "Yes."}]
+    else:
+        spoken = [{"pause": 4000}, {"say": FIRST_QUESTION}]
+        pause = {"pause": between(choices, 0, 3000, _STEP_MS)}
+        if what == "keys":
+            spoken += [pause, {"press": one_of(choices, ("#", "12#"))}]
+        else:
+            limits = call["agent"].get("limits", {})
+            call["agent"]["limits"] = limits | {"call_ms": 6000 + pause["pause"]}
+    call["steps"] = [*spoken, {"pause": CALM_MS}, *QUESTION]
 
 
 def _loss(choices: Choices, call: dict[str, Any], place: str) -> dict[str, Any]:

@@ -127,16 +127,17 @@ def play_wrong(name: str, choices: SeededChoices | ReplayedChoices) -> Outcome:
     try:
         right = wrong.play(right_data, name)
         calls.append(right.call)
-        if not right.passed:
-            breaches = [Breach(invariant=RIGHT_PASSES, detail=right.played.detail)]
+        if not (right.passed and right.passed_by_ear):
+            detail = right.played.detail if not right.passed else "where the agent is not ours"
+            breaches = [Breach(invariant=RIGHT_PASSES, detail=detail)]
         while not breaches and len(calls) <= _WRONGS_A_CALL:
             made = wrong.make_wrong(choices, right, right_data)
             if made is not None:
                 data = made.data
                 again = wrong.play(data, name)
                 calls.append(again.call)
-                if again.passed and made.is_so(again):
-                    breaches = [Breach(invariant=WRONG_FAILS, detail=f"passed with {made.what}")]
+                if passed := made.passes(again):
+                    breaches = [Breach(invariant=WRONG_FAILS, detail=passed)]
             if not choices.up_to(2):
                 break
     except Exception as error:

@@ -4,6 +4,9 @@ A plain call is drawn in which everything that is expected comes true, and playe
 made wrong, by what was heard in that call: a reply that nobody says, a key that nobody presses, a
 limit that the measured value is beyond, a `never` of what happened, an expectation at a time when
 it can't be met, a call that is over before its steps are. It is played again, and must not pass.
+
+Each call is judged twice: by all that was marked, and as the call of an agent that is not ours, of
+which nobody knows more than what the caller has heard.
 """
 
 import copy
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
@@ -30,7 +34,7 @@ from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, pl
 from callerside.simulator.lanes.virtual.lane import evidence_of
 from callerside.simulator.runner.answers import judge_answers
 from callerside.simulator.runner.evaluate import call_info
-from callerside.simulator.runner.expectations_after import check
+from callerside.simulator.runner.expectations_after import CALLER_ALONE, check
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.model import Scenario
 
@@ -49,7 +53,11 @@ _LEAST_BEYOND_MS = 60.0
 _SURE_MS = 700.0
 """After which the end of a greeting is sure: its moment is when it fell silent."""
 _QUIET_DBFS = -60.0
+_LOUD_DBFS = -30.0
 _FRAME_MS = 10
+_LAST_FRAMES = 4
+"""In which there is sound up to the end, if each of them is loud."""
+_FULL_SCALE = 32768
 
 
 class Judged:
@@ -83,6 +91,22 @@ class Judged:
             return self.played.verdict == "passed"
         return self.result.verdict == "passed"
 
+    @property
+    def passed_by_ear(self) -> bool:
+        """Whether what the caller heard is as written, where nothing else is known of the agent."""
+        scenario, finish = self.played.planned.scenario, self.call.finish
+        passed = finish is not None and finish.verdict == "passed"
+        return passed and not check(scenario, merge([self.call.caller_marks]), told=CALLER_ALONE)
+
+    def loudness(self) -> NDArray[np.int32]:
+        """Of each frame of `_FRAME_MS` of the recording the largest sample, whoever spoke."""
+        recorder = self.call.recorder
+        mouth, ear = (to_samples(channel).astype(np.int32) for channel in recorder.channels())
+        frame = recorder.rate_hz * _FRAME_MS // 1000
+        both = np.maximum(np.abs(mouth), np.abs(ear))
+        loudest: NDArray[np.int32] = both[: len(both) // frame * frame].reshape(-1, frame).max(1)
+        return loudest
+
     def caller(self, name: str) -> list[Mark]:
         """The caller's marks of that name."""
         return [mark for mark in self.call.caller_marks if mark.name == name]
@@ -96,6 +120,16 @@ class Wrong:
     what: str
     is_so: Callable[[Judged], bool] = lambda _: True
     """Whether it came about when it was played: what is made by time alone may not."""
+    is_heard: Callable[[Judged], bool] = lambda _: True
+    """Whether the caller can tell that by what it hears, whoever the agent is."""
+
+    def passes(self, again: Judged) -> str:
+        """What is wrong with a call of it that was played: it has passed; empty if it has not."""
+        if again.passed and self.is_so(again):
+            return f"passed with {self.what}"
+        if again.passed_by_ear and self.is_so(again) and self.is_heard(again):
+            return f"passed with {self.what}, where the agent is not ours"
+        return ""
 
 
 def play(data: Mapping[str, Any], name: str) -> Judged:
@@ -197,6 +231,7 @@ def _withheld_reply(choices: Choices, _: Judged, data: dict[str, Any]) -> Wrong 
     asked = data["steps"][spoken[0] - 1]
     opening: list[Any] = [{"expect": "greeting"}]
     replies: list[Any] = [{"sends_only": "nothing"}]
+    is_heard: Callable[[Judged], bool] = Wrong.is_heard
     if chance(choices, 2):  # what is heard afterwards is the rest of an answer to another turn
         opening += [{"say": _QUESTIONS[0]}, {"expect": "reply start"}, {"pause": 500}]
         pauses = [{"at_ms": 2500, "for_ms": 1200}]
@@ -205,10 +240,11 @@ def _withheld_reply(choices: Choices, _: Judged, data: dict[str, Any]) -> Wrong 
         turns |= {"watchdogs": {"response_ms": 20_000}}  # nobody asks again meanwhile
         data["agent"] |= {"turns": turns}
         data["caller"] = {"end_silence": 700}
+        is_heard = _never_heard
     expected = {"expect": one_of(choices, _REPLY_WORDS), "within": 2500}
     data["steps"] = [*opening, asked, expected, "hang_up"]
     data["realtime"] |= {"replies": replies, "faults": []}
-    return Wrong(data=data, what="a reply that the server does not give")
+    return Wrong(data=data, what="a reply that the server does not give", is_heard=is_heard)
 
 
 def _unpressed_key(choices: Choices, right: Judged, data: dict[str, Any]) -> Wrong:
@@ -253,17 +289,13 @@ def _never_what_happens(choices: Choices, right: Judged, data: dict[str, Any]) -
         happened += [({"silence": round(quiet_ms * _MUCH_LESS)}, "silence")] * 4
     never, what = one_of(choices, happened)
     data["never"] = [never]
-    return Wrong(data=data, what=f"never: {never}, and there are {what}")
+    is_heard = _never_heard if "state" in never else Wrong.is_heard
+    return Wrong(data=data, what=f"never: {never}, and there are {what}", is_heard=is_heard)
 
 
 def _longest_silence_ms(right: Judged) -> float:
     """The longest stretch in which nothing is in the recording; between what was said."""
-    recorder = right.call.recorder
-    mouth, ear = (to_samples(channel).astype(np.int32) for channel in recorder.channels())
-    rate_hz, both = recorder.rate_hz, np.maximum(np.abs(mouth), np.abs(ear))
-    frame = rate_hz * _FRAME_MS // 1000
-    loud = both[: len(both) // frame * frame].reshape(-1, frame).max(axis=1)
-    sounds = np.flatnonzero(loud > 32768 * 10 ** (_QUIET_DBFS / 20))
+    sounds = np.flatnonzero(right.loudness() > _FULL_SCALE * 10 ** (_QUIET_DBFS / 20))
     gaps = np.diff(sounds) - 1
     return float(gaps.max(initial=0)) * _FRAME_MS
 
@@ -287,13 +319,15 @@ def _tight_limit(choices: Choices, right: Judged, data: dict[str, Any]) -> Wrong
     del data["budget"][one.name]
     if others and one.variant and chance(choices, 2):
         data["budget"][one.name] = {others[0]: 10}
-        return Wrong(data=data, what=f"a limit on {one.name} that nothing is held to")
+        what = f"a limit on {one.name} that nothing is held to"
+        return Wrong(data=data, what=what, is_heard=_never_heard)
     most = one.value * _MUCH_LESS
     limit: Any = {"max": most}
     if one.variant and chance(choices, 2):
         limit = {one.variant: most}
     data["budget"][one.name] = limit
-    return Wrong(data=data, what=f"a limit of {most:.0f} on {one.name}, which was {one.value:.0f}")
+    what = f"a limit of {most:.0f} on {one.name}, which was {one.value:.0f}"
+    return Wrong(data=data, what=what, is_heard=_never_heard)
 
 
 def _broken_silence(choices: Choices, right: Judged, data: dict[str, Any]) -> Wrong | None:
@@ -369,7 +403,7 @@ def _over_before(choices: Choices, right: Judged, data: dict[str, Any]) -> Wrong
         ]
         data["steps"] = [*data["steps"][: place + 1], *one_of(choices, ([], rest))]
         what = "a reply that the end of the call has cut"
-        return Wrong(data=data, what=what, is_so=_is_cut)
+        return Wrong(data=data, what=what, is_so=_is_cut, is_heard=_sounds_to_the_end)
     awaited = one_of(choices, ({"expect": "hang_up"}, {"pause": 3000}))
     data["steps"] = [*data["steps"][: place + 1], awaited, *one_of(choices, (rest, ["hang_up"]))]
     data["realtime"]["replies"].insert(
@@ -383,6 +417,17 @@ def _is_cut(played: Judged) -> bool:
     names = ("playout_started", "playout_ended", "playout_cleared")
     last = [mark.name for mark in played.call.agent_marks if mark.name in names]
     return last[-1:] == ["playout_started"]
+
+
+def _sounds_to_the_end(played: Judged) -> bool:
+    """Whether there is sound up to the end: a pause between two words may be the end of all."""
+    last = played.loudness()[-_LAST_FRAMES:]
+    return bool(last.size and last.min() > _FULL_SCALE * 10 ** (_LOUD_DBFS / 20))
+
+
+def _never_heard(_: Judged) -> bool:
+    """It is no matter of what the caller hears, but of what the agent marks, or is measured."""
+    return False
 
 
 def _said_before(data: Mapping[str, Any], place: int) -> int:

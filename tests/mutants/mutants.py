@@ -261,12 +261,17 @@ def _sums(found: dict[str, dict[str, object]]) -> list[str]:
     grave = [mutant for mutant in in_calls if mutant.grave]
     tested = [m for m in ALL if found.get(m.name, {}).get("tests")]
     either = [m for m in ALL if m in tested or (m.in_calls and is_found(m))]
+    fuzzers = [fuzzer for told in found.values() if isinstance(fuzzer := told.get("fuzzer"), dict)]
+    small = [one for one in fuzzers if int(str(one.get("steps", _MOST_STEPS + 1))) <= _MOST_STEPS]
+    again = [one for one in fuzzers if one.get("again")]
     return [
         (
             f"{len(ALL)} mutants. The fuzzer alone finds {sum(map(is_found, in_calls))} of the "
             f"{len(in_calls)} that show in a call in memory, and {sum(map(is_found, grave))} of "
             f"the {len(grave)} grave ones within {GRAVE_SEEDS:,} seeds; the tests that each names "
-            f"find {len(tested)} of all; one or the other finds {len(either)}."
+            f"find {len(tested)} of all; one or the other finds {len(either)}. Of what the fuzzer "
+            f"finds, {len(small)} were made small, to {_MOST_STEPS} steps or fewer, and of "
+            f"{len(again)} the command that is printed shows it again."
         )
     ]
 

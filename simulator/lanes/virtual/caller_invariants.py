@@ -280,16 +280,19 @@ def _without_session(traced: TracedCall) -> Iterator[tuple[int, int]]:
 
 
 def who_is_let_go_is_told(traced: TracedCall) -> Iterator[str]:
-    """A call that the agent ends by a limit of the caller's is not ended without a last word."""
+    """A call that the agent ends by a limit of the caller's is not ended without a last word.
+
+    What was being said as the limit came is one, and may take longer than last words may.
+    """
     limit_ns: int | None = None
-    heard = False
+    heard = speaking = False
     for mark in traced.call.agent_marks:
         if mark.name == "watchdog_fired" and mark.fields["what"] in ("silence", "call"):
-            limit_ns, heard = limit_ns or mark.at_ns, False if limit_ns is None else heard
+            limit_ns, heard = limit_ns or mark.at_ns, speaking if limit_ns is None else heard
         elif mark.name in ("playout_started", "prompt_started"):
-            heard = True
-        elif mark.name == "playout_ended":
-            heard |= limit_ns is not None  # it was being said
+            heard = speaking = True
+        elif mark.name in ("playout_ended", "playout_cleared", "prompt_ended"):
+            speaking = False
         elif mark.name == "hang_up_sent" and limit_ns is not None and not heard:
             yield f"hung up at {at_ms(mark.at_ns)} without a word since {at_ms(limit_ns)}"
         elif mark.name in ("media_held", "playout_overflowed", "transfer_sent"):

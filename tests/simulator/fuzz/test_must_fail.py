@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from callerside.fakes.session.input_audio import InputAudio
-from callerside.simulator.caller import expect
+from callerside.simulator.caller import expect, listener
 from callerside.simulator.caller.expect import Met
 from callerside.simulator.fuzz import wrong
 from callerside.simulator.fuzz.choices import SeededChoices
@@ -61,6 +61,17 @@ def test_a_harness_that_takes_anything_for_silence_is_found(
     small = shrink_outcome(found, max_plays=8)
     assert small.breaches[0].invariant == WRONG_FAILS
     assert len(small.choices) <= len(found.choices)
+
+
+def test_what_is_heard_is_enough_to_find_a_reply_that_the_end_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The marks of our agent would tell it as well; of another there are none."""
+    monkeypatch.setattr(listener, "LAST_SILENCE_MS", -10_000)
+    seeds = (279, *range(WRONG_EVERY - 1, 2000, WRONG_EVERY))  # the first is known
+    found = next(one for seed in seeds if (one := drawn(seed)).breaches)
+    assert [breach.invariant for breach in found.breaches] == [WRONG_FAILS]
+    assert found.breaches[0].detail.endswith("where the agent is not ours")
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -229,6 +229,31 @@ def test_a_caller_who_is_kept_although_there_is_no_hope_is_found(faults: list[An
     assert "gives_up_in_bounded_time" in broken(kept)
 
 
+@pytest.mark.parametrize(
+    ("limits", "faults"),
+    [
+        ({"call_ms": 8000, "farewell_ms": 1000}, []),
+        ({"call_ms": 7000}, [{"fault": "drop", "at": "turn 1 + 400ms"}]),
+    ],
+    ids=["an answer", "our own last words"],
+)
+def test_what_is_being_said_as_the_limit_of_a_call_comes_is_a_last_word(
+    limits: dict[str, Any], faults: list[Any]
+) -> None:
+    agent = {"limits": limits, "realtime": {"reconnect": {"attempts": 0}}}
+    realtime = {**BARGE_IN["realtime"], "timing": {"pace": 1}, "faults": faults}
+    steps = [{"pause": 4000}, {"say": "When are you open?"}, {"pause": 10_000}, "hang_up"]
+    ended = play({"about": "A limit.", "agent": agent, "realtime": realtime, "steps": steps})
+    marks = ended.call.agent_marks
+    (limit,) = (number for number, one in enumerate(marks) if one.fields.get("what") == "call")
+    names = [mark.name for mark in marks]
+    assert not {"playout_started", "prompt_started"} & {*names[limit:]}
+    assert broken(ended) == set()
+    # Nothing was being said.
+    quiet = [mark for mark in marks if mark.name not in ("playout_started", "prompt_started")]
+    assert "who_is_let_go_is_told" in broken(tampered(ended, agent_marks=quiet))
+
+
 def test_audio_of_a_truncated_item_at_the_ear_is_found(good: TracedCall) -> None:
     (cut,) = replay_playout(good).truncations
     recorder = good.call.recorder
