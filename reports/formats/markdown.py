@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.compare import Change
 from callerside.reports.verdict.outcome import called, counted
-from callerside.reports.verdict.results import RunInfo, summarise
+from callerside.reports.verdict.results import RunInfo, certainty, summarise
 from callerside.reports.verdict.summary import Summary
 
 _MOST_WRONG = 20
@@ -47,6 +47,7 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
         f"| {s.limits} | {_margin(s.margin)}{' ❌' if s.failed else ''} |"
         for s in summarise(calls)
     ]
+    lines += ["", f"{certainty(calls)}."]
     lines += ["", f"The harness's own error: {info.harness_error}."]
     return "\n".join(lines) + "\n"
 

@@ -64,12 +64,14 @@ _SILENT_DBFS = -78.0  # of a whole frame: below is what codecs leave of silence
 _LEAST_DBFS = -55.0  # an utterance of a lower active level is none
 _LEAST_MS = 20  # must stand out clearly, for a region to be speech
 _LEAST_ALONE = 4.0  # of hops times the least score must be over that, where no other sound is near
+_PLAIN = 4.5  # times the least score, and more: what is beside such a sound is as plain, or noise
 _LEAST_BACKGROUND_MS = 200
 _QUIET_MS = 400  # for so long nobody who talks is as quiet as the background
 _UNEVEN, _UNEVEN_DB = 3.0, 1.0
 _QUIETEST_DB = 0.5, 2.0  # above what is hardly ever less
 _STRUCK_MS, _ALONE_MS = 120, 200
 _OFTEN, _OFTEN_MS = 5, 2500  # times at least, and on average in so long
+_NEAR_MS = 100  # of a sound: may be part of it
 _SHARP, _EDGE_HOPS = 3.0, 4  # times the least score, so soon
 _FADES_EVIDENT = 5.0  # of what is over the usual, in all: noise makes 2 beside 1 edge in 100
 _FADES_HOPS = 60  # for so long a sound may go on, fainter than what is surely one
@@ -78,7 +80,6 @@ _ROUNDS = 3
 _SOME = 800  # values tell two modes apart as well as all
 _STEPS = 20
 _KEPT_AWAY_MS = 60  # of speech: no background
-_NEAR_MS = 100  # of a sound: may be part of it
 _NEAR_DB = 6.0
 _FLAT_MS = 2000
 _FLAT_DB = 3.0
@@ -446,17 +447,23 @@ def _often_alone(speech: Flags) -> Flags:
 def _perhaps_noise(speech: Flags, over: NDArray[np.float32]) -> Flags:
     """Stretches with nothing else near that stand out by no more than steady noise does by chance.
 
-    Of 26,400 s of it 15 hold such a one, of 1.0 to 1.6. What stands out as little beside speech is
-    a part of that.
+    Of 26,400 s of it 15 hold such a one, of 1.0 to 1.6. What stands out as little right beside
+    speech is a part of that; so it is within a second of speech that noise hides the most of, whose
+    faint words are like it.
 
     Args:
         speech: which hops may be speech.
         over: by how much each is above the least score of speech, in that score.
     """
     flags = np.zeros(speech.size, np.bool_)
-    near = _NEAR_MS // _HOP_MS
-    for first, past in _bridged(_runs(speech), near):
-        flags[first:past] = over[first:past].clip(0).sum() < _LEAST_ALONE
+    source = _SOURCE_MS // _HOP_MS
+    for first, past in _bridged(_runs(speech), _NEAR_MS // _HOP_MS):
+        if over[first:past].clip(0).sum() >= _LEAST_ALONE:
+            continue
+        around = [slice(max(0, first - source), first), slice(past, past + source)]
+        beside = np.concatenate([over[part][speech[part]] for part in around])
+        is_word = beside.sum() >= _LEAST_ALONE and np.median(beside) < _PLAIN
+        flags[first:past] = not is_word
     return flags
 
 

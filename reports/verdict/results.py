@@ -14,7 +14,7 @@ from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.calibration import Calibration, to_data
 from callerside.reports.verdict.call_result import CallResult, Part
 from callerside.reports.verdict.outcome import Outcome, called, outcome_of
-from callerside.reports.verdict.summary import Summary, summary_of
+from callerside.reports.verdict.summary import Certainty, Summary, certainty_of, summary_of
 
 RESULTS = "results.json"
 VERSION = 2
@@ -59,6 +59,11 @@ def summarise(calls: Sequence[CallResult]) -> list[Summary]:
     return summary_of(one for call in calls for one in call.judged)
 
 
+def certainty(calls: Sequence[CallResult]) -> Certainty:
+    """How exactly the values of all calls are known."""
+    return certainty_of(one for call in calls for one in call.judged)
+
+
 def results(
     info: RunInfo, calls: Sequence[CallResult], pages: Container[str] | None = None
 ) -> dict[str, Any]:
@@ -67,6 +72,7 @@ def results(
     `pages` are the slugs of the calls that have a page; by default all.
     """
     outcome = info.outcome(calls)
+    known = certainty(calls)
     return {
         "version": VERSION,
         "run": {
@@ -83,6 +89,9 @@ def results(
             "strict": info.strict,
             "calibration": None if info.calibration is None else to_data(info.calibration),
             "environment": info.environment,
+            "limits": known.limits,
+            "undecided": known.undecided,
+            "median_bound_ms": _round(known.median_bound_ms),
         },
         "summary": [
             {

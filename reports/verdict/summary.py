@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.budget import Judged, percentile
@@ -52,6 +53,37 @@ class Summary:
             bounds = ("≥", self.low), ("≤", self.high)
             text = ", ".join(f"{sign} {_range(bound)}" for sign, bound in bounds if bound)
         return f"{text}, or none" if text and self.unlimited else text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certainty:
+    """How exactly the values of a run are known, and what that means for its limits."""
+
+    limits: int
+    """How many values were held against one."""
+    undecided: int
+    """How many of these have it within their error bound."""
+    median_bound_ms: float | None
+    """Half of all error bounds of times, with a limit or without, are at most this."""
+
+    def __str__(self) -> str:
+        """`Of 1337 limits 0 are undecided; half of the error bounds are within 0.4 ms`."""
+        told = f"Of {self.limits} limits {self.undecided} are undecided"
+        if self.median_bound_ms is None:
+            return told
+        return f"{told}; half of the error bounds are within {self.median_bound_ms:.1f} ms"
+
+
+def certainty_of(judged: Iterable[Judged]) -> Certainty:
+    """The same over every value; limits of percentiles are another matter."""
+    values = [one for one in judged if one.statistic is None and one.is_value]
+    limited = [one for one in values if one.held is not None]
+    bounds_ms = [one.bound.size for one in values if one.bound and one.unit == "ms"]
+    return Certainty(
+        limits=len(limited),
+        undecided=sum(one.held == "undecided" for one in limited),
+        median_bound_ms=median(bounds_ms) if bounds_ms else None,
+    )
 
 
 def summary_of(judged: Iterable[Judged]) -> list[Summary]:

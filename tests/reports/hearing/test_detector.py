@@ -214,6 +214,17 @@ def test_a_short_word_alone_in_loud_noise_is_found(length_ms: int, seed: int) ->
     assert any(one.start / 8 < 1500 + length_ms and one.end / 8 > 1500 for one in found)
 
 
+@pytest.mark.parametrize("is_said", [True, False], ids=["word", "no_word"])
+def test_a_faint_word_half_a_second_behind_another_in_loud_noise_is_found(is_said: bool) -> None:
+    found = 0
+    for seed in range(60):
+        word = speech(60, seed) if is_said else quiet(60)
+        said = joined(quiet(1500), speech(1000, seed + 100), quiet(500), word, quiet(1500))
+        heard = utterances(segments(with_noise(said, -17, seed), 8000), 8000)
+        found += any(one.start / 8 < 3060 and one.end / 8 > 3000 for one in heard)
+    assert found >= 57 if is_said else not found, "45 where it was to stand out as one alone"
+
+
 def test_noise_that_sets_in_is_no_speech_and_live_it_is_the_floor_within_some_seconds() -> None:
     recording = joined(quiet(1000), noise(8 * 8000, -45).astype(np.int16))
     assert segments(recording, 8000) == []

@@ -15,7 +15,7 @@ from callerside.reports.verdict.budget import (
     parse_limits,
 )
 from callerside.reports.verdict.calibration import Calibration, MetricError
-from callerside.reports.verdict.summary import summary_of
+from callerside.reports.verdict.summary import certainty_of, summary_of
 
 
 def only(measurement: Measurement, spec: object, calibration: Calibration | None = None) -> Judged:
@@ -69,6 +69,24 @@ def test_of_intelligibility_a_limit_is_the_least_that_may_be() -> None:
     ]
     (told,) = summary_of(judged)
     assert (told.p50, told.p95, told.worst, told.limits) == (98, 80, 80, "≥ 90.0")
+
+
+def test_how_exactly_values_are_known_is_counted_over_all() -> None:
+    near = ErrorBound(10.0, "x")
+    measured = [
+        Measurement(name="turn_ms", value=95, bound=near),
+        Measurement(name="turn_ms", value=50, bound=near),
+        Measurement(name="beep_ms", value=5, bound=ErrorBound(1.0, "x")),
+        Measurement(name="beep_hz", value=440, bound=ErrorBound(50.0, "x")),
+        Measurement(name="false_stops", value=0),
+    ]
+    known = certainty_of(
+        judge(measured, parse_limits({"turn_ms": 100, "beep_hz": {"min": 0, "max": 5000}}))
+    )
+    assert (known.limits, known.undecided, known.median_bound_ms) == (3, 1, 10.0)
+    told = "Of 3 limits 1 are undecided; half of the error bounds are within 10.0 ms"
+    assert str(known) == told
+    assert str(certainty_of([])) == "Of 0 limits 0 are undecided"
 
 
 def test_a_limit_on_top_of_the_servers_own_delay() -> None:

@@ -19,6 +19,8 @@ _TEXTS = b"".join(path.read_bytes() for path in sorted(LIBRARY.rglob("*.yaml")))
 SEED = int(hashlib.sha256(_TEXTS).hexdigest(), 16) % 8
 """Of the tenth, and of its calls. With each of these the whole has passed."""
 
+MOST_UNDECIDED, MOST_BOUND_MS = 0.02, 5.0
+
 
 def put_far_away(scenarios: Path, path: str) -> None:
     """Give all scenarios of a folder a way to their server."""
@@ -43,6 +45,9 @@ def test_the_library_passes(path: str, tmp_path: Path, monkeypatch: pytest.Monke
     put_far_away(Path("scenarios"), path)
     chosen = ["--sample", SHARE, "--seed", str(SEED)] if float(SHARE) < 1 else []
     assert main(["run", "scenarios", "--lane", "virtual", *chosen]) == 0, f"seed {SEED}"
-    called = json.loads(Path("out/latest/results.json").read_text())["scenarios"]
+    told = json.loads(Path("out/latest/results.json").read_text())
+    called, known = told["scenarios"], told["run"]
     assert called
+    assert known["undecided"] <= MOST_UNDECIDED * known["limits"]
+    assert known["median_bound_ms"] <= MOST_BOUND_MS
     assert any(turn["own_ms"] for call in called for turn in call["turns"]), "somebody was answered"
