@@ -28,7 +28,7 @@ ON_EACH_PYTHON = (
 )  # fmt: skip
 INSTALLED = ("tests/test_distribution.py", "tests/e2e/test_image.py")
 ATTACKS = ("tests/attack", "tests/agent/telephony/test_screening.py")
-FLOODS = ("tests/e2e/test_sip_flood.py", "tests/e2e/test_sip_admission.py")
+ADMISSION = "tests/e2e/test_sip_admission.py"
 """Which `tests` plays, too."""
 FEW_CALLS = ("first_call", "barge_in")
 CLIENTS = {
@@ -292,7 +292,7 @@ def attack(session: nox.Session) -> None:
     _install(session, "sim,languages,test")
     small = "--small" in session.posargs
     arguments = [one for one in session.posargs if one != "--small"]
-    files = ATTACKS if small else (*ATTACKS, *FLOODS)
+    files = ATTACKS if small else (*ATTACKS, ADMISSION)
     # The large floods are measured. Small ones mostly wait, each on an agent of its own.
     spread = (*_side_by_side(), "--dist", "worksteal") if small else ()
     few = {"CALLERSIDE_MUTATED": "2000"}

@@ -1,6 +1,5 @@
 """What all tests share: no skips where every peer is installed, and machines that stand still."""
 
-import compileall
 import gc
 import json
 import os
@@ -16,8 +15,9 @@ from typing import Any
 
 import begun  # noqa: F401 - before anything imports numpy
 import pytest
+from compiled import compile_before
 from reference_work import loop_s
-from side_by_side import give_way_if_quiet, is_side_by_side, place, scheduler, turn
+from side_by_side import give_way_if_quiet, is_quiet, is_side_by_side, place, scheduler, turn
 
 from callerside.agent.telephony.engines import survey
 from callerside.child_processes import command
@@ -27,7 +27,7 @@ collect_ignore_glob = [] if find_spec("pjsua2") else ["agent/telephony/pjsua/*"]
 """What is written for PJSUA2, which has no wheel above Python 3.12."""
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("agent", "callerside", "fakes", "reports", "simulator")
+ROOMS = ("agent", "callerside", "fakes", "reports", "simulator", "tests/support", "tools")
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
 LONGEST_BYTES_COMPARED = 1_000
 
@@ -117,8 +117,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_xdist_setupnodes() -> None:
     """Compile what is ours before several processes begin at once, each of which would do it."""
     if not sys.dont_write_bytecode:
-        for room in ROOMS:
-            compileall.compile_dir(ROOT / room, quiet=2, workers=0)
+        compile_before((ROOT / room for room in ROOMS), Path(__file__).parent.rglob("test_*.py"))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -129,10 +128,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """What measures the machine (`alone`) has it to itself, among the tests. No limit runs yet."""
-    if not is_side_by_side(item.config):
+    """What measures the machine (`alone`) is played beside no call of ours. No limit runs yet."""
+    alone = item.get_closest_marker("alone") is not None
+    if not is_side_by_side(item.config) or (is_quiet() and not alone):
         return (yield)
-    with turn(_shared(item.config), alone=item.get_closest_marker("alone") is not None):
+    with turn(_shared(item.config), alone=alone):
         return (yield)
 
 

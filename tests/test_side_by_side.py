@@ -39,7 +39,9 @@ FILES = {
     "test_z_crash.py": "import os\ndef test_crash(): os.abort()\ndef test_behind(): pass\n",
     "test_skip.py": "import pytest\ndef test_skip(): pytest.skip('why')\n",
     "test_others.py": NOTES.format(name="others", mark=""),
-    "test_lonely.py": NOTES.format(name="lonely", mark="pytestmark = pytest.mark.alone"),
+    "test_lonely.py": NOTES.format(
+        name="lonely", mark="pytestmark = [pytest.mark.alone, pytest.mark.e2e]"
+    ),
     "test_calls.py": NOTES.format(name="calls", mark="pytestmark = pytest.mark.e2e"),
 }
 PROCESSES = 3
@@ -79,18 +81,21 @@ def test_what_is_red_is_red_all_is_reported_and_who_is_to_be_alone_is(tmp_path: 
     assert len(cases) == 63
     assert "test_skip" in red
 
+    quiet = f"gw{PROCESSES - 1}"
+    told_of = {path.name: path.read_text().split()[2:] for path in tmp_path.glob("*.told")}
+    of_calls = [who for name, (who, _) in told_of.items() if not name.startswith("others-")]
+    assert quiet not in of_calls
+    assert quiet in {who for who, _ in told_of.values()}, "it has played what places no call"
+
     spans = {
-        name: [told_by(path) for path in tmp_path.glob(f"{name}-*.told")]
+        name: [(told_of[path.name][0], *told_by(path)) for path in tmp_path.glob(f"{name}-*.told")]
         for name in ("others", "lonely", "calls")
     }
     assert {name: len(found) for name, found in spans.items()} == dict.fromkeys(spans, 20)
-    for began, ended in spans["lonely"]:
-        beside = [*spans["others"], *spans["calls"]]
-        assert [(b, e) for b, e in beside if b < ended and began < e] == []
+    beside = [one for one in (*spans["others"], *spans["calls"]) if one[0] != quiet]
+    for _, began, ended in spans["lonely"]:
+        assert [(b, e) for _, b, e in beside if b < ended and began < e] == []
 
-    quiet = f"gw{PROCESSES - 1}"
-    told_of = {path.name: path.read_text().split()[2:] for path in tmp_path.glob("*.told")}
-    assert quiet not in {who for name, (who, _) in told_of.items() if name.startswith("calls-")}
     niceness = {who: int(nice) for who, nice in told_of.values()}
     gives_way = niceness.pop(quiet)
     (others,) = set(niceness.values())

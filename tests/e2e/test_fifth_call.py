@@ -8,7 +8,7 @@ import pytest
 from agent_rig import Agent, fake_realtime, until
 from raw_sip import RawPhone
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = pytest.mark.e2e
 
 RETRY_AFTER_S = 7
 PROMPT_S = 1.0

@@ -1,11 +1,11 @@
 """How the tests are spread over processes by pytest-xdist, and which of them want to be alone.
 
 A file is played by one process, in its order: what its fixtures of a module start is started once,
-and no two of its tests take the same port. What is to be alone comes first. Then come files whose
-tests mostly wait, for calls in real time, the longest of them before the others, so that no process
-has one of these to itself at the end, when all others are done. Meanwhile the last process plays
-the files that only compute, and gives way to all others: it takes what these leave of the
-processors while they wait.
+and no two of its tests take the same port. What is to be alone comes first: nobody else places
+calls then. Then come files whose tests mostly wait, for calls in real time, the longest of them
+before the others, so that no process has one of these to itself at the end, when all others are
+done. All the while the last process plays the files that only compute, and gives way to all others:
+it takes what these leave of the processors while they wait.
 """
 
 import fcntl
@@ -23,7 +23,6 @@ LONGEST = (
     "test_registrar.py",
     "test_pages_commands.py",
     "test_own_account.py",
-    "test_sip_flood.py",
     "test_call_leg.py",
     "test_runs.py",
     "test_foreign_agents.py",
@@ -104,10 +103,15 @@ def _places_calls(path: Path) -> bool:
     return "pytest.mark.e2e" in path.read_text(encoding="utf-8")
 
 
+def is_quiet() -> bool:
+    """Whether this is the process that only computes."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+    return os.environ.get("PYTEST_XDIST_WORKER", "none") == _quiet(processes)
+
+
 def give_way_if_quiet() -> None:
     """In each process: the one that only computes lets the others go first."""
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
-    if os.environ.get("PYTEST_XDIST_WORKER", "none") == _quiet(processes):
+    if is_quiet():
         os.nice(GIVES_WAY)
 
 
@@ -129,7 +133,7 @@ def turn(folder: Path, *, alone: bool) -> Iterator[None]:
     """A test's time: with others in other processes, or while none of these plays one.
 
     Whoever is to be alone goes through the first lock and keeps it: the others come to an end, and
-    none begins.
+    none begins. Who only computes asks for no turn, and goes on: it gives way to whoever measures.
 
     Args:
         folder: one that all processes share.

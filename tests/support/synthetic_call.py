@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ LEAD_MS = 20
 
 def speech(length_ms: float, seed: int, rate_hz: int = RATE_HZ) -> NDArray[np.int16]:
     """Something like speech: a buzz with wandering pitch and syllables, loud at both ends."""
+    return _speech(length_ms, seed, rate_hz).copy()
+
+
+@lru_cache(256)  # the same few are in hundreds of calls
+def _speech(length_ms: float, seed: int, rate_hz: int) -> NDArray[np.int16]:
     rng = np.random.default_rng(seed)
     count = round(length_ms * rate_hz / 1000)
     t = np.arange(count) / rate_hz

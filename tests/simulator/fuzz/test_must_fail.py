@@ -30,6 +30,8 @@ from callerside.simulator.scenario.steps import Expect
 SHIPPED = Path(__file__).parents[3] / "scenarios"
 SOME = ("first_call", "barge_in", "dtmf", "hold")
 """Of the library: what is made wrong in each costs two calls in memory."""
+KNOWN = 19
+"""Found so once: played first, before it is looked for anew."""
 
 
 def drawn(seed: int) -> Outcome:
@@ -55,7 +57,7 @@ def test_a_harness_that_takes_anything_for_silence_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(expect._Judgement, "_silence", lambda *_: Met())
-    found = next(one for seed in range(150) if (one := drawn(seed)).breaches)
+    found = next(one for seed in (KNOWN, *range(150)) if (one := drawn(seed)).breaches)
     assert [breach.invariant for breach in found.breaches] == [WRONG_FAILS]
     assert "silence" in found.breaches[0].detail
     small = shrink_outcome(found, max_plays=8)

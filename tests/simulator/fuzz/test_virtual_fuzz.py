@@ -20,7 +20,7 @@ from callerside.simulator.cli.fuzz import as_text, try_over_sip
 from callerside.simulator.fuzz.calls import generate
 from callerside.simulator.fuzz.choices import SeededChoices
 from callerside.simulator.fuzz.coverage import UNREACHABLE, all_pairs, everything, expected
-from callerside.simulator.fuzz.play import play_scenario, play_seed, shrink_outcome
+from callerside.simulator.fuzz.play import Outcome, play_scenario, play_seed, shrink_outcome
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz, write_up
 from callerside.simulator.lanes.virtual.call import VirtualOptions, options_for
 from callerside.simulator.lanes.virtual.invariants import Breach
@@ -40,19 +40,32 @@ class NoFlushAtBargeIn(TracedMachine):
         return asked
 
 
+@functools.cache
+def played_broken(seed: int) -> Outcome:
+    """Of a seed there is one call: each test begins with the first seed, and would play it anew."""
+    return play_seed(seed, NoFlushAtBargeIn)
+
+
+@functools.cache
+def shrunk_broken(seed: int) -> Outcome:
+    return shrink_outcome(played_broken(seed), NoFlushAtBargeIn, max_plays=40)
+
+
 @pytest.fixture
 def broken_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call is played with an agent that does not stop when it is interrupted."""
-    monkeypatch.setattr(
-        callerside.simulator.fuzz.runner,
-        "play_seed",
-        functools.partial(play_seed, make_machine=NoFlushAtBargeIn),
-    )
-    monkeypatch.setattr(
-        callerside.simulator.fuzz.runner,
-        "shrink_outcome",
-        lambda outcome, **_: shrink_outcome(outcome, NoFlushAtBargeIn, max_plays=40),
-    )
+    seeds: dict[str, int] = {}
+
+    def play(seed: int) -> Outcome:
+        outcome = played_broken(seed)
+        seeds[outcome.name] = seed
+        return outcome
+
+    def shrink(outcome: Outcome, **_: int) -> Outcome:
+        return shrunk_broken(seeds[outcome.name])
+
+    monkeypatch.setattr(callerside.simulator.fuzz.runner, "play_seed", play)
+    monkeypatch.setattr(callerside.simulator.fuzz.runner, "shrink_outcome", shrink)
 
 
 def test_plays_the_seeds_it_is_given_and_says_what_it_reached(tmp_path: Path) -> None:
