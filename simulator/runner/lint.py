@@ -293,10 +293,12 @@ def problems(scenario: Scenario) -> list[str]:
 def unspeakable(scenario: Scenario) -> Iterator[str]:
     """One line for everything that neither caller nor server can say, with its place."""
     noise = partial(background, scenario, _RATE_HZ)
-    yield from _tried(scenario, ("caller", "noise"), "there is no such noise", noise)
+    where_noise = _of_file(("caller", "noise"), scenario.caller.noise)
+    yield from _tried(scenario, where_noise, "there is no such noise", noise)
     for where, step in placed(scenario):
         speak = partial(phrase, scenario, step, _RATE_HZ)
-        yield from _tried(scenario, (*where, "say"), "the caller cannot say this", speak)
+        where_said = _of_file((*where, "say"), step.audible)
+        yield from _tried(scenario, where_said, "the caller cannot say this", speak)
     for where, reply in lines(scenario.realtime):
         alone = Script(greeting=reply, default_reply=reply)
         answer = partial(prepare_script, alone, scenario.folder)
@@ -308,12 +310,17 @@ def warnings(scenario: Scenario) -> Iterator[str]:
     for where, step in placed(scenario):
         if isinstance(step.audible, Phrase) and step.audible.wav is not None:
             for line in recordings.warnings(scenario.folder / step.audible.wav):
-                yield f"{scenario.at(*where, 'say')}: {line}"
+                yield f"{scenario.at(*_of_file((*where, 'say'), step.audible))}: {line}"
     yield from _never_scripted(scenario)
     yield from doubtful_calls(scenario, lines(scenario.realtime))
     yield from _pauses_that_end_a_turn(scenario)
     yield from _replies_that_were_waited_for(scenario)
     yield from heard_as_one(scenario)
+
+
+def _of_file(where: Where, sound: object) -> Where:
+    """Where a sound's file is named, if it has one: a matrix may name another for each call."""
+    return where if getattr(sound, "wav", None) is None else (*where, "wav")
 
 
 def _tried(

@@ -90,7 +90,7 @@ def test_check_says_where_the_line_stands(tmp_path: Path) -> None:
     (scenario,) = load_file(tmp_path / "call.yaml")
     assert not problems(scenario)
     (line,) = warnings(scenario)
-    assert line.startswith(f"{tmp_path}/call.yaml:3:10: {tmp_path}/own.wav: the voice begins")
+    assert line.startswith(f"{tmp_path}/call.yaml:3:16: {tmp_path}/own.wav: the voice begins")
 
 
 def test_check_refuses_what_nobody_would_hear_with_its_place(tmp_path: Path) -> None:
@@ -98,5 +98,5 @@ def test_check_refuses_what_nobody_would_hear_with_its_place(tmp_path: Path) -> 
     written(tmp_path, silence(1000))
     (scenario,) = load_file(tmp_path / "call.yaml")
     (line,) = problems(scenario)
-    assert f"{tmp_path}/call.yaml:3:10: the caller cannot say this: " in line
+    assert f"{tmp_path}/call.yaml:3:16: the caller cannot say this: " in line
     assert "nobody will hear it" in line

@@ -535,7 +535,7 @@ def test_a_sound_that_cannot_be_used_is_one_line_with_its_place(
     lane = ["--lane", "virtual"] if command == "run" else []
     assert callerside(command, "plays", *lane) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    place = "scenarios/plays.yaml:4:10: the caller cannot say this: "
+    place = "scenarios/plays.yaml:4:16: the caller cannot say this: "
     assert line.startswith(f"{place}scenarios/{sound}: ")
 
 

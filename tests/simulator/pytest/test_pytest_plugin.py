@@ -218,5 +218,5 @@ def test_a_sound_file_that_is_not_there_is_told_with_its_place(calls: Path, run:
     (calls / "mute.yaml").write_text("about: x\nsteps: [{say: {wav: none.wav}}]\n")
     code, told = run()
     assert code == 1
-    assert "mute.yaml:2:15: the caller cannot say this: " in told
+    assert "mute.yaml:2:21: the caller cannot say this: " in told
     assert "Traceback" not in told

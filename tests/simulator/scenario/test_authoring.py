@@ -189,7 +189,11 @@ def test_every_shipped_scenario_can_work() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:15: the caller cannot say this: "),
+        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:21: the caller cannot say this: "),
+        (
+            "matrix: {steps.0.say.wav: [none.wav]}\nsteps: [{say: {wav: x.wav}}]",
+            "one.yaml:2:28: the caller cannot say this: ",
+        ),
         ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:15: the caller cannot say this: "),
         (
             "realtime: {replies: [{wav: none.wav}]}\nsteps: [hang_up]",
@@ -201,11 +205,11 @@ def test_every_shipped_scenario_can_work() -> None:
         ),
         (
             "caller: {noise: {wav: none.wav, snr_db: 9}}\nsteps: [hang_up]",
-            "one.yaml:2:17: there is no such noise: ",
+            "one.yaml:2:23: there is no such noise: ",
         ),
         (
             "steps: [hang_up]\nmeanwhile: [{say: {wav: none.wav}}]",
-            "one.yaml:3:19: the caller cannot say this: ",
+            "one.yaml:3:25: the caller cannot say this: ",
         ),
         (
             "agent: {beep: {enabled: false}}\nsteps: [hang_up]\nmeanwhile: [{pause: 1,when: beep}]",
