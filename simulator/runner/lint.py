@@ -302,7 +302,8 @@ def unspeakable(scenario: Scenario) -> Iterator[str]:
     for where, reply in lines(scenario.realtime):
         alone = Script(greeting=reply, default_reply=reply)
         answer = partial(prepare_script, alone, scenario.folder)
-        yield from _tried(scenario, where, "the server cannot say this", answer)
+        where_answer = _of_file(where, reply)
+        yield from _tried(scenario, where_answer, "the server cannot say this", answer)
 
 
 def warnings(scenario: Scenario) -> Iterator[str]:

@@ -190,8 +190,8 @@ def test_what_cannot_be_said_is_told_before_a_call_is_made(
     assert run_virtual(callerside) == 2
     told = capsys.readouterr().err.splitlines()
     assert [line.partition(": ")[0] for line in told] == [
-        "scenarios/mute.yaml:3:15",
-        "scenarios/mute.yaml:2:22",
+        "scenarios/mute.yaml:3:21",
+        "scenarios/mute.yaml:2:28",
     ]
     assert not list(Path("out").iterdir()), "no run was begun"
 

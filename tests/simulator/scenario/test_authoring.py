@@ -197,7 +197,7 @@ def test_every_shipped_scenario_can_work() -> None:
         ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:15: the caller cannot say this: "),
         (
             "realtime: {replies: [{wav: none.wav}]}\nsteps: [hang_up]",
-            "one.yaml:2:22: the server cannot say this: ",
+            "one.yaml:2:28: the server cannot say this: ",
         ),
         (
             "realtime: {greeting: {recording: {file: none.jsonl}}}\nsteps: [hang_up]",

@@ -306,8 +306,8 @@ def test_what_cannot_work_is_told_where_the_suite_says_it(tmp_path: Path) -> Non
     path = tmp_path / "one.yaml"
     path.write_text(HEAD + "realtime: {replies: [{wav: no.wav}]}\n")
     lent, own = problems(load_file(path)[0])[::-1]
-    assert lent.startswith(f"{tmp_path / 'suite.yaml'}:2:18: the server cannot say this: ")
-    assert own.startswith(f"{path}:{HEAD.count(chr(10)) + 1}:22: the server cannot say this: ")
+    assert lent.startswith(f"{tmp_path / 'suite.yaml'}:2:24: the server cannot say this: ")
+    assert own.startswith(f"{path}:{HEAD.count(chr(10)) + 1}:28: the server cannot say this: ")
 
 
 @pytest.mark.parametrize(
