@@ -1309,6 +1309,25 @@ REPORT = bytes([0x80, 201, 0, 1, 0, 0, 0, 1])
 """RTCP's, of a receiver that has nothing to report (RFC 3550 §6.4.2)."""
 
 
+def test_what_waits_beside_a_report_came_when_it_came(line: Line) -> None:
+    """The loop stood still, and finds packets of sound and one of RTCP's, in whatever order."""
+    line.up()
+    line.speak(3)
+    line.phone.stall(line.call, STALL_S)
+    time.sleep(0.1)
+    line.raw.rtp.sendto(REPORT, ("127.0.0.1", line.port + 1))
+    sent_ns = []
+    for _ in range(15):
+        sent_ns.append(time.monotonic_ns())
+        line.speak(1)
+    wait_until(lambda: line.heard_ms() >= 20 * 18, "what waited")
+    came_ns = [frame.at_ns for frame in line.frames() if any(frame.pcm)][3:18]
+    late_ms = [(at_ns - one) / NS_PER_MS for at_ns, one in zip(came_ns, sent_ns, strict=True)]
+    assert min(late_ms) >= 0
+    assert max(late_ms) < 20, "it is said to have come when it was read"
+    line.end()
+
+
 @pytest.mark.parametrize("stood_s", [0.17, 0.6])
 def test_a_process_that_stood_still_is_on_the_clock_again(line: Line, stood_s: float) -> None:
     """It makes up for a little; of the rest the other side hears silence, not sound that is late.

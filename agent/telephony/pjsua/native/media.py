@@ -506,7 +506,12 @@ class MediaSockets:
         return next(one for one in self._streams.values() if one.address == address)
 
     def poll(self) -> None:
-        """Let PJMEDIA read: RTCP, and what has come of RTP meanwhile, which is told as ours is."""
+        """Let PJMEDIA read: RTCP, and what comes of RTP meanwhile, which is told as ours is.
+
+        It knows no time of arrival: what has come of RTP by now is read before.
+        """
+        for stream in tuple(self._streams.values()):
+            stream.reader.read_all()
         with self.lock:
             self._take_what_came()
         unread, self._unread = self._unread, []
