@@ -3,11 +3,11 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm_processes
 from agent_rig import Agent, fake_realtime, free_port
 
 from callerside.simulator.lanes.sip.config import address_towards
@@ -50,14 +50,8 @@ def staging(
 
 def callerside(folder: Path, uri: str) -> subprocess.CompletedProcess[str]:
     (folder / "ask.yaml").write_text(SCENARIO)
-    return subprocess.run(
-        [sys.executable, "-m", "callerside.simulator.cli.main", "run", "ask.yaml", "--agent", uri],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    given = ("run", "ask.yaml", "--agent", uri)
+    return warm_processes.run("callerside.simulator.cli.main", *given, folder=folder, timeout=240)
 
 
 @pytest.mark.parametrize("over", ["", ";transport=tcp"])

@@ -11,12 +11,12 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
+import warm_processes
 import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
 from baresip_program import write_baresip_config
@@ -188,14 +188,12 @@ def run(
     (folder / "ask.yaml").write_text(scenario)
     (folder / "account.yaml").write_text(yaml.safe_dump(account))
     given = ["run", "ask.yaml", "--agent", uri, "--account", "account.yaml", *more]
-    return subprocess.run(
-        [sys.executable, "-m", "callerside.simulator.cli.main", *given],
-        cwd=folder,
-        env={**os.environ, "CALLERSIDE_CALLER_PASSWORD": SECRET, **environment},
-        capture_output=True,
-        text=True,
+    return warm_processes.run(
+        "callerside.simulator.cli.main",
+        *given,
+        folder=folder,
+        environment={**os.environ, "CALLERSIDE_CALLER_PASSWORD": SECRET, **environment},
         timeout=240,
-        check=False,
     )
 
 

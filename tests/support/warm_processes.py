@@ -38,10 +38,13 @@ def pipe() -> tuple[Connection, Connection]:
     return _forks.Pipe()
 
 
-def start(target: Callable[..., object], *arguments: object) -> BaseProcess:
-    """Have a module's function run in a process, in the environment and folder of this one."""
+def start(target: Callable[..., object], *arguments: object, daemon: bool = True) -> BaseProcess:
+    """Have a module's function run in a process, in the environment and folder of this one.
+
+    `daemon`: it ends with this one, at the latest, and may start no processes of multiprocessing's.
+    """
     here = (dict(os.environ), Path.cwd())
-    process = _forks.Process(target=_as_there, args=(*here, target, arguments), daemon=True)
+    process = _forks.Process(target=_as_there, args=(*here, target, arguments), daemon=daemon)
     process.start()
     return process
 
@@ -74,7 +77,8 @@ def run(
     """
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err, Path(os.devnull).open() as nothing:
         ends = [Connection(os.dup(one.fileno())) for one in (nothing, out, err)]
-        process = start(_main, module, [module, *arguments], dict(environment), folder, ends)
+        given = ([module, *arguments], dict(environment), folder, ends)
+        process = start(_main, module, *given, daemon=False)
         for end in ends:
             end.close()
         process.join(timeout)
