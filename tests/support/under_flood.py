@@ -70,7 +70,7 @@ class Up(Generic[Flood]):
         assert self.ear.steps == {1}, "a packet of the call is missing"
         wait_until(lambda: self._files(self.agent.facts()) <= GROWS_BY_FILES, "sockets to go", 5)
         grown = self.agent.facts().resident_bytes - self._before.resident_bytes
-        assert grown / 2**20 < GROWS_BY_MIB
+        assert grown / 2**20 < GROWS_BY_MIB, f"grown by {grown / 2**20:.0f} MiB"
         assert self._up.request("BYE") == 200
 
     def _files(self, now: Facts) -> int:

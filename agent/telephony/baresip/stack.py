@@ -596,7 +596,8 @@ class Stack:
         status, reason, headers = verdict
         if status:
             self._is_turning_away = self._is_turned_away
-            self.library.refuse(message, status, reason, headers)
+            answer = self.library.turn_away if self._is_turned_away else self.library.refuse
+            answer(message, status, reason, headers)
             self._is_turning_away = False
         return True
 
