@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from sip_floods import FLOOD_S, KINDS, PER_S
 
+_QUIET_S, _LATE_S = 0.5, 5.0
 _FINAL = re.compile(rb"(?m)^SIP/2\.0 ([2-6]\d\d) ")
 
 
@@ -53,10 +54,22 @@ class TcpFlood:
                 break
             self._say(host)
             time.sleep(max(0.0, began + number / PER_S - time.monotonic()))
+        self._read_what_still_comes()
         for wire in filter(None, self._wires.values()):
-            with contextlib.suppress(OSError):
-                self._read(wire)
             wire.close()
+
+    def _read_what_still_comes(self) -> None:
+        """Until nothing has for a while: whoever is flooded answers late."""
+        quiet_from = time.monotonic()
+        deadline = quiet_from + _LATE_S
+        while quiet_from + _QUIET_S > time.monotonic() < deadline:
+            before = self.answers.total()
+            for wire in filter(None, self._wires.values()):
+                with contextlib.suppress(OSError):
+                    self._read(wire)
+            if self.answers.total() > before:
+                quiet_from = time.monotonic()
+            time.sleep(0.05)
 
     def _say(self, host: str) -> None:
         wire = self._wires[host]
