@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ from callerside.simulator.caller.performers import KEY_MS
 from callerside.simulator.caller.speaker import LEAD_FRAMES
 from callerside.simulator.runner.answers import unusable_answers
 from callerside.simulator.scenario import loader
-from callerside.simulator.scenario.model import no_name
+from callerside.simulator.scenario.model import Codec, no_name
 from callerside.yaml.versions import NEWEST
 
 LIMITED = ("turn_ms", "barge_in_stop_ms", "talk_over_ms", "dead_air_ms")
@@ -488,7 +488,7 @@ class _CallToReplay:
         """How long the caller waits, and with what telephone."""
         media = self._evidence.first("caller", "media_ready")
         codec = f"codec: {media.fields['codec']}, " if media else ""
-        codec = codec if media and media.fields["codec"] in ("PCMU", "PCMA", "G722") else ""
+        codec = codec if media and media.fields["codec"] in get_args(Codec) else ""
         waits = [ns_to_ms((u.quiet_ns or u.start_ns) - u.start_ns) for u in self.utterances]
         patience = (
             math.ceil((max(waits, default=0.0) + 2 * _longest_ms(self._measured)) / 1000) + 10
