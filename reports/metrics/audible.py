@@ -10,9 +10,13 @@ from callerside.reports.hearing.detector import PAUSE_MS, Segment, segments
 from callerside.reports.hearing.echo import without_echo
 from callerside.reports.hearing.retrospect import Behind
 from callerside.reports.metrics.error_bounds import (
+    DROWNED_END,
+    DROWNED_ONSET,
     ENERGY_END,
     ENERGY_ONSET,
     EXACT,
+    FAINTLY_MASKED_END,
+    FAINTLY_MASKED_ONSET,
     LOST_END,
     LOST_ONSET,
     MASKED_END,
@@ -27,8 +31,10 @@ NS_PER_MS = 1_000_000
 
 _BOUNDS = {
     Behind.SILENCE: (ENERGY_ONSET, ENERGY_END),
+    Behind.FAINT_NOISE: (FAINTLY_MASKED_ONSET, FAINTLY_MASKED_END),
     Behind.NOISE: (MASKED_ONSET, MASKED_END),
     Behind.LOUD_NOISE: (LOST_ONSET, LOST_END),
+    Behind.LOUDEST_NOISE: (DROWNED_ONSET, DROWNED_END),
 }
 _FRAME_NS = 20 * NS_PER_MS  # what is marked is marked when its packet leaves
 _LEAST_BESIDE_NS = 60 * NS_PER_MS  # of a sound that is partly an answer: less is its fringe
