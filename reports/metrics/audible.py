@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
-from callerside.reports.hearing.correlation import find
 from callerside.reports.hearing.detector import PAUSE_MS, Segment, segments
-from callerside.reports.hearing.echo import without_echo
+from callerside.reports.hearing.echo import is_echo, without_echo
 from callerside.reports.hearing.retrospect import Behind
 from callerside.reports.metrics.error_bounds import (
     DROWNED_END,
@@ -208,7 +207,7 @@ def _is_echo(evidence: CallEvidence, sound: Sound, others: list[Sound], of: int 
     first, past = (max(0, evidence.sample_at(ns)) for ns in (sound.start_ns, sound.end_ns))
     piece = evidence.recording[first : min(past, first + rate_hz), MOUTH if of == EAR else EAR]
     low = max(0, first - _ECHO_NS * rate_hz // (1000 * NS_PER_MS))
-    return find(piece, evidence.recording[low : first + piece.size, of]).found
+    return is_echo(piece, evidence.recording[low : first + piece.size, of])
 
 
 def spoken(sounds: Sequence[Sound], *, pause_ms: float = PAUSE_MS) -> list[Sound]:
