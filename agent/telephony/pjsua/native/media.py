@@ -508,10 +508,12 @@ class MediaSockets:
     def poll(self) -> None:
         """Let PJMEDIA read: RTCP, and what comes of RTP meanwhile, which is told as ours is.
 
-        It knows no time of arrival: what has come of RTP by now is read before.
+        It knows no time of arrival: what has come of RTP by now is read before, but for a stream
+        whose other side has moved (`Stream.send_to`): there it must see one packet itself.
         """
         for stream in tuple(self._streams.values()):
-            stream.reader.read_all()
+            if stream.target is None:
+                stream.reader.read_all()
         with self.lock:
             self._take_what_came()
         unread, self._unread = self._unread, []
