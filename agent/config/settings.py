@@ -275,6 +275,9 @@ class RecordingSettings(Strict):
     realtime: Switch = True
     """`{called}-{call}.realtime`: the events of the Realtime session; `-2` and so on after a
     reconnection."""
+    realtime_max_bytes: int = Field(512 * 1024 * 1024, ge=1_000_000)
+    """Of all `.realtime` of one call; then they end, and the log says so. In an hour both sides
+    make 490 MB at 24 kHz, if they talk all the time."""
     announcement_instructions: str | None = Field(None, min_length=1)
     """What the model is asked to say before a recording begins: that there will be one. Made and
     cached like the greeting. Nothing is recorded before its end, nor a call for which it is not
