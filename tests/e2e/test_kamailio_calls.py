@@ -422,6 +422,46 @@ def test_what_names_a_worker_and_means_another_goes_to_the_worker(
         assert next_but_probes(worker).startswith("BYE ")
 
 
+def test_an_invite_without_an_answer_takes_no_worker_out_of_turn(lone: Lone) -> None:
+    """It may be the message's fault, and whoever can send it would keep all others from calling."""
+    probed(lone)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * ONE_BY_ONE):  # for longer than a worker may be silent
+            caller = stack.enter_context(RawPhone(lone.port, "127.0.0.2"))
+            caller.send("INVITE", caller.sdp())
+            deadline = time.monotonic() + 1 / ONE_BY_ONE
+            while time.monotonic() < deadline:
+                silent_but_for_probes(lone)
+                time.sleep(0.01)
+            with pytest.raises(TimeoutError):  # each still waits for its workers, one by one
+                caller.final(within_s=0.01)
+
+
+ONE_BY_ONE = 10
+"""Calls a second."""
+
+
+def silent_but_for_probes(lone: Lone) -> None:
+    """Let workers answer what they have been sent, but for calls."""
+    for worker in lone.workers:
+        worker.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                message, proxy = worker.recvfrom(65536)
+                if message.startswith(b"OPTIONS"):
+                    worker.sendto(reply(message.decode(), "200 OK"), proxy)
+        worker.settimeout(WAIT_S)
+
+
+@pytest.mark.parametrize("user", ["{called}", "j\xfcrgen", "a|b", "a<b"])
+def test_what_is_no_uri_is_told(lone: Lone, user: str) -> None:
+    """Workers may drop it without a word."""
+    with RawPhone(lone.port, "127.0.0.2") as caller:
+        caller.target = f"sip:{user}@127.0.0.1:{lone.port}"
+        caller.send("INVITE", caller.sdp())
+        assert caller.final().status == 400
+
+
 def test_an_answer_that_nobody_waits_for_goes_nowhere(lone: Lone, victim: socket.socket) -> None:
     host, port = victim.getsockname()
     with RawPhone(lone.port, "127.0.0.2") as stranger:
