@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import unquote
 
 from callerside.agent.telephony.sip_message import SipMessage, address_of
@@ -61,13 +62,8 @@ _LINES = re.compile(r"^(?=m=)", re.MULTILINE)
 _PORT = re.compile(r"(?<=^m=audio )\d+")
 _AUDIO = re.compile(r"m=audio (?!0+[ /])\S+ RTP/AVPF? ([^\r\n]*)")
 """One that is not refused, and not encrypted (RTP/SAVP): see `srtp.plain_view`."""
-_RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/(\d+)(?:/(\d+))?[ \t]*\r?$", re.MULTILINE)
-_CLOCKS = {"OPUS": ("48000", "2")}
-"""Of RTP, and channels, of codecs that do not say 8000 and 1, as G722 does, too (RFC 3551 §4.5.2):
-Opus says these whatever is in it (RFC 7587 §4.1)."""
-_MOST_BITS = re.compile(
-    r"^a=fmtp:(\d+)[ \t](?:.*;)?[ \t]*maxaveragebitrate=(\d{1,9})\b", re.MULTILINE
-)
+_RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/8000(?:/1)?[ \t]*\r?$", re.MULTILINE)
+"""All codecs that we have say 8000, G722 too (RFC 3551 §4.5.2)."""
 _ANY_MEDIA = re.compile(r"^m=", re.MULTILINE)
 _ANY_AUDIO = re.compile(r"^m=audio\b(?! 0[ /])", re.MULTILINE | re.IGNORECASE)
 _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
@@ -79,6 +75,10 @@ _ANY_ADDRESS = re.compile(r"^c=(?!IN IP[46] \S+[ \t]*\r?$)", re.MULTILINE)
 """One that is written in no way that there is (RFC 4566 §5.7)."""
 _LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNORECASE)
 """The address of a telephone has 45 characters at most; names of 200 are not for honest callers."""
+_PLACES = re.compile(
+    r"[\r\n](?:c=\S*[ \t]+\S*|a=rtcp:\S*[ \t]+\S*[ \t]+\S*)[ \t]+([^/\s]*)", re.IGNORECASE
+)
+"""What a session description says of where media go (RFC 4566 §5.7, RFC 3605 §2.1)."""
 _KEYS = "TELEPHONE-EVENT"
 _NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0(?:/\d+)?(?=[ \t]*\r?$)", re.MULTILINE)
 _IPV6 = re.compile(r"^c=IN IP6 ", re.MULTILINE)
@@ -132,7 +132,7 @@ def _chosen(session: str, lines: Sequence[str], codecs: Sequence[str]) -> int | 
 def _known(line: str, codecs: Sequence[str]) -> Iterator[str]:
     """Those of our codecs that a line offers; its numbers are its own (RFC 4566 §6)."""
     audio = _AUDIO.match(line)
-    names = {**_STATIC, **dict(_names(line))}
+    names = {**_STATIC, **{number: name.upper() for number, name in _RTPMAP.findall(line)}}
     for number in audio[1].split() if audio else ():
         if names.get(number) in codecs:
             yield names[number]
@@ -160,6 +160,24 @@ def has_long_address(message: str) -> bool:
     return _LONG_ADDRESS.search(message) is not None
 
 
+def names_a_host(message: str) -> bool:
+    """Whether a session description in it says by a name where media go, not by an address.
+
+    Whoever looks names up waits for the resolver of whoever has made the name: with a call of his,
+    he would hold up all others.
+    """
+    return not all(map(is_address, _PLACES.findall(message)))
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, of either version."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def unmet(description: str, codecs: Sequence[str]) -> int:
     """The status with which an offer is refused that cannot be met (RFC 3261 §14.2); 0: it can be.
 
@@ -169,6 +187,8 @@ def unmet(description: str, codecs: Sequence[str]) -> int:
     """
     if not is_description(description) or has_long_address(description):
         return _BAD_REQUEST
+    if names_a_host(description):
+        return _NOT_ACCEPTABLE
     return _NOT_ACCEPTABLE if described(description, codecs) is None else 0
 
 
@@ -301,8 +321,6 @@ class Described:
     payload_type: int
     keys_type: int | None
     """Of RFC 4733's packets."""
-    most_bits_per_s: int
-    """That its writer wants to be sent, of a codec that leaves the choice; 0: as we like."""
     direction: str
     """As the one who wrote it sees it: sendrecv, sendonly, recvonly, inactive."""
     cryptos: tuple[Crypto, ...] = ()
@@ -351,14 +369,11 @@ def described(description: str, codecs: Sequence[str]) -> Described | None:
         codec=codec,
         payload_type=int(numbers[0]),
         keys_type=int(keys[0]) if keys else None,
-        most_bits_per_s=int(dict(_MOST_BITS.findall(line)).get(numbers[0], 0)),
         direction=direction[1] if direction else "sendrecv",
         cryptos=tuple(cryptos(line)),
     )
 
 
 def _names(line: str) -> Iterator[tuple[str, str]]:
-    for number, name, *clock in _RTPMAP.findall(line):
-        said, channels = clock
-        if (said, channels or "1") == _CLOCKS.get(name.upper(), ("8000", "1")):
-            yield number, name.upper()
+    for number, name in _RTPMAP.findall(line):
+        yield number, name.upper()

@@ -8,6 +8,7 @@ and gets our audio, if it is of the host that the description names, or SIP came
 from collections.abc import Callable
 from typing import Literal
 
+from callerside.agent.telephony.invite import is_address
 from callerside.agent.telephony.options import PeerList
 
 Address = tuple[str, int]
@@ -50,6 +51,15 @@ class Latch:
         self._tell = tell
         self._elsewhere, self._count = described, 0
         self._has_spoken = self._has_latched = False
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """From where anything can be the call's; empty: from anywhere."""
+        if self._signalled is None:
+            return ()
+        listed = self._peers.networks if self._peers is not None else ()
+        hosts = (self.described[0], self._signalled)
+        return (*filter(is_address, hosts), *listed)
 
     def hears(self, source: Address) -> bool:
         """Audio has come from there; returns whether it is the call's."""

@@ -1,4 +1,4 @@
-"""Has the kernel drop what strangers send to a listening socket, before there is a connection.
+"""Has the kernel drop what strangers send: to a call, or before there is a connection at all.
 
 By classic BPF (socket(7), SO_ATTACH_FILTER): it sees SYNs, and the ACKs that complete a handshake.
 What it drops is sent again, after a second or so. Connections that come about while it is there
@@ -47,6 +47,15 @@ def peers_filter(peers: Sequence[str]) -> Filter:
                 (_RETURN, 0, 0, _ALL),
             ]
     return [*program, *NOBODY]
+
+
+def drop_from_others(own: socket.socket, networks: Sequence[str]) -> None:
+    """Have a call's socket get nothing but from there; of no networks: from anywhere.
+
+    Where the kernel does not do that, it gets all.
+    """
+    with contextlib.suppress(OSError):
+        attach(own, peers_filter(networks) if networks else None)
 
 
 def attach(listener: socket.socket, program: Filter | None) -> None:

@@ -12,8 +12,8 @@ from ipaddress import ip_address
 from typing import Literal
 
 from callerside.agent.telephony.in_dialog import SDP, Answer, Header, allow
-from callerside.agent.telephony.invite import unmet
-from callerside.agent.telephony.sip_message import SipMessage, without_quoted
+from callerside.agent.telephony.invite import is_address, unmet
+from callerside.agent.telephony.sip_message import SipMessage, address_of, without_quoted
 
 _VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
@@ -24,6 +24,8 @@ _BEFORE_HOST = re.compile(r"sips?:(?:[^@]*@)?", re.IGNORECASE)
 _HOST = re.compile(r"[;?/]")
 _SINGLE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
 _NEEDED = ("via", "from", "to", "call-id", "cseq")
+_ELSEWHERE = re.compile(r"[^,]*?;\s*maddr\s*=\s*\"?\[?([^\s;,\"\]]*)", re.IGNORECASE)
+"""Where the first of those on the way wants its answers, if not where it sent from."""
 _CSEQ = re.compile(r"(\d+)[ \t]+(\S+)")
 _TARGETED = ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
 """What is sent to its Contact from then on (RFC 3261 §12.2): it has an address there (§8.1.1.8)."""
@@ -120,6 +122,20 @@ def fault_of_response(response: SipMessage) -> str:
     return "" if fault is None else fault.reason
 
 
+def next_hop_by_name(request: SipMessage) -> bool:
+    """Whether requests to who sends this one would go to a name, which has to be looked up.
+
+    They go to the first of those who were on the way and want to stay there, or else to the
+    Contact (RFC 3261 §12.1.1, §12.2.1.1).
+    """
+    hop = request.header("record-route") or request.header("contact")
+    if request.method not in _TARGETED or not hop:
+        return False
+    uri, _ = address_of(hop)
+    elsewhere = _ELSEWHERE.match(uri)
+    return not is_address(_host_of(uri) if elsewhere is None else elsewhere[1])
+
+
 def answer_outside_calls(
     request: SipMessage,
     source: str,
@@ -211,6 +227,9 @@ def _bad(what: str) -> Answer:
 def _looks_at_headers(request: SipMessage, _method: str, _uri: str) -> Answer | None:
     if not all(request.header(name) for name in _NEEDED):
         return UNSPEAKABLE  # an answer has all of them (§8.2.6.2)
+    elsewhere = _ELSEWHERE.match(request.header("via"))
+    if elsewhere is not None and not is_address(elsewhere[1]):
+        return UNSPEAKABLE  # an answer waits for the resolver of whoever made the name
     for name in _SINGLE:
         if len(request.headers(name)) > 1:
             return _bad(f"more than one {name}")
@@ -267,7 +286,7 @@ def _looks_at_targets(message: SipMessage) -> Answer | None:
 
 def _is_no_host(uri: str) -> bool:
     """Whether an IPv6 address of a URI is none, or has no brackets (RFC 3261 §25.1)."""
-    host = _HOST.split(_BEFORE_HOST.sub("", uri, count=1), maxsplit=1)[0]
+    host = _with_port(uri)
     if not host.startswith("["):
         return host.count(":") > 1
     try:
@@ -275,6 +294,15 @@ def _is_no_host(uri: str) -> bool:
     except ValueError:
         return True
     return False
+
+
+def _host_of(uri: str) -> str:
+    host = _with_port(uri)
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+
+
+def _with_port(uri: str) -> str:
+    return _HOST.split(_BEFORE_HOST.sub("", uri, count=1), maxsplit=1)[0]
 
 
 def _looks_at_wishes(request: SipMessage, method: str, _uri: str) -> Answer | None:

@@ -2,13 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from callerside.agent.telephony.engine import (
-    CODEC_NEEDS,
-    PROFILES,
-    Capability,
-    EngineName,
-    lack,
-)
+from callerside.agent.telephony.engine import PROFILES, Capability, EngineName, lack
 from callerside.simulator.runner.lint import Where, placed
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Press, Vanish
@@ -28,9 +22,9 @@ def _needs(
     scenario: Scenario, agent: EngineName, caller: EngineName
 ) -> Iterator[tuple[Where, EngineName, Capability]]:
     """Where, of whose engine, what."""
-    if scenario.caller.codec in CODEC_NEEDS:
+    if scenario.caller.codec == "G722":
         for engine in dict.fromkeys((agent, caller)):
-            yield ("caller", "codec"), engine, CODEC_NEEDS[scenario.caller.codec]
+            yield ("caller", "codec"), engine, Capability.G722
     if scenario.expects_transfer:
         yield ("steps",), caller, Capability.IS_TRANSFERRED
     for where, step in placed(scenario):

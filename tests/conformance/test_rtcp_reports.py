@@ -19,6 +19,8 @@ PACKETS, LOST_EVERY = 60, 10
 WITHIN_S = 20.0
 """The first comes within some seconds; then there is one in 2.5 to 7.5 s (RFC 3550 §6.2)."""
 SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION = 200, 201, 202
+STRANGER = "127.0.0.77"
+"""Who reports, too, and more often: it is neither believed nor told anything."""
 MS = 65.536
 """Of a 65,536th of a second."""
 
@@ -28,7 +30,10 @@ def test_it_learns_what_was_lost_and_how_long_the_way_is(engine: EngineName) -> 
     with (
         open_phone("agent", SipOptions(), answer_at_once, engine=engine) as agent,
         with_reports(agent.port) as (caller, reports),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
     ):
+        stranger.bind((STRANGER, 0))
+        stranger.setblocking(False)
         answer = caller.call(caller.sdp())
         assert answer.status == 200
         there = ("127.0.0.1", answer.audio_port + 1)
@@ -40,9 +45,12 @@ def test_it_learns_what_was_lost_and_how_long_the_way_is(engine: EngineName) -> 
             if number == PACKETS // 2:
                 told_s = time.time()
                 reports.sendto(sender_report(caller._source, told_s), there)
+            stranger.sendto(sender_report(1, time.time()), there)
             time.sleep(0.02)
         came_s, report = report_of(reports, caller._source, told_s)
         assert caller.request("BYE") == 200
+        with pytest.raises(BlockingIOError):
+            stranger.recv(2_048)
     kind, source, about, block = report
     assert kind == SENDER_REPORT, "it sends silence meanwhile"
     assert source

@@ -352,6 +352,25 @@ def test_an_address_that_is_longer_than_any_is_refused(
         hang_up(agent, other, call)
 
 
+def test_no_name_of_a_caller_is_looked_up(agent: Phone, raw: RawPhone) -> None:
+    """Whoever made it could hold up all calls by a resolver that does not answer."""
+    call = agent.calls()
+    named = raw.sdp().replace("c=IN IP4 127.0.0.1", "c=IN IP4 nobody.invalid")
+    assert named != raw.sdp()
+    raw.send("INVITE", named)
+    refused = raw.final()
+    assert refused.status == 488
+    assert "media go to addresses" in refused.header("Warning")
+    raw.request("OPTIONS")
+    raw.send("INVITE", raw.sdp(), {"Record-Route": "<sip:nobody.invalid;lr>"})
+    assert raw.final().status == 403, "nor where our BYE would go"
+    with RawPhone(agent.port) as other:
+        assert other.call(other.sdp()).status == 200
+        agent.wait_for(call, MediaReady)
+        assert other.request("INVITE", named) == 488
+        hang_up(agent, other, call)
+
+
 def test_a_description_that_cannot_be_read_is_refused_and_its_ack_is_survived(
     agent: Phone, raw: RawPhone
 ) -> None:

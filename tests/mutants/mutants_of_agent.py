@@ -139,13 +139,13 @@ MUTANTS = (
         edits=(
             Edit(
                 "agent/realtime/recorder.py",
-                'text.encode("utf-8", "backslashreplace")',
-                'text.encode("utf-8")',
+                'encoding="utf-8", errors="backslashreplace")',
+                'encoding="utf-8")',
             ),
             Edit(
                 "agent/realtime/recorder.py",
-                "        except (OSError, RoomError, ValueError, RecursionError) as error:",
-                "        except (OSError, RoomError) as error:",
+                "        except (OSError, ValueError, RecursionError) as error:",
+                "        except OSError as error:",
             ),
         ),
         tests=("tests/agent/realtime/test_realtime_recorder.py",),

@@ -12,12 +12,12 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import structlog
 
-from callerside.agent.telephony.baresip.codecs import codec_named, frame_samples
+from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
 from callerside.agent.telephony.baresip.native import Library
 from callerside.agent.telephony.baresip.srtp_packets import SrtpPackets
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
@@ -43,6 +43,7 @@ from callerside.agent.telephony.media.pacer import Pacer
 from callerside.agent.telephony.media.packet_reader import OnPacket, PacketReader, stamp
 from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.agent.telephony.options import PeerList
+from callerside.agent.telephony.peers_filter import drop_from_others
 from callerside.agent.telephony.srtp import SrtpKeys
 from callerside.audio import BYTES_PER_SAMPLE, silence
 from callerside.clock import NS_PER_MS, NS_PER_S
@@ -51,7 +52,6 @@ _log = structlog.get_logger(__name__)
 
 Body = tuple[bytes, int]
 """What a packet carries, and when it came in."""
-_KEYS_FRAME = frame_samples(rtp.KEYS_CLOCK_HZ)
 
 
 class RtpSocket:
@@ -100,6 +100,11 @@ class RtpSocket:
         """Tell what has come of RTCP since the last time, and when each came."""
         if self._reports is not None:
             PacketReader(self._reports, lambda data, _, at_ns: take(data, at_ns)).read_all()
+
+    def take_reports_from(self, networks: Sequence[str]) -> None:
+        """Have the kernel drop what others send: see `peers_filter.drop_from_others`."""
+        if self._reports is not None:
+            drop_from_others(self._reports, networks)
 
     def send_report(self, data: bytes, target: Address) -> None:
         """As `send`, to the RTCP of who has its RTP there."""
@@ -232,9 +237,10 @@ class CallMedia:
         now_ns = time.monotonic_ns()
         target = (described.host, described.port)
         was = self._line
-        wanted = described.codec, described.most_bits_per_s
-        if was is None or was.wanted != wanted:
-            line = _Line(wanted, self._rate_hz, now_ns, conceals=self._conceals)
+        if was is None or was.codec.name != described.codec:
+            line = _Line(
+                codec_named(described.codec), self._rate_hz, now_ns, conceals=self._conceals
+            )
         else:
             line = was
             if self._held:
@@ -242,6 +248,7 @@ class CallMedia:
         with self._lock:
             line.agree(described, Latch(target, self._peers, self._signalled, self._tell))
             self._line, self._held = line, False
+        self._socket.take_reports_from(line.latch.networks)
         self.heard_ns = now_ns
         if was is None:
             self._reader = self._socket.reader(self.on_packet)
@@ -391,7 +398,7 @@ class CallMedia:
         if not line.sends:  # keys wait, too
             self._sender.pass_time(line.frame)
             return None
-        key = self._keys.next(_KEYS_FRAME) if self._keys.is_pressing else None
+        key = self._keys.next(line.frame) if self._keys.is_pressing else None
         if key is not None and line.keys_type is not None:
             packet = self._sender.event(line.keys_type, key)
             self._sender.pass_time(line.frame)
@@ -426,13 +433,13 @@ class CallMedia:
             self._reader.expected = line.latch.target
         if is_audio:
             duration, body = line.codec.duration(packet.payload), packet.payload
-            self._received.note_audio(packet, at_ns, line.codec.clock_hz)
+            self._received.note(packet, at_ns, line.codec.clock_hz)
         else:
             digit = line.keys.take(packet)
             if digit is not None:
                 self._inputs.deliver(DtmfReceived(digit=digit, method="rfc4733"))
             duration, body = 0, b""
-            self._received.note(packet)
+            self._received.note(packet, at_ns, line.codec.clock_hz)
         self.heard_ns = at_ns
         if not self._held:
             entry = Packet(
@@ -496,12 +503,8 @@ class CallMedia:
 class _Line:
     """What a call's audio is now: one codec, in both directions."""
 
-    def __init__(
-        self, wanted: tuple[str, int], rate_hz: int, now_ns: int, *, conceals: bool
-    ) -> None:
-        self.wanted = wanted
-        """Its name, and the most bits a second."""
-        self.codec = codec = codec_named(wanted[0], rate_hz, wanted[1])
+    def __init__(self, codec: Codec, rate_hz: int, now_ns: int, *, conceals: bool) -> None:
+        self.codec = codec
         self.buffer: JitterBuffer[Body] = JitterBuffer(codec.clock_hz, now_ns)
         self.frames = FrameMaker(codec.rate_hz, codec.clock_hz, rate_hz, conceals=conceals)
         self.keys = rtp.KeyReceiver()
@@ -535,31 +538,26 @@ class _Counter:
         self._received = self._lost_before = 0
         self._source: int | None = None
         self._arrivals = Arrivals()
-        self._transit: tuple[int, float] | None = None
-        """Of the last packet of audio: the clock of its timestamps, and what they lag behind."""
+        self._transit = 0.0
         self._jitter = 0.0
 
-    def note(self, packet: rtp.RtpPacket) -> None:
+    def note(self, packet: rtp.RtpPacket, at_ns: int, clock_hz: int) -> None:
         """A packet has come."""
         self._received += 1
+        arrived = at_ns * clock_hz / NS_PER_S
+        transit = arrived - packet.timestamp
         if packet.source != self._source:
             self._lost_before += self._arrivals.lost
-            self._source, self._transit = packet.source, None
+            self._source = packet.source
             self._arrivals = Arrivals()
             self._arrivals.came(packet.sequence)
         else:
             highest = self._arrivals.highest or 0
             step = (packet.sequence - highest + 0x8000) % 0x10000 - 0x8000
             self._arrivals.came(highest + step)
-
-    def note_audio(self, packet: rtp.RtpPacket, at_ns: int, clock_hz: int) -> None:
-        """One has come whose timestamp moves with the time: that of a key's stands still."""
-        self.note(packet)
-        before, transit = self._transit, at_ns * clock_hz / NS_PER_S - packet.timestamp
-        if before is not None and before[0] == clock_hz:
-            change = abs(transit - before[1]) / clock_hz * 1000
+            change = abs(transit - self._transit) / clock_hz * 1000
             self._jitter += (change - self._jitter) / 16
-        self._transit = clock_hz, transit
+        self._transit = transit
 
     def reported(self, clock_hz: int) -> rtcp.Received | None:
         """Of the stream that is heard now; None: there is none yet."""

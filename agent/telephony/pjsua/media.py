@@ -167,6 +167,7 @@ class LegMedia:
         if is_new or described != self._latch.described:
             self._latch, self._speaker = self._latch_for(described), None
             stream.reader.expected = described
+        stream.take_reports_from(self._latch.networks)
         self.heard_ns = time.monotonic_ns()
         if is_new or self._held:
             self._incoming = JitterBuffer(_RTP_HZ, self.heard_ns)

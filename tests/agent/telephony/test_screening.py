@@ -5,9 +5,11 @@ from torture import ROWS, SILENCE, TAKEN, Row, message
 
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.screening import (
+    UNSPEAKABLE,
     answer_outside_calls,
     fault_of,
     fault_of_response,
+    next_hop_by_name,
     unmet_invite,
 )
 from callerside.agent.telephony.sip_message import SipMessage
@@ -113,3 +115,42 @@ def test_a_short_session_is_refused_to_those_who_can_ask_for_more(
     found = unmet_invite(invite, SipOptions().codecs, EXTENSIONS)
     assert (found is not None and found[1] == "interval") is is_short
     assert unmet_invite(invite, SipOptions().codecs, ()) is None, "it has no timers"
+
+
+@pytest.mark.parametrize(
+    ("via", "is_answered"),
+    [
+        ("SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKa;maddr=a.example;rport", False),
+        ('SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKa;MADDR = "a.example"', False),
+        ("SIP/2.0/UDP 127.0.0.1:5060;maddr=127.0.0.2;branch=z9hG4bKa", True),
+        ("SIP/2.0/UDP a.example;branch=z9hG4bKa, SIP/2.0/UDP h;maddr=b.example", True),
+    ],
+)
+def test_no_answer_goes_to_where_a_name_leads(via: str, *, is_answered: bool) -> None:
+    """The stack would look it up, and all calls would wait for the resolver of who made it."""
+    text = message(Row(name="x", rule="", base="OPTIONS", right=frozenset()), 1, 2, "udp")
+    before = next(line for line in text.split("\r\n") if line.startswith("Via:"))
+    fault = fault_of(SipMessage(text.replace(before, f"Via: {via}")))
+    assert (fault is not UNSPEAKABLE) is is_answered
+
+
+@pytest.mark.parametrize(
+    ("headers", "by_name"),
+    [
+        ("Contact: <sip:a@192.0.2.7:5060>", False),
+        ("Contact: sip:192.0.2.7;expires=3", False),
+        ("m: <sip:a@[2001:db8::7]:5060;transport=tcp>", False),
+        ("Contact: <sip:a@a.example>", True),
+        ("Contact: <sip:192.0.2.7@a.example:5060>", True),
+        ("Contact: <sip:a@192.0.2.7;maddr=a.example>", True),
+        ("Contact: <sip:a@a.example;maddr=192.0.2.7>", False),
+        ("Contact: <sip:a@x.invalid>\r\nRecord-Route: <sip:192.0.2.7;lr>, <sip:b;lr>", False),
+        ("Contact: <sip:a@192.0.2.7>\r\nRecord-Route: <sip:a.example;lr>", True),
+    ],
+)
+def test_where_a_calls_requests_would_go(headers: str, *, by_name: bool) -> None:
+    text = message(Row(name="x", rule="", base="INVITE", right=frozenset()), 1, 2, "udp")
+    before = next(line for line in text.split("\r\n") if line.startswith("Contact:"))
+    assert next_hop_by_name(SipMessage(text.replace(before, headers))) is by_name
+    bye = text.replace("INVITE", "BYE").replace(before, headers)
+    assert not next_hop_by_name(SipMessage(bye)), "it is answered to where it came from"

@@ -11,11 +11,12 @@ PJSUA2 offers none of this; PJMEDIA's exported functions and public structures d
 
 import ctypes
 import fcntl
+import os
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ import pjsua2
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.latching import Address
 from callerside.agent.telephony.media.packet_reader import PacketReader
+from callerside.agent.telephony.peers_filter import drop_from_others
 from callerside.agent.telephony.pjsua.call import log_failure, reported
 
 Pointer, Unsigned = ctypes.c_void_p, ctypes.c_uint
@@ -396,6 +398,14 @@ class Stream:
         self.target = target
         self._sockets.watch(self._socket.fileno(), self._sockets.poll)
 
+    def take_reports_from(self, networks: Sequence[str]) -> None:
+        """Have the kernel drop what others send to the socket for RTCP; of none: drop nothing.
+
+        PJMEDIA believes whoever reports, and reports to whoever did so last.
+        """
+        with socket.socket(fileno=os.dup(self._rtcp)) as reports:
+            drop_from_others(reports, networks)
+
     def pass_time(self, duration: int) -> None:
         """Nothing is sent for so long, in the timestamps' units."""
         sessions, header, size = RtpSessions(), Pointer(), ctypes.c_int()
@@ -508,8 +518,8 @@ class MediaSockets:
     def poll(self) -> None:
         """Let PJMEDIA read: RTCP, and what comes of RTP meanwhile, which is told as ours is.
 
-        It knows no time of arrival: what has come of RTP by now is read before, but for a stream
-        whose other side has moved (`Stream.send_to`): there it must see one packet itself.
+        It knows no time of arrival: what has come of RTP by now is read before, but of a stream
+        whose socket is to learn from a packet where to send.
         """
         for stream in tuple(self._streams.values()):
             if stream.target is None:

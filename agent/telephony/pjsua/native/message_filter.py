@@ -2,18 +2,20 @@
 
 PJSUA 2.15 reads the first line of an `application/dtmf-relay` and goes on two bytes behind it: with
 `Signal` in it and fewer than two bytes behind it, that is beyond the end. And it takes any name for
-the address of a session description, but none of 254 characters or more: its assertions abort. (A
-key press within a call does not come this far: `native.in_dialog_requests`.)
+the address of a session description, but none of 254 characters or more: its assertions abort. Any
+other it looks up, and all calls wait for it. (A key press within a call does not come this far:
+`native.in_dialog_requests`.)
 """
 
 import re
 import time
+from collections.abc import Callable
 
 import structlog
 
 from callerside.agent.telephony.errors import LogLimit
 from callerside.agent.telephony.in_dialog import Answer
-from callerside.agent.telephony.invite import has_long_address
+from callerside.agent.telephony.invite import has_long_address, names_a_host
 from callerside.agent.telephony.pjsua.native.binding import (
     HEADER,
     POOL,
@@ -22,16 +24,32 @@ from callerside.agent.telephony.pjsua.native.binding import (
     StackModule,
     is_method,
 )
-from callerside.agent.telephony.screening import fault_of, fault_of_response
+from callerside.agent.telephony.screening import fault_of, fault_of_response, next_hop_by_name
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
 
 _BAD_REQUEST = 400
+_BY_NAME = Answer(
+    488,
+    "Not Acceptable Here",
+    (("Warning", '301 callerside "media go to addresses, and to no names"'),),
+)
+"""RFC 3261 §20.43: incompatible network address formats."""
+_NOT_LOOKED_UP = Answer(
+    403,
+    "Forbidden",
+    (("Warning", '399 callerside "names in Contact and Record-Route are for allowed peers"'),),
+)
 
 
 class MalformedMessageFilter(StackModule):
-    """Before transactions: what it refuses has never been there."""
+    """Before transactions: what it refuses has never been there.
+
+    Args:
+        trusts: whether names that come from there ("host:port") may be looked up, which takes the
+            time of all calls.
+    """
 
     name = b"callerside-message-filter"
     priority = 15
@@ -39,7 +57,8 @@ class MalformedMessageFilter(StackModule):
     needs = (READ, POOL, HEADER, RELEASE)
     sees_responses = True
 
-    def __init__(self) -> None:
+    def __init__(self, trusts: Callable[[str], bool] = lambda _source: False) -> None:
+        self._trusts = trusts
         self._log_limit = LogLimit(per_s=1)
 
     def deal_with(self, message: int) -> bool:
@@ -51,6 +70,10 @@ class MalformedMessageFilter(StackModule):
         fault = fault_of(SipMessage(text)) if is_request else _fault_of_response(text)
         if breaks_off(text) or has_long_address(text):
             fault = Answer(_BAD_REQUEST, "Bad Request")
+        elif fault is None and is_request and names_a_host(text):
+            fault = _BY_NAME
+        elif fault is None and is_request and next_hop_by_name(SipMessage(text)):
+            fault = None if self._trusts(read.srcAddress) else _NOT_LOOKED_UP
         if fault is None:
             return False
         is_answered = fault.status and is_request and not is_method(what, b"ACK")

@@ -3,6 +3,7 @@
 import asyncio
 import struct
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -26,6 +27,9 @@ class FakeStream:
         self.reader = SimpleNamespace(on_packet=None)
 
     def open(self, frame_samples: int, pieces: int) -> None:
+        pass
+
+    def take_reports_from(self, networks: Sequence[str]) -> None:
         pass
 
     def decode(self, packet: bytes = b"") -> bytes:
