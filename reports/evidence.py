@@ -64,6 +64,8 @@ _FRAMES_A_SECOND = 50
 _FILTER_MS = 1.5
 """By how much a sound is later in a packet than in the recording: what brings the caller's 16 kHz
 to a narrow codec's rate is half its filter late (`agent/telephony/media/frame_rate.py`)."""
+OPUS_MS = 2.5
+"""The same in Opus, whose packets begin so much earlier than what is decoded of them."""
 
 Verdict = Literal["passed", "failed", "error"]
 """Of what was said, heard and sent in a call, and in what order: its behaviour."""
@@ -300,7 +302,11 @@ class CallEvidence:
         """
         if self.first("caller", "recording_started") is None:
             return None
-        filter_ms = _FILTER_MS if self.info.lane == "sip" else 0.0
+        ready = self.first("caller", "media_ready")
+        is_opus = ready is not None and ready.fields.get("codec") == "OPUS"
+        filter_ms = OPUS_MS if is_opus else _FILTER_MS
+        if self.info.lane != "sip":
+            filter_ms = 0.0
         frame = self.rate_hz // _FRAMES_A_SECOND
         packet = (sample + round(filter_ms * self.rate_hz / 1000)) // frame
         until = (packet + 1) * frame

@@ -1,14 +1,11 @@
 """What all tests share: no skips where every peer is installed, and machines that stand still."""
 
 import gc
-import json
 import os
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Generator
-from functools import cache
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,9 @@ import pytest
 from compiled import compile_before
 from reference_work import loop_s
 from side_by_side import give_way_if_quiet, is_quiet, is_side_by_side, place, scheduler, turn
+from stood_still import Stalls, Watcher
 
 from callerside.agent.telephony.engines import survey
-from callerside.child_processes import command
-from callerside.reports.verdict.machine import TRUSTED_LAG_MS
 
 collect_ignore_glob = [] if find_spec("pjsua2") else ["agent/telephony/pjsua/*"]
 """What is written for PJSUA2, which has no wheel above Python 3.12."""
@@ -32,6 +28,8 @@ ATTEMPTS_ON_A_STALLING_MACHINE = 3
 LONGEST_BYTES_COMPARED = 1_000
 
 _begun_ns = pytest.StashKey[int]()
+_watcher = pytest.StashKey[Watcher]()
+_seen = pytest.StashKey[Stalls]()
 
 
 collect_ignore = [
@@ -114,8 +112,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
-    """Compile what is ours before several processes begin at once, each of which would do it."""
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Do once, before several processes begin at once, what each of them would do."""
+    config.stash[_watcher] = Watcher(_told(config))
     if not sys.dont_write_bytecode:
         compile_before((ROOT / room for room in ROOMS), Path(__file__).parent.rglob("test_*.py"))
 
@@ -137,9 +136,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def _shared(config: pytest.Config) -> Path:
-    """The folder above those of all processes of this session."""
+    """The folder of this session: of several processes each has one of its own in there."""
     factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
-    return factory.getbasetemp().parent
+    folder = factory.getbasetemp()
+    return folder.parent if is_side_by_side(config) else folder
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -154,9 +154,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("e2e"):
             again = pytest.mark.flaky(
                 reruns=ATTEMPTS_ON_A_STALLING_MACHINE - 1,
-                condition=lambda item=item: _machine().stood_still_since(item.stash[_begun_ns]),
+                condition=partial(_stood_still_meanwhile, item),
             )
             item.add_marker(again)
+
+
+def _stood_still_meanwhile(item: pytest.Item, _failure: object = None) -> bool:
+    """Whether a test of real calls, which failed, was begun before the machine stood still."""
+    return _stalls(item.config).since(item.stash[_begun_ns])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -164,7 +169,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("e2e"):
         for problem in _engines_missing(item):
             pytest.skip(problem)
-        _machine()
+        _stalls(item.config)
         item.stash[_begun_ns] = time.monotonic_ns()
 
 
@@ -175,44 +180,22 @@ def _engines_missing(item: pytest.Item) -> list[str]:
     return [one.problem for one in survey() if one.problem and one.name in named]
 
 
-class _Machine:
-    """Listens to the watcher of the run, `runner.scheduler_stalls`, while the tests last."""
-
-    def __init__(self) -> None:
-        self._last_ns = 0
-        self._watcher = subprocess.Popen(
-            command("callerside.simulator.lanes.sip.scheduler_stalls"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def stood_still_since(self, at_ns: int) -> bool:
-        """Whether there was a stall that matters."""
-        return self._last_ns >= at_ns
-
-    def close(self) -> None:
-        """Stop the watcher."""
-        with self._watcher:
-            self._watcher.kill()
-        self._listener.join()
-
-    def _listen(self) -> None:
-        assert self._watcher.stdout is not None
-        for line in self._watcher.stdout:
-            if line.startswith(b"{"):
-                stall = json.loads(line)
-                if stall["late_ms"] > TRUSTED_LAG_MS:
-                    self._last_ns = stall["at_ns"]
+def _stalls(config: pytest.Config) -> Stalls:
+    """Of the machine, since the first test of real calls was begun, or earlier."""
+    if _seen not in config.stash:
+        told = _told(config)
+        if not is_side_by_side(config):
+            config.stash[_watcher] = Watcher(told)
+        config.stash[_seen] = Stalls(told)
+    return config.stash[_seen]
 
 
-@cache
-def _machine() -> _Machine:
-    return _Machine()
+def _told(config: pytest.Config) -> Path:
+    """Where whoever watches writes, for all processes."""
+    return _shared(config) / "stalls"
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave nothing behind."""
-    if _machine.cache_info().currsize:
-        _machine().close()
+    if _watcher in session.config.stash:
+        session.config.stash[_watcher].close()

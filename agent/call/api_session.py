@@ -155,7 +155,8 @@ class ApiSession:
         self._try_again()
 
     def drop(self, reason: str) -> None:
-        """Close a connection that is of no use, and try another."""
+        """Close a connection that is of no use, however long it lasted, and try another."""
+        self._ready_ns = None
         self._context.add(CloseRealtime())
         self._context.mark("realtime_failed", {"reason": reason})
         self._try_again()

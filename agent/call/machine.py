@@ -134,6 +134,8 @@ class Parts:
         self.tool_wait = ToolWait(context, self.fallback, settings.tools)
 
 
+_DELTA = ".delta"
+"""Ends the name of what comes many times a second in honest sessions."""
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
 _BEFORE_TURNS = frozenset({State.MEDIA_READY, State.SENDING_GREETING, State.CONNECTING_OPENAI})
 _MOST_TOLD_CHARS = 100
@@ -171,6 +173,8 @@ class Conversation:
         """A server event. Returns whether something may be to `settle` after it."""
         if self._parts.termination.hanging_up or self._parts.session.state not in UP:
             return False
+        if self._given_up(self._bounds.flooded(self._context.now_ns, event.size_bytes)):
+            return True
         try:
             parsed = events.read(event.event, self._dialect)
         except events.EventError as error:
@@ -180,15 +184,19 @@ class Conversation:
             return self._counts(unusable=True)
         if self._parts.consultation.takes(parsed, self._parts.format):
             return True
+        responses = self._parts.responses
         if type(parsed) is events.AudioDelta:  # many a second, as is the next
-            return self._parts.responses.delta(parsed)
+            changed = responses.delta(parsed)
+            return self._given_up(responses.endless) or changed
         if type(parsed) is events.ResponseProgressed:
-            self._parts.responses.progressed(parsed.response_id)
-            return False
-        if type(parsed) is events.Ignored:
+            responses.progressed(parsed.response_id, event.size_bytes)
+            return self._given_up(responses.endless)
+        if type(parsed) is events.Ignored and parsed.type.endswith(_DELTA):
             return False
         if self._counts(unusable=type(parsed) is events.ApiError):
             return True
+        if type(parsed) is events.Ignored:
+            return False
         self._handlers[type(parsed)](parsed)
         return True
 
@@ -196,15 +204,24 @@ class Conversation:
         """A message that is no event."""
         if self._parts.session.state not in UP:
             return
+        if self._given_up(self._bounds.flooded(self._context.now_ns, event.size_bytes)):
+            return
         self._context.mark("event_dropped", {"type": "unknown", "reason": event.reason})
         self._parts.opening.missed_something()
         self._counts(unusable=True)
 
     def _counts(self, *, unusable: bool) -> bool:
         """One more event; returns whether it was one too many, and the session is given up."""
-        reason = self._bounds.exceeded(self._context.now_ns, unusable=unusable)
+        return self._given_up(self._bounds.exceeded(self._context.now_ns, unusable=unusable))
+
+    def _given_up(self, reason: str) -> bool:
+        """Whether a server has sent too much, and its session is given up for that.
+
+        What waits to be heard of it is not: there may be minutes of it, or anything.
+        """
         if not reason or self._parts.session.state not in UP:
             return False
+        self._parts.playout.disown()
         self._parts.session.drop(reason)
         return True
 
@@ -383,7 +400,7 @@ class Conversation:
 
     def _function_called(self, event: events.FunctionCalled) -> None:
         parts = self._parts
-        parts.responses.progressed(event.response_id)
+        parts.responses.progressed(event.response_id, size_bytes=0)
         response = parts.responses.active
         if response and response.id == event.response_id and not response.interrupted:
             parts.tool_calls.called(event.call)

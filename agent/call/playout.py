@@ -18,7 +18,7 @@ from callerside.agent.telephony.interface import (
     PlayoutOverflowed,
 )
 from callerside.audio import BYTES_PER_SAMPLE
-from callerside.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 
 class Kind(StrEnum):
@@ -79,8 +79,8 @@ class Segment:
 _MANY_FRAMES = 1 << 30
 
 
-_TOLD_AT_ONCE_S = 10
-"""Of audio that is dropped: a mark tells so much, or what is left at a segment's end."""
+_TOLD_EVERY_NS = NS_PER_S
+"""At least between two marks of audio that was dropped, but for the last ones of the call."""
 
 
 class Playout:
@@ -100,6 +100,8 @@ class Playout:
         """Queued and not heard yet, but for what is being dropped."""
         self._untold_samples = 0
         """Dropped, and not marked yet."""
+        self._told_ns: int | None = None
+        """When the last mark of that was written."""
         self._over: list[Segment] = []
         self._broken_off: Segment | None = None
         """What was heard last, if the silence since then is a hole in it."""
@@ -145,7 +147,6 @@ class Playout:
     def complete(self, segment: Segment) -> None:
         """Nothing more of this segment will come; it may have been heard to its end already."""
         segment.complete = True
-        self._tell_dropped()
         if segment.played >= segment.queued:  # or else the hole is in front of what is still queued
             segment.missing = 0
         if segment.tag in self._segments and segment.tag not in self._clearing:
@@ -166,6 +167,7 @@ class Playout:
         if self._ended:
             return
         self._ended = True
+        self._tell_dropped(at_once=True)
         for segment in self._segments.values():
             self._leave_hole(segment, Until.CALL_ENDED)
         self._leave_broken_off(Until.CALL_ENDED)
@@ -186,12 +188,14 @@ class Playout:
                 self._advance(segment, samples, frame.at_ns)
         if silent > 0 and self._segments:
             self._open_hole(silent)
+        if self._untold_samples:
+            self._tell_dropped()
         return bool(self._over)
 
     @property
     def routine_frames(self) -> int:
         """So many frames may leave, all ours or all silent, before anything comes of one."""
-        if self._over or self._clearing:
+        if self._over or self._clearing or self._untold_samples:
             return 0
         head = self.head
         if head is None:
@@ -202,17 +206,19 @@ class Playout:
         return max(0, (head.queued - head.played - 1) // self._frame_samples)
 
     def _drop_rest(self, segment: Segment, samples: int) -> None:
-        """There is no room for it. Very much of it is told in few marks, the first at once."""
+        """There is no room for it."""
         self._untold_samples += samples
-        if not segment.cut_short or self._untold_samples >= _TOLD_AT_ONCE_S * self._rate_hz:
-            self._tell_dropped()
+        self._tell_dropped()
         segment.cut_short = True
 
-    def _tell_dropped(self) -> None:
-        if self._untold_samples:
+    def _tell_dropped(self, *, at_once: bool = False) -> None:
+        """Mark what was dropped, if that was not done just now: much of it is told in few marks."""
+        now_ns = self._context.now_ns
+        due = self._told_ns is None or now_ns - self._told_ns >= _TOLD_EVERY_NS
+        if self._untold_samples and (due or at_once):
             dropped_ms = self.ms(self._untold_samples)
             self._context.mark("playout_overflowed", {"dropped_ms": dropped_ms})
-            self._untold_samples = 0
+            self._untold_samples, self._told_ns = 0, now_ns
 
     @property
     def most_samples(self) -> int:
@@ -228,7 +234,8 @@ class Playout:
     def overflowed(self, event: PlayoutOverflowed) -> None:
         """The leg's own buffer was full, and dropped the newest audio."""
         samples = event.dropped_samples
-        self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
+        self._untold_samples += samples
+        self._tell_dropped()
         segment = self._segments.get(event.tag)
         if segment is not None:
             segment.queued -= samples
@@ -241,6 +248,10 @@ class Playout:
         """The caller barges in: drop what may be interrupted; `cleared` reports what that was."""
         self._leave_broken_off(Until.CLEARED)
         self._drop([one for one in self._segments.values() if one.interruptible])
+
+    def disown(self) -> None:
+        """Drop all that a server has said: it has sent what no good one would."""
+        self._drop([one for one in self._segments.values() if one.item])
 
     def give_way(self) -> None:
         """An answer begins: drop what only filled the silence before it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from callerside.agent.call.context import CallContext
-from callerside.agent.call.event_bounds import MOST_ITEMS
+from callerside.agent.call.event_bounds import MOST_AUDIO_S, MOST_ITEMS, MOST_WORDS_BYTES
 from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
 from callerside.agent.call.playout import Kind, Playout, Segment
@@ -70,6 +70,10 @@ class Response:
         self.interrupted = False
         self.can_be_heard = False
         """Of what has come: there is something in it to hear."""
+        self.samples = 0
+        """Of audio that has come, whether it fits the playout or not."""
+        self.words_bytes = 0
+        """Of its other deltas."""
         self._kept_bytes = 0
         self.left: dict[str, bytes] = {}
         """Of an item: the first half of a sample whose second half is in the next delta."""
@@ -129,6 +133,8 @@ class Responses:
         self._active: Response | None = None
         self._progressed_ns = 0
         """When the running response last gave a sign of life."""
+        self._sounded_ns = 0
+        """When audio of it last came, or when it began."""
         self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
         self._begun: deque[str] = deque(maxlen=_MAX_KNOWN)
         self._done: deque[str] = deque(maxlen=_MAX_KNOWN)
@@ -243,7 +249,7 @@ class Responses:
             self._complete_segments(self._active)
         self._active = Response(event.response_id, purpose)
         self._context.mark("response_created", {"response": event.response_id})
-        self._progressed_ns = self._context.now_ns
+        self._progressed_ns = self._sounded_ns = self._context.now_ns
         if self._settings.turns.watchdogs.response_end_ms:
             self._context.set_timer(
                 Timer.RESPONSE_END_LIMIT, self._settings.turns.watchdogs.response_end_ms
@@ -262,11 +268,12 @@ class Responses:
             response = self._find(event.response_id, "response.output_audio.delta")
         if response is None:
             return False
-        self._progressed_ns = self._context.now_ns
+        self._progressed_ns = self._sounded_ns = self._context.now_ns
         audio = event.audio
         if self._is_pcm and (response.left or len(audio) & 1):
             audio = response.whole_samples(event.item_id, audio)
         pcm = self._format.decode(audio)
+        response.samples += len(pcm) // BYTES_PER_SAMPLE
         if not response.can_be_heard:
             response.can_be_heard = heard_from_ms(pcm, self._rate_hz) < math.inf
         segment = response.segments.get(event.item_id)
@@ -295,18 +302,33 @@ class Responses:
         if active and active.id == event.response_id and len(active.transcripts) < MOST_ITEMS:
             active.transcripts.append(event.transcript)
 
-    def progressed(self, response_id: str) -> None:
+    def progressed(self, response_id: str, size_bytes: int) -> None:
         """A sign of life of a response, as each of its deltas is."""
         if self._active and self._active.id == response_id:
             self._progressed_ns = self._context.now_ns
+            self._active.words_bytes += size_bytes
+
+    @property
+    def endless(self) -> str:
+        """What the running response has more of than any can have; empty if it has not."""
+        if self._active is None:
+            return ""
+        if self._active.samples > MOST_AUDIO_S * self._rate_hz:
+            return f"more than {MOST_AUDIO_S} s of audio in one response"
+        if self._active.words_bytes > MOST_WORDS_BYTES:
+            return f"more than {MOST_WORDS_BYTES} bytes beside the audio of one response"
+        return ""
 
     def watch_on(self) -> bool:
         """The watchdog fired: if there was a sign of life since it was set, set it by that.
 
-        Dozens of deltas a second would otherwise each move the timer. Returns whether it was set.
+        Dozens of deltas a second would otherwise each move the timer. Signs of life without audio
+        help for as long as nobody may say anything in a call. Returns whether it was set.
         """
-        limit_ms = self._settings.turns.watchdogs.response_end_ms
-        due_ns = self._progressed_ns + ms_to_ns(limit_ms)
+        settings = self._settings
+        due_ns = self._progressed_ns + ms_to_ns(settings.turns.watchdogs.response_end_ms)
+        if settings.limits.silence_ms:
+            due_ns = min(due_ns, self._sounded_ns + ms_to_ns(settings.limits.silence_ms))
         if self._active is None or due_ns <= self._context.now_ns:
             return False
         self._context.set_timer_at(Timer.RESPONSE_END_LIMIT, due_ns)

@@ -137,12 +137,14 @@ class SipSettings(Strict):
     """Advertised in Contact, behind NAT."""
     rtp_public_host: Host | None = None
     """Advertised in SDP, behind NAT; `public_host` if not given."""
-    codecs: list[Literal["PCMU", "PCMA", "G722"]] = Field(["PCMU", "PCMA", "G722"], min_length=1)
+    codecs: list[Literal["PCMU", "PCMA", "G722", "OPUS"]] = Field(
+        ["PCMU", "PCMA", "G722"], min_length=1
+    )
     """In order of preference, where the offer is ours; of a caller's offer the first that is among
-    them is taken, as the caller prefers it (RFC 3264 §6.1)."""
+    them is taken, as the caller prefers it (RFC 3264 §6.1). `OPUS` is baresip's alone."""
     sample_rate_hz: Literal["auto", 8000, 24000] = "auto"
     """Of the audio between telephone and API. `auto`: of each call by its codec, G.711 straight
-    through, as µ-law or A-law, and 24 kHz PCM for G722; 24000: always PCM, for servers that do
+    through, as µ-law or A-law, and 24 kHz PCM for others; 24000: always PCM, for servers that do
     not speak G.711; 8000: always G.711."""
     max_calls: int | None = Field(None, ge=1, le=12)
     """Calls at once; the next one is refused. null: as many as a process of the engine holds,
@@ -273,6 +275,9 @@ class RecordingSettings(Strict):
     realtime: Switch = True
     """`{called}-{call}.realtime`: the events of the Realtime session; `-2` and so on after a
     reconnection."""
+    realtime_max_bytes: int = Field(512 * 1024 * 1024, ge=1_000_000)
+    """Of all `.realtime` of one call; then they end, and the log says so. In an hour both sides
+    make 490 MB at 24 kHz, if they talk all the time."""
     announcement_instructions: str | None = Field(None, min_length=1)
     """What the model is asked to say before a recording begins: that there will be one. Made and
     cached like the greeting. Nothing is recorded before its end, nor a call for which it is not

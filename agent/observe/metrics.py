@@ -375,7 +375,8 @@ class AgentMetrics:
         self._lost = Counter(
             "callerside_writes_lost",
             "Of calls, what could not be written: `record` (the log has it), `timeline`, "
-            "`recording` (of sound), `realtime`. Each counts once a call.",
+            "`recording` (of sound), `realtime` (or there was too much of it: "
+            "`recordings.realtime_max_bytes`). Each counts once a call.",
             ["what"],
             registry=self.registry,
         )

@@ -12,6 +12,7 @@ from typing import Literal, assert_never
 
 import structlog
 
+from callerside.agent.call.event_bounds import MOST_BYTES_AT_ONCE
 from callerside.agent.call.prompts import PromptName, own_words, prompt_key
 from callerside.agent.config.environment import filled
 from callerside.agent.config.loader import Secrets
@@ -70,6 +71,8 @@ class PromptSession:
         self._format: AudioFormat = audio_format(rate_hz, None)
         self._audio: list[bytes] = []
         self._words: list[str] = []
+        self._size_bytes = 0
+        """Of all that has come."""
         self._response_id: str | None = None
         """Of the response that we asked for: a server may speak of its own accord, too."""
         self.hint = ""
@@ -87,6 +90,11 @@ class PromptSession:
         if isinstance(received, RealtimeClosed):
             self.problem = self.problem or received.reason
         if not isinstance(received, RealtimeEvent) or self.over:
+            return []
+        self._size_bytes += received.size_bytes
+        if self._size_bytes > MOST_BYTES_AT_ONCE:
+            self.problem = f"more than {MOST_BYTES_AT_ONCE} bytes came for one prompt"
+            self._audio.clear()
             return []
         try:
             event = events.read(received.event, self._wanted.settings.realtime.dialect)

@@ -290,21 +290,30 @@ def _encode(event: Event) -> bytes:
 
 
 def _decode(message: str | bytes) -> RealtimeInput:
+    size_bytes = len(message)  # all but what people wrote is ASCII
     try:
         event: Any = json.loads(message)
     except (ValueError, RecursionError) as error:
-        return RealtimeGarbage(reason=f"not JSON: {error}")
+        return RealtimeGarbage(reason=f"not JSON: {error}", size_bytes=size_bytes)
+    wrong = _decode_audio(event)
+    if wrong:
+        return RealtimeGarbage(reason=wrong, size_bytes=size_bytes)
+    return RealtimeEvent(event=event, size_bytes=size_bytes)
+
+
+def _decode_audio(event: Any) -> str:
+    """Put the bytes of an event's audio into it; returns why it is no event, if it is none."""
     if not isinstance(event, dict):
-        return RealtimeGarbage(reason=f"a JSON {type(event).__name__}, expected an object")
+        return f"a JSON {type(event).__name__}, expected an object"
     event_type = event.get("type")
     if not isinstance(event_type, str):
-        return RealtimeGarbage(reason="an object without a type")
+        return "an object without a type"
     if event_type in _AUDIO_DELTAS:
         try:
             event["delta"] = base64.b64decode(event.get("delta", ""), validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
-            return RealtimeGarbage(reason=f"{event_type}: bad base64 in delta: {error}")
-    return RealtimeEvent(event=event)
+            return f"{event_type}: bad base64 in delta: {error}"
+    return ""
 
 
 def _headers(api_key: str | None, dialect: Dialect) -> dict[str, str]:

@@ -22,12 +22,16 @@ class RealtimeEvent(Struct, frozen=True, kw_only=True):
     """A server event, not yet checked."""
 
     event: Event
+    size_bytes: int = 0
+    """As it came over the wire; 0 where it crossed none."""
 
 
 class RealtimeGarbage(Struct, frozen=True, kw_only=True):
     """A message that is no event: not JSON, not an object, no `type`, or bad base64."""
 
     reason: str
+    size_bytes: int = 0
+    """As in `RealtimeEvent`."""
 
 
 class RealtimeClosed(Struct, frozen=True, kw_only=True):

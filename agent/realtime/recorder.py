@@ -37,8 +37,41 @@ _SECRETS = frozenset({"client_secret", "authorization", "api_key", "headers"})
 _log = structlog.get_logger(__name__)
 
 
+class Room:
+    """What the recordings of one call may still take."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = self._left_bytes = most_bytes
+
+    @property
+    def is_left(self) -> bool:
+        """Whether anything may be recorded yet."""
+        return self._left_bytes > 0
+
+    def take(self, size_bytes: int) -> None:
+        """Take so much of it.
+
+        Raises:
+            RoomError: there is not so much left; and from now on there is none.
+        """
+        if size_bytes > self._left_bytes:
+            self._left_bytes = 0
+            raise RoomError(
+                f"the call's recordings of its sessions have {self._most_bytes} bytes, as many as "
+                "they may have by recordings.realtime_max_bytes"
+            )
+        self._left_bytes -= size_bytes
+
+
+class RoomError(Exception):
+    """The recordings of a call have got as large as they may."""
+
+
 class StreamFile:
-    """One recording that grows; a disk that fails ends it, with one line in the log."""
+    """One recording that grows; a disk that fails ends it, with one line in the log.
+
+    So does what it may not be larger than.
+    """
 
     def __init__(
         self,
@@ -47,6 +80,7 @@ class StreamFile:
         *,
         model: str,
         dialect: str,
+        room: Room,
         clean: Callable[[Any], Any] = lambda event: event,
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
@@ -57,15 +91,17 @@ class StreamFile:
             now_ns: the monotonic clock.
             model: of the session.
             dialect: of its events.
+            room: for it, and for the other recordings of its call.
             clean: takes secrets out of events.
             on_lost: called if the recording cannot go on.
         """
         self._on_lost = on_lost
         self._clean = clean
+        self._room = room
         self._path = path
         self._now_ns = now_ns
         self._began_ns = now_ns()
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -78,10 +114,9 @@ class StreamFile:
         try:
             make_private(path.parent)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            # half of a surrogate pair, which only a broken peer sends, is escaped as JSON does it
-            self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+            self._file = os.fdopen(descriptor, "wb")
             self._write(header)
-        except OSError as error:
+        except (OSError, RoomError) as error:
             self._give_up(error)
 
     def add(self, sender: str, event: Event) -> None:
@@ -91,7 +126,7 @@ class StreamFile:
         at_s = round((self._now_ns() - self._began_ns) / NS_PER_S, 6)
         try:
             self._write({"at": at_s, "from": sender, "event": _on_the_wire(self._clean(event))})
-        except (OSError, ValueError, RecursionError) as error:  # what no file can hold, too
+        except (OSError, RoomError, ValueError, RecursionError) as error:  # what none can hold, too
             self._give_up(error)
 
     def close(self) -> None:
@@ -104,8 +139,13 @@ class StreamFile:
             self._give_up(error)
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
+        if self._file is None:
+            return
+        text = json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n"
+        # half of a surrogate pair, which only a broken peer sends, is escaped as JSON does it
+        written = text.encode("utf-8", "backslashreplace")
+        self._room.take(len(written))
+        self._file.write(written)
 
     def _give_up(self, error: Exception) -> None:
         file, self._file = self._file, None

@@ -36,7 +36,7 @@ from callerside.agent.observe.secrets import SecretFilter
 from callerside.agent.prompts.cache import PromptCache, default_cache_dir
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeConnection
-from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
+from callerside.agent.realtime.recorder import RecordedConnection, Room, StreamFile
 from callerside.agent.service.driver import CallDriver, Connect
 from callerside.agent.service.handles import carried
 from callerside.agent.telephony.engine import Profile
@@ -280,6 +280,7 @@ class _Connector:
         self._clean = lambda event: masking.event(clean.data(event))
         self._realtime = settings.realtime
         self._recordings = settings.recordings
+        self._room = Room(settings.recordings.realtime_max_bytes)
         self._name = name
         self._count = 0
         self.may_record = settings.recordings.announced is None
@@ -297,7 +298,7 @@ class _Connector:
             dialect=effect.dialect,
             timeout_ms=effect.timeout_ms,
         )
-        if self._recordings.dir is None or not self._recordings.realtime:
+        if self._recordings.dir is None or not (self._recordings.realtime and self._room.is_left):
             return connection
         suffix = "" if self._count == 1 else f"-{self._count}"
         file = StreamFile(
@@ -305,6 +306,7 @@ class _Connector:
             time.monotonic_ns,
             model=effect.model,
             dialect=effect.dialect,
+            room=self._room,
             clean=self._clean,
             on_lost=self._on_lost,
         )

@@ -12,7 +12,12 @@ from typing import Literal, Protocol, get_args
 
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallerLeg, CallLeg
-from callerside.agent.telephony.options import CALLER_PASSWORD, SipAccount, SipOptions
+from callerside.agent.telephony.options import (
+    CALLER_PASSWORD,
+    CODECS,
+    SipAccount,
+    SipOptions,
+)
 from callerside.agent.telephony.registration import asks_for_password
 
 EngineName = Literal["pjsua2", "baresip"]
@@ -110,7 +115,6 @@ PROFILES: Mapping[EngineName, Profile] = {
         newest_python=(3, 14),
         capabilities=frozenset(Capability)
         - {
-            Capability.OPUS,
             Capability.TCP_FLOODS,
             Capability.IPV6,
             Capability.PUBLIC_CONTACT,
@@ -163,6 +167,19 @@ class CapabilityError(SipError):
         self.capability = capability
 
 
+CODEC_NEEDS: Mapping[str, Capability] = {"G722": Capability.G722, "OPUS": Capability.OPUS}
+"""Of codecs that an engine may be without."""
+
+
+def codecs_of(profile: Profile) -> tuple[str, ...]:
+    """All that an engine has."""
+    return tuple(
+        codec
+        for codec in CODECS
+        if codec not in CODEC_NEEDS or CODEC_NEEDS[codec] in profile.capabilities
+    )
+
+
 _NEEDED_FOR = {
     "conceal_loss": Capability.CONCEALMENT,
     "public_host": Capability.PUBLIC_CONTACT,
@@ -181,6 +198,9 @@ def check_options(engine: EngineName, options: SipOptions) -> None:
     for option, capability in _NEEDED_FOR.items():
         if getattr(options, option) and capability not in profile.capabilities:
             raise CapabilityError(engine, capability, f"sip.{option}")
+    for codec in options.codecs:
+        if codec not in codecs_of(profile):
+            raise CapabilityError(engine, CODEC_NEEDS[codec], f"sip.codecs: {codec}")
     if options.max_calls > profile.calls_a_process:
         holds = {name: one.calls_a_process for name, one in PROFILES.items()}
         able = [name for name, calls in holds.items() if calls >= options.max_calls]

@@ -62,8 +62,13 @@ _LINES = re.compile(r"^(?=m=)", re.MULTILINE)
 _PORT = re.compile(r"(?<=^m=audio )\d+")
 _AUDIO = re.compile(r"m=audio (?!0+[ /])\S+ RTP/AVPF? ([^\r\n]*)")
 """One that is not refused, and not encrypted (RTP/SAVP): see `srtp.plain_view`."""
-_RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/8000(?:/1)?[ \t]*\r?$", re.MULTILINE)
-"""All codecs that we have say 8000, G722 too (RFC 3551 §4.5.2)."""
+_RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/(\d+)(?:/(\d+))?[ \t]*\r?$", re.MULTILINE)
+_CLOCKS = {"OPUS": ("48000", "2")}
+"""Of RTP, and channels, of codecs that do not say 8000 and 1, as G722 does, too (RFC 3551 §4.5.2):
+Opus says these whatever is in it (RFC 7587 §4.1)."""
+_MOST_BITS = re.compile(
+    r"^a=fmtp:(\d+)[ \t](?:.*;)?[ \t]*maxaveragebitrate=(\d{1,9})\b", re.MULTILINE
+)
 _ANY_MEDIA = re.compile(r"^m=", re.MULTILINE)
 _ANY_AUDIO = re.compile(r"^m=audio\b(?! 0[ /])", re.MULTILINE | re.IGNORECASE)
 _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
@@ -132,7 +137,7 @@ def _chosen(session: str, lines: Sequence[str], codecs: Sequence[str]) -> int | 
 def _known(line: str, codecs: Sequence[str]) -> Iterator[str]:
     """Those of our codecs that a line offers; its numbers are its own (RFC 4566 §6)."""
     audio = _AUDIO.match(line)
-    names = {**_STATIC, **{number: name.upper() for number, name in _RTPMAP.findall(line)}}
+    names = {**_STATIC, **dict(_names(line))}
     for number in audio[1].split() if audio else ():
         if names.get(number) in codecs:
             yield names[number]
@@ -321,6 +326,8 @@ class Described:
     payload_type: int
     keys_type: int | None
     """Of RFC 4733's packets."""
+    most_bits_per_s: int
+    """That its writer wants to be sent, of a codec that leaves the choice; 0: as we like."""
     direction: str
     """As the one who wrote it sees it: sendrecv, sendonly, recvonly, inactive."""
     cryptos: tuple[Crypto, ...] = ()
@@ -369,11 +376,14 @@ def described(description: str, codecs: Sequence[str]) -> Described | None:
         codec=codec,
         payload_type=int(numbers[0]),
         keys_type=int(keys[0]) if keys else None,
+        most_bits_per_s=int(dict(_MOST_BITS.findall(line)).get(numbers[0], 0)),
         direction=direction[1] if direction else "sendrecv",
         cryptos=tuple(cryptos(line)),
     )
 
 
 def _names(line: str) -> Iterator[tuple[str, str]]:
-    for number, name in _RTPMAP.findall(line):
-        yield number, name.upper()
+    for number, name, *clock in _RTPMAP.findall(line):
+        said, channels = clock
+        if (said, channels or "1") == _CLOCKS.get(name.upper(), ("8000", "1")):
+            yield number, name.upper()

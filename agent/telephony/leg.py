@@ -24,6 +24,7 @@ from callerside.agent.telephony.interface import (
     LegInput,
     Party,
     RtpMeasured,
+    TransferProgressed,
 )
 from callerside.agent.telephony.invite import readable
 from callerside.agent.telephony.sip_message import SipMessage
@@ -92,6 +93,8 @@ class Leg(ABC):
         """That go out by INFO."""
         self._info_number = 0
         """Of the last INFO: one that is sent again has none above it."""
+        self._is_transferring = False
+        """Whether what becomes of our REFER is still to be told."""
         self._ending: Ending | None = None
         self._end_reported = False
 
@@ -157,6 +160,12 @@ class Leg(ABC):
     @abstractmethod
     def _measured(self) -> RtpMeasured:
         """What came of RTP, in numbers."""
+
+    def _tell_transfer(self, status: int) -> None:
+        """What became of our REFER, the first time that it is said: ends may be told twice."""
+        if self._is_transferring:
+            self._is_transferring = False
+            self._inputs.post(TransferProgressed(status=status))
 
     def _report_end(self, *, by: Party, status: int, reason: str) -> None:
         """As the stack tells it, but for what we knew before."""

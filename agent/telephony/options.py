@@ -9,8 +9,10 @@ from typing import Literal
 from callerside.agent.telephony.srtp import SrtpPolicy
 from callerside.ports import HIGHEST_PORT
 
-CODECS = ("PCMU", "PCMA", "G722")
-"""What can be offered, by the names of RFC 3551."""
+USUAL_CODECS = ("PCMU", "PCMA", "G722")
+"""What is offered and taken if nothing is said: what every engine has."""
+CODECS = (*USUAL_CODECS, "OPUS")
+"""What can be offered, by the names of RFC 3551 and RFC 7587."""
 
 Transport = Literal["udp", "tcp", "tls"]
 
@@ -24,9 +26,7 @@ CALLER_PASSWORD = "CALLERSIDE_CALLER_PASSWORD"  # noqa: S105 - a variable's name
 
 NARROW_HZ, WIDE_HZ = 8_000, 24_000
 """Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
-
-_BRIDGE_HZ = 16_000
-"""G.722's own rate, and twice G.711's (see `agent.telephony.media.frame_rate`)."""
+_NARROW = ("PCMU", "PCMA")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,11 +136,11 @@ class SipOptions:
     """Advertised in Contact, where NAT hides `listen_host`."""
     rtp_public_host: str | None = None
     """Advertised in SDP; `public_host` if not given."""
-    codecs: tuple[str, ...] = CODECS
+    codecs: tuple[str, ...] = USUAL_CODECS
     """In order of preference."""
     sample_rate_hz: int | None = 24_000
     """Of every leg's audio. None: of each leg by its codec, 8 kHz for G.711, which passes through
-    as it is, and 24 kHz for G722."""
+    as it is, and 24 kHz for others."""
     max_calls: int = 4
     """At once; an engine may hold no more of them in a process than it says."""
     max_playout_ms: int = 120_000
@@ -224,7 +224,7 @@ class SipOptions:
 
     def leg_rate_hz(self, codec: str) -> int:
         """Of the audio of a call that will have this codec."""
-        return self.sample_rate_hz or (WIDE_HZ if codec == "G722" else NARROW_HZ)
+        return self.sample_rate_hz or (NARROW_HZ if codec in _NARROW else WIDE_HZ)
 
 
 _SIPS = re.compile(r"sips:", re.IGNORECASE)

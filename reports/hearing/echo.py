@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.reports.hearing.correlation import fast_length
+from callerside.reports.hearing.correlation import fast_length, find
 
 Samples = NDArray[np.int16]
 Wave = NDArray[Any]
@@ -19,6 +19,19 @@ _TAPS_MS = 4
 _FADED_MS = 200
 _LEARNT_S = 120
 _FULL_SCALE = 32768.0
+
+
+def is_echo(piece: Samples, other: Samples) -> bool:
+    """Whether a piece of one channel is what was in the other around it, and comes back fainter.
+
+    What is fainter there is the piece's own echo, or leaks there.
+    """
+    match = find(piece, other)
+    if not match.found:
+        return False
+    origin = other[match.offset : match.offset + piece.size].astype(np.float64)
+    own = piece.astype(np.float64)
+    return bool(own.dot(own) < origin.dot(origin))
 
 
 def without_echo(heard: Samples, other: Samples, rate_hz: int) -> Samples:

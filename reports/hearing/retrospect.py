@@ -40,10 +40,14 @@ class Behind(IntEnum):
 
     SILENCE = 0
     """Nothing louder than its edges: they are known by the definition."""
-    NOISE = 1
-    """A background that is louder than its edges."""
-    LOUD_NOISE = 2
+    FAINT_NOISE = 1
+    """A background that is louder than its edges, and fainter than nearly all the rest."""
+    NOISE = 2
+    """One that is louder than its softest sounds."""
+    LOUD_NOISE = 3
     """One that is louder than its softer sounds, whole syllables among them."""
+    LOUDEST_NOISE = 4
+    """One that is nearly as loud as the sound."""
 
 
 class Spoken(NamedTuple):
@@ -91,7 +95,8 @@ _LEAST_BESIDE = 0.8, 0.7  # beside a sound: before it and behind it
 _FADES_TO = 0.6  # of the way from the background's median score to its 97th percentile
 _ABOVE = 0.4  # of the way from the background's median score to its 97th percentile, beyond that
 _CLEARLY = 1.2
-_LOUD_NOISE_DB = 15.0  # below the active level, or less
+_NOISES_DB = ((Behind.FAINT_NOISE, 27.5), (Behind.NOISE, 15.0), (Behind.LOUD_NOISE, 8.5))
+"""How far below the active level each is, at least."""
 _UTTERANCE_MS = 400
 _SOURCE_MS = 1000  # sentences of one source are no farther apart: they have one active level
 _BESIDE_MS = 30
@@ -252,11 +257,9 @@ class _Recording:
             level_dbfs = active_level.active_level_dbfs(around, self._rate_hz)
             if level_dbfs is None or level_dbfs < _LEAST_DBFS:
                 continue
-            behind = Behind.NOISE
-            if active_level.least_sample(level_dbfs) >= loudest:
-                behind = Behind.SILENCE
-            elif noise > _FULL_SCALE * 10 ** ((level_dbfs - _LOUD_NOISE_DB) / 20):
-                behind = Behind.LOUD_NOISE
+            behind = Behind.SILENCE
+            if active_level.least_sample(level_dbfs) < loudest:
+                behind = _behind(level_dbfs, noise)
             within = [one for one in regions if low <= one[0] < high]
             for first, past in _bridged(within, self._of_ms(_UTTERANCE_MS)):
                 if behind is Behind.SILENCE:
@@ -465,6 +468,12 @@ def _perhaps_noise(speech: Flags, over: NDArray[np.float32]) -> Flags:
         is_word = beside.sum() >= _LEAST_ALONE and np.median(beside) < _PLAIN
         flags[first:past] = not is_word
     return flags
+
+
+def _behind(level_dbfs: float, noise: float) -> Behind:
+    """What a background of so much is behind a sound of an active level."""
+    below_db = level_dbfs - 20 * math.log10(noise / _FULL_SCALE)
+    return next((one for one, least in _NOISES_DB if below_db >= least), Behind.LOUDEST_NOISE)
 
 
 def _goes_on(over: NDArray[np.float32], *, is_sharp: bool) -> int:

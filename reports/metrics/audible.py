@@ -5,14 +5,17 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
-from callerside.reports.hearing.correlation import find
 from callerside.reports.hearing.detector import PAUSE_MS, Segment, segments
-from callerside.reports.hearing.echo import without_echo
+from callerside.reports.hearing.echo import is_echo, without_echo
 from callerside.reports.hearing.retrospect import Behind
 from callerside.reports.metrics.error_bounds import (
+    DROWNED_END,
+    DROWNED_ONSET,
     ENERGY_END,
     ENERGY_ONSET,
     EXACT,
+    FAINTLY_MASKED_END,
+    FAINTLY_MASKED_ONSET,
     LOST_END,
     LOST_ONSET,
     MASKED_END,
@@ -27,8 +30,10 @@ NS_PER_MS = 1_000_000
 
 _BOUNDS = {
     Behind.SILENCE: (ENERGY_ONSET, ENERGY_END),
+    Behind.FAINT_NOISE: (FAINTLY_MASKED_ONSET, FAINTLY_MASKED_END),
     Behind.NOISE: (MASKED_ONSET, MASKED_END),
     Behind.LOUD_NOISE: (LOST_ONSET, LOST_END),
+    Behind.LOUDEST_NOISE: (DROWNED_ONSET, DROWNED_END),
 }
 _FRAME_NS = 20 * NS_PER_MS  # what is marked is marked when its packet leaves
 _LEAST_BESIDE_NS = 60 * NS_PER_MS  # of a sound that is partly an answer: less is its fringe
@@ -202,7 +207,7 @@ def _is_echo(evidence: CallEvidence, sound: Sound, others: list[Sound], of: int 
     first, past = (max(0, evidence.sample_at(ns)) for ns in (sound.start_ns, sound.end_ns))
     piece = evidence.recording[first : min(past, first + rate_hz), MOUTH if of == EAR else EAR]
     low = max(0, first - _ECHO_NS * rate_hz // (1000 * NS_PER_MS))
-    return find(piece, evidence.recording[low : first + piece.size, of]).found
+    return is_echo(piece, evidence.recording[low : first + piece.size, of])
 
 
 def spoken(sounds: Sequence[Sound], *, pause_ms: float = PAUSE_MS) -> list[Sound]:

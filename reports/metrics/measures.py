@@ -19,6 +19,7 @@ from callerside.reports.metrics.audible import (
     overlaps,
     spoken,
 )
+from callerside.reports.metrics.drowned import drowned
 from callerside.reports.metrics.error_bounds import EXACT, NOTED, TONE_HZ
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.machine_paths import (
@@ -306,11 +307,15 @@ def _links(turn: Turn, answer_ns: int, machine: MachineTime) -> Iterator[Measure
         )
 
 
-def flow(call: HeardCall) -> Iterator[Measurement]:
+def flow(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """Silence, and double talk."""
     evidence, audible = call.evidence, call.audible
     answered = _answered(evidence)
     if not evidence.recorded or not (answered or evidence.info.lane == "recording"):
+        return
+    if reason := drowned(evidence, audible):
+        for name in ("dead_air_ms", "talk_over_ms", "double_talk_share"):
+            yield Unmeasured(name=name, reason=reason)
         return
     start_ns = answered.at_ns if answered else evidence.recording_start_ns
     end_ns = _call_end_ns(evidence)

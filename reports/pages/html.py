@@ -33,6 +33,7 @@ _POLICY = (
     "media-src 'self' file: blob:; base-uri 'none'; form-action 'none'"
 )
 """A recording lies beside its page, which most people open as a file."""
+_CALL = "call.html"
 _SPARK_WIDTH = 1000
 _UP = "../"
 _WORST = 20
@@ -51,6 +52,11 @@ def _pages() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def prepare() -> None:
+    """Make ready what a call's page is made with, once for this process and its copies."""
+    _pages().get_template(_CALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +154,7 @@ def call_page(info: RunInfo, call: CallResult, *, counts: bool = True) -> str:
     """
     view = view_of(call)
     return _page(
-        "call.html",
+        _CALL,
         info=info,
         call=call,
         home=_UP * (2 if counts else 3),

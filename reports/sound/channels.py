@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from callerside.reports.hearing import correlation
 from callerside.reports.hearing.detector import Segment, segments, utterances
+from callerside.reports.hearing.echo import is_echo
 from callerside.reports.hearing.keys import keys
 
 Samples = NDArray[np.int16]
@@ -80,6 +81,7 @@ def bleed(source: Samples, spoken: Sequence[Segment], other: Samples, rate_hz: i
     step = max(1, len(long_enough) // _PIECES)
     places: list[tuple[int, float, float]] = []
     tried = long_enough[::step][:_PIECES]
+    others = 0
     before, after = (rate_hz * ms // 1000 for ms in (_BEFORE_MS, _AFTER_MS))
     for segment in tried:
         piece = source[
@@ -92,12 +94,17 @@ def bleed(source: Samples, spoken: Sequence[Segment], other: Samples, rate_hz: i
             wave = piece.astype(np.float64)
             heard = within[match.offset : match.offset + piece.size].astype(np.float64)
             gain = abs(float(wave.dot(heard))) / float(wave.dot(wave))
+            gain_db = 20 * math.log10(max(gain, 1e-6))
+            if gain_db > -BOTH_DB:  # what is so much louder there was said there, and bleeds here
+                others += 1
+                continue
             lag = low + match.offset - segment.start
-            places.append((segment.start, lag * 1000 / rate_hz, 20 * math.log10(max(gain, 1e-6))))
+            places.append((segment.start, lag * 1000 / rate_hz, gain_db))
+    count = len(tried) - others
     if not places:
-        return Bleed(len(tried), 0)
+        return Bleed(count, 0)
     return Bleed(
-        len(tried),
+        count,
         len(places),
         float(np.median([gain_db for _, _, gain_db in places])),
         float(np.median([lag_ms for _, lag_ms, _ in places])),
@@ -203,7 +210,7 @@ def without_echo(
         if before:
             past = min(segment.end, segment.start + rate_hz * _PIECE_MS // 1000)
             piece = wave[segment.start : past]
-            if correlation.find(piece, other[max(0, segment.start - late) : past]).found:
+            if is_echo(piece, other[max(0, segment.start - late) : past]):
                 continue
         kept.append(segment)
     return kept

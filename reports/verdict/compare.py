@@ -22,7 +22,9 @@ more than the harness may err.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from math import inf
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -305,20 +307,30 @@ def _by_scenarios(before: Values, after: Values) -> Iterator[float]:
     yield from moves.values()
 
 
-_ANGLES = np.linspace(-np.pi / 2, np.pi / 2, 20_001)
+_MOST_FREEDOM = 1e4
 
 
+@cache
+def _angles() -> tuple[Any, Any]:
+    """The cosines and tangents of angles from -90 to 90 degrees."""
+    angles = np.linspace(-np.pi / 2, np.pi / 2, 20_001)
+    return np.cos(angles), np.tan(angles)
+
+
+@lru_cache(maxsize=8)
 def _student(freedom: float) -> tuple[Any, Any]:
     """Student's distribution: values, and how likely it is to be no larger.
 
     With t = sqrt(f) tan(a) its density is that of cos(a) to the power of f - 1; without a limit to
-    f it is the normal one, which ten thousand degrees are near enough.
+    f it is the normal one, which ten thousand degrees are near enough. Each is asked for twice, and
+    that without a limit for every metric that does not vary.
     """
-    freedom = min(freedom, 1e4)
-    density = np.cos(_ANGLES) ** (freedom - 1)
+    freedom = min(freedom, _MOST_FREEDOM)
+    cosines, tangents = _angles()
+    density = cosines ** (freedom - 1)
     steps = (density[1:] + density[:-1]) / 2
     upto = np.concatenate([[0.0], np.cumsum(steps)])
-    return freedom**0.5 * np.tan(_ANGLES), upto / upto[-1]
+    return freedom**0.5 * tangents, upto / upto[-1]
 
 
 def _quantile(share: float, freedom: float) -> float:
@@ -343,11 +355,11 @@ def _verdict(low: float, high: float, by: Basis) -> Verdict:
 
 
 def _mean(cells: Values) -> float:
-    return float(np.mean([_mean_of(calls) for calls in cells.values()]))
+    return fmean([_mean_of(calls) for calls in cells.values()])
 
 
 def _mean_of(calls: Mapping[int, float]) -> float:
-    return float(np.mean(list(calls.values())))
+    return fmean(calls.values())
 
 
 def _badness(name: str, cells: Values) -> Values:

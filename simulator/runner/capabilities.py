@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from callerside.agent.telephony.engine import PROFILES, Capability, EngineName, lack
+from callerside.agent.telephony.engine import (
+    CODEC_NEEDS,
+    PROFILES,
+    Capability,
+    EngineName,
+    lack,
+)
 from callerside.simulator.runner.lint import Where, placed
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Press, Vanish
@@ -22,9 +28,9 @@ def _needs(
     scenario: Scenario, agent: EngineName, caller: EngineName
 ) -> Iterator[tuple[Where, EngineName, Capability]]:
     """Where, of whose engine, what."""
-    if scenario.caller.codec == "G722":
+    if scenario.caller.codec in CODEC_NEEDS:
         for engine in dict.fromkeys((agent, caller)):
-            yield ("caller", "codec"), engine, Capability.G722
+            yield ("caller", "codec"), engine, CODEC_NEEDS[scenario.caller.codec]
     if scenario.expects_transfer:
         yield ("steps",), caller, Capability.IS_TRANSFERRED
     for where, step in placed(scenario):

@@ -12,11 +12,13 @@ that `reply` in the scenario means what it meant in the call.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +29,11 @@ from callerside.audio import BYTES_PER_SAMPLE, to_bytes
 from callerside.audio_files import AudioFileError, write_wav
 from callerside.clock import NS_PER_S, ms_to_ns, ns_to_ms
 from callerside.marks import Mark
-from callerside.reports.evidence import EAR, MOUTH, CallEvidence, Said
+from callerside.reports.evidence import EAR, MOUTH, CallEvidence, Said, load_evidence
 from callerside.reports.hearing.keys import keys
 from callerside.reports.metrics.audible import Sound, overlaps, spoken
 from callerside.reports.metrics.metrics import Measured, measure
+from callerside.reports.metrics.turns import Turn
 from callerside.simulator.caller.audio.recordings import said_in
 from callerside.simulator.caller.audio.utterances import end_mid_frame
 from callerside.simulator.caller.audio.voice import voiced_level_dbfs
@@ -38,9 +41,11 @@ from callerside.simulator.caller.call_state import is_greeting
 from callerside.simulator.caller.listener import AgentUtterance, Listener
 from callerside.simulator.caller.performers import KEY_MS
 from callerside.simulator.caller.speaker import LEAD_FRAMES
+from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.runner.answers import unusable_answers
+from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario import loader
-from callerside.simulator.scenario.model import no_name
+from callerside.simulator.scenario.model import Codec, no_name
 from callerside.yaml.versions import NEWEST
 
 LIMITED = ("turn_ms", "barge_in_stop_ms", "talk_over_ms", "dead_air_ms")
@@ -59,6 +64,8 @@ _REFUSAL = 300  # the first SIP status that means that something did not work
 _KEYS_TOGETHER_MS = 1500.0
 _MISSED_MS = 2000.0  # a caller who waits so long for an answer misses it
 _SERVER_SILENCE_MS, _PATH_MS = 500.0, 40.0  # what a turn takes besides the think time, by default
+_ROUNDS = 3
+_LONGEST_PLAYED_S = 600.0  # is played at once, so that its answers come when they did: seconds
 _ROOM = 1.1  # above what was measured: a limit is for what is worse, and not for chance
 _ROOM_MS = 50.0
 
@@ -149,15 +156,7 @@ def write_scenario(evidence: CallEvidence, name: str, folder: Path, *, from_s: f
         FromCallError: there is no recording, nobody speaks in it or it is shorter, the name is
             none, or there is such a scenario already.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or (no_name(name) is not None):
-        raise FromCallError(f"{name!r} is no name: expected letters, digits, _ and -")
-    path = folder / f"{name}.yaml"
-    if path.exists():
-        raise FromCallError(f"{path}: there is one already; choose another name with --name")
-    if not evidence.recorded:
-        raise FromCallError(f"{evidence.name}: it was not recorded, so nobody knows what was said")
-    if evidence.info.recording is not None and not evidence.info.recording.caller:
-        raise FromCallError(f"{evidence.info.recording.files[0]}: {_reason(evidence)}")
+    path = _target(evidence, name, folder)
     lasts_s = len(evidence.recording) / evidence.rate_hz
     if from_s >= lasts_s:
         raise FromCallError(f"{evidence.name}: it ends after {lasts_s:.1f} s, before --from")
@@ -176,7 +175,67 @@ def write_scenario(evidence: CallEvidence, name: str, folder: Path, *, from_s: f
     for target, lines in files.items():
         write_atomically(target, lines.encode())
     loader.load([*files])  # it can be read, or this is a fault of ours
+    if evidence.server_sent is None and lasts_s - from_s <= _LONGEST_PLAYED_S:
+        _put_in_time(path, evidence, from_s, call.turns_ms)
     return path
+
+
+def _target(evidence: CallEvidence, name: str, folder: Path) -> Path:
+    """Where a call's scenario is to be written; raises `FromCallError` where there can be none."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or (no_name(name) is not None):
+        raise FromCallError(f"{name!r} is no name: expected letters, digits, _ and -")
+    path = folder / f"{name}.yaml"
+    if path.exists():
+        raise FromCallError(f"{path}: there is one already; choose another name with --name")
+    if not evidence.recorded:
+        raise FromCallError(f"{evidence.name}: it was not recorded, so nobody knows what was said")
+    if evidence.info.recording is not None and not evidence.info.recording.caller:
+        raise FromCallError(f"{evidence.info.recording.files[0]}: {_reason(evidence)}")
+    return path
+
+
+def _put_in_time(
+    path: Path, evidence: CallEvidence, from_s: float, turns_ms: Sequence[float]
+) -> None:
+    """Have its answers come as late as they came: by how late they come when it is played.
+
+    One turn's answer moves what hangs on it, so that is done up to three times.
+    """
+    later_ms = [0.0] * len(turns_ms)
+    for _ in range(_ROUNDS):
+        more_ms = _played_later_ms(path, turns_ms)
+        if not any(more_ms):
+            break
+        later_ms = [one + more for one, more in zip(later_ms, more_ms, strict=True)]
+        call = _CallToReplay(evidence, from_s, later_ms)
+        write_atomically(path, call.text(_Writing(path.stem)).encode())
+
+
+def _played_later_ms(path: Path, turns_ms: Sequence[float]) -> list[float]:
+    """Play the scenario in memory: how much later each of its turns is answered than is wanted.
+
+    What a turn takes besides the think time hangs on how softly its words end, and what the server
+    makes of that. In whole packets: by these an answer comes. Empty where not the same turns were
+    answered.
+    """
+    (planned,) = plan(loader.load([path]), repeat=None, seed=0)
+    with TemporaryDirectory() as folder:
+        played = VirtualLane([planned], Path(folder)).play(planned)
+        evidence = played.evidence or load_evidence(played.directory)
+    again_ms = [*_from_the_mouth_ms(measure(evidence).turns)]
+    if len(again_ms) != len(turns_ms):
+        return []
+    return [
+        FRAME_MS * round((again - wanted) / FRAME_MS)
+        for again, wanted in zip(again_ms, turns_ms, strict=True)
+    ]
+
+
+def _from_the_mouth_ms(turns: Iterable[Turn]) -> Iterator[float]:
+    """How long answers took from the last that was said: not every call's packets are known."""
+    for turn in turns:
+        if turn.turn_ms is not None and turn.answer_ns is not None:
+            yield ns_to_ms(turn.answer_ns - turn.end_ns)
 
 
 def _reason(evidence: CallEvidence) -> str:
@@ -236,8 +295,12 @@ _WHOLE = _PartOfScript(greeting="greeting", replies=0, turns=0)
 class _CallToReplay:
     """A call, taken apart into what each side did."""
 
-    def __init__(self, evidence: CallEvidence, from_s: float) -> None:
+    def __init__(
+        self, evidence: CallEvidence, from_s: float, later_ms: Sequence[float] = ()
+    ) -> None:
+        """`later_ms`: by how much each answer came too late when what was made of it was played."""
         self._evidence = evidence
+        self._later_ms = later_ms
         self._measured = measure(evidence)
         self._from_ns = evidence.recording_start_ns + ms_to_ns(from_s * 1000)
         self._from_beginning = from_s <= 0
@@ -250,6 +313,20 @@ class _CallToReplay:
         self.utterances = [u for u in self._listen() if u.start_ns >= self._from_ns]
         self._greets = self._is_set_to_greet()
         self._replaying = _WHOLE if self._from_beginning else self._part()
+
+    @property
+    def _turns(self) -> list[Turn]:
+        """Those that were answered in what is played again."""
+        return [
+            turn
+            for turn in self._measured.turns
+            if turn.turn_ms is not None and turn.end_ns >= self._from_ns
+        ]
+
+    @property
+    def turns_ms(self) -> list[float]:
+        """How long each of its answers took."""
+        return [*_from_the_mouth_ms(self._turns)]
 
     def _part(self) -> "_PartOfScript":
         """What of the script a part of the call plays, and which of its replies greets the caller.
@@ -488,7 +565,7 @@ class _CallToReplay:
         """How long the caller waits, and with what telephone."""
         media = self._evidence.first("caller", "media_ready")
         codec = f"codec: {media.fields['codec']}, " if media else ""
-        codec = codec if media and media.fields["codec"] in ("PCMU", "PCMA", "G722") else ""
+        codec = codec if media and media.fields["codec"] in get_args(Codec) else ""
         waits = [ns_to_ms((u.quiet_ns or u.start_ns) - u.start_ns) for u in self.utterances]
         patience = (
             math.ceil((max(waits, default=0.0) + 2 * _longest_ms(self._measured)) / 1000) + 10
@@ -854,9 +931,8 @@ class _CallToReplay:
         """
         evidence = self._evidence
         late_ms = {
-            turn.answer_ns: turn.turn_ms
-            for turn in self._measured.turns
-            if turn.turn_ms is not None
+            turn.answer_ns: (turn.turn_ms or 0.0) - later_ms
+            for turn, later_ms in zip(self._turns, self._later_ms or repeat(0.0), strict=False)
         }
         for number, said in enumerate(self._unasked()):
             utterance, last = said[0], said[-1]

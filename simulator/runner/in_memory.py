@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from callerside.reports.pages import html
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.outlast import outlast
 from callerside.simulator.runner.plan import expected_ms
-from callerside.simulator.runner.process_pool import copies, worth_copies
+from callerside.simulator.runner.process_pool import copies, frozen, worth_copies
 from callerside.simulator.runner.progress import Progress
 
 Play = Callable[[PlannedCall], PlayedCall]
@@ -69,6 +70,8 @@ async def _here(work: "_Work", progress: Progress, done: list[Evaluated]) -> Non
 async def _by_copies(work: "_Work", progress: Progress, done: list[Evaluated]) -> bool:
     """By copies of this process, if there can be any: answers whether there are."""
     count = worth_copies(sum(map(len, work.chains)), pieces=len(work.chains))
+    if count and work.pages_of is not None:
+        html.prepare()  # a tenth of a second in each of them
     pool = copies(count, work.begin) if count else None
     if pool is None:
         return False
@@ -157,13 +160,12 @@ def _few_full_collections() -> Iterator[None]:
     at every eighth call; a tenth of a run's time went there.
     """
     before = gc.get_threshold()
-    gc.freeze()
     gc.set_threshold(*_rare(before))
     try:
-        yield
+        with frozen():
+            yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _rare(threshold: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -59,8 +59,7 @@ def copies(workers: int, prepare: Callable[[], None] | None = None) -> ProcessPo
     """
     if not IS_LINUX or len([*Path("/proc/self/task").iterdir()]) > 1:
         return None
-    gc.freeze()  # what is there is looked through by none of them: that would copy its memory
-    try:
+    with frozen():  # what is there is looked through by none of them: that would copy its memory
         pool = ProcessPoolExecutor(
             workers,
             mp_context=_CopyingContext(),
@@ -68,9 +67,23 @@ def copies(workers: int, prepare: Callable[[], None] | None = None) -> ProcessPo
             initargs=(prepare or _nothing,),
         )
         pool.submit(_nothing)  # with the first work all are copied, before the pool has its thread
-    finally:
-        gc.unfreeze()
     return pool
+
+
+@contextlib.contextmanager
+def frozen() -> Iterator[None]:
+    """What is there now is not looked through for garbage meanwhile.
+
+    Nor is it afterwards what a command had so from its start (`callerside.interrupts`): all modules
+    would be looked through again and again while the report is written.
+    """
+    is_always = gc.get_freeze_count() > 0
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if not is_always:
+            gc.unfreeze()
 
 
 def _begin_copy(prepare: Callable[[], None]) -> None:

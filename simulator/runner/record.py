@@ -88,7 +88,7 @@ def record(options: RecordOptions, on_phase: Callable[[str, str], None]) -> Reco
     recording, target = beside(scenario)
     before = _before(options, recording, target)
     _see_that_it_can_be_reached(options)
-    see_that_engines_can(options.engine, None, [scenario])
+    see_that_engines_can(options.engine, options.engine, [scenario])
     _with_realtime(scenario, "")  # whatever is in the way of that is in the way of a call
     planned = plan([scenario], repeat=1, seed=0)
     run = begin_run(options.out)

@@ -177,7 +177,11 @@ async def run(options: RunOptions, console: "Console") -> Run:
     except PlanError as error:
         raise RunError(str(error)) from None
     if options.lane == "sip":
-        see_that_engines_can(options.engine, options.caller_engine, chosen)
+        see_that_engines_can(
+            None if options.agent_uri is not None else options.engine,
+            options.caller_engine or options.engine,
+            chosen,
+        )
     if options.agent_uri is not None:
         _see_that_it_can_be_dialled(options.agent_uri, options.account, chosen)
     done = begin_run(options.out)
@@ -193,15 +197,16 @@ async def run(options: RunOptions, console: "Console") -> Run:
 
 
 def see_that_engines_can(
-    engine: EngineChoice, caller_engine: EngineChoice | None, chosen: Sequence[Scenario]
+    engine: EngineChoice | None, caller_engine: EngineChoice, chosen: Sequence[Scenario]
 ) -> None:
-    """Look before anything is played; `caller_engine`: None: the agent's.
+    """Look before anything is played; `engine`: the agent's; None: it is somebody else's.
 
     Raises:
         RunError: an engine is not here, or cannot do what a scenario asks of it.
     """
     try:
-        agent, caller = resolve(engine), resolve(caller_engine or engine)
+        caller = resolve(caller_engine)
+        agent = caller if engine is None else resolve(engine)
     except EngineUnavailableError as error:
         raise RunError(str(error)) from None
     problems = list(missing(chosen, agent=agent, caller=caller))

@@ -43,7 +43,7 @@ from callerside.yaml import versions
 from callerside.yaml.source import OldKey, Source
 
 Lane = Literal["sip", "virtual"]
-Codec = Literal["PCMU", "PCMA", "G722"]
+Codec = Literal["PCMU", "PCMA", "G722", "OPUS"]
 
 MOST_OF_A_NAME = 80
 """Letters: with what repeats, callers and attempts add, it is a part of names of files, which have

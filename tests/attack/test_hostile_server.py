@@ -10,11 +10,20 @@ import pytest
 from call_rig import NO_GREETING, CallRig, with_settings
 
 from callerside.agent.call import events
-from callerside.agent.call.event_bounds import MOST_EVENTS, MOST_UNUSABLE
+from callerside.agent.call.api_session import ApiSessionState
+from callerside.agent.call.event_bounds import (
+    MOST_AUDIO_S,
+    MOST_BYTES_AT_ONCE,
+    MOST_EVENTS,
+    MOST_EVENTS_AT_ONCE,
+    MOST_UNUSABLE,
+    MOST_WORDS_BYTES,
+)
 from callerside.agent.call.prompts import PromptName, own_words, prompt_key
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import Prompt
-from callerside.agent.realtime.interface import RealtimeEvent, RealtimeGarbage
+from callerside.agent.realtime.interface import RealtimeEvent, RealtimeGarbage, RealtimeInput
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 
 COUNT = 20_000
 GROWS_BY_BYTES = 3 * 2**20
@@ -133,6 +142,158 @@ def test_a_server_that_only_disturbs_is_given_up_and_the_caller_hears_why(what: 
     assert rig.marks("prompt_started") == [{"prompt": "farewell"}]
     rig.wait(2_000)
     assert rig.marks("hang_up_sent")
+
+
+IDS = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+
+
+def sized(event_type: str, size_bytes: int = 300, **fields: Any) -> RealtimeEvent:
+    return RealtimeEvent(event={"type": event_type, **fields}, size_bytes=size_bytes)
+
+
+AUDIO = sized("response.output_audio.delta", 1_520, delta=b"\0\2" * 480, **IDS)
+"""20 ms; as large as it is in base64, with its ids."""
+WORD = sized("response.output_audio_transcript.delta", 300, delta=" word", **IDS)
+_ITEM = {"id": "i", "type": "message", "role": "user", "status": "completed"}
+FLOODS: Mapping[str, tuple[RealtimeInput, int, str]] = {
+    "audio": (AUDIO, 5_000, f"more than {MOST_EVENTS_AT_ONCE} events"),
+    "audio in large pieces": (
+        sized("response.output_audio.delta", 641_000, delta=b"\0\2" * 240_000, **IDS),
+        20,
+        f"more than {MOST_BYTES_AT_ONCE} bytes",
+    ),
+    "G.711, hardly any of it": (
+        sized("response.output_audio.delta", 300, delta=b"\0\2" * 48_000, **IDS),
+        200,
+        f"more than {MOST_AUDIO_S} s of audio in one response",
+    ),
+    "arguments": (
+        sized("response.function_call_arguments.delta", 10_300, delta="x" * 10_000, **IDS),
+        1_750,
+        f"more than {MOST_WORDS_BYTES} bytes beside the audio of one response",
+    ),
+    "words": (
+        sized("response.output_audio_transcript.delta", 1_250, delta="x" * 1_000, **IDS),
+        7_500,
+        f"more than {MOST_WORDS_BYTES} bytes beside the audio of one response",
+    ),
+    "words of another response": (
+        sized("response.output_text.delta", 1_250, response_id="r2"),
+        7_500,
+        f"more than {MOST_EVENTS_AT_ONCE} events",
+    ),
+    "items": (
+        sized("conversation.item.added", 400, item=_ITEM),
+        8_500,
+        f"more than {MOST_EVENTS} events within 10 s",
+    ),
+    "what the caller says": (
+        sized("conversation.item.input_audio_transcription.delta", 250, item_id="u1", delta="x"),
+        9_000,
+        f"more than {MOST_EVENTS_AT_ONCE} events",
+    ),
+    "large garbage": (
+        RealtimeGarbage(reason="not JSON", size_bytes=4 * 2**20),
+        10,
+        f"more than {MOST_BYTES_AT_ONCE} bytes",
+    ),
+}
+"""What comes without end, how many a second, and why it is given up."""
+
+
+def farewell_rig(**realtime: Any) -> CallRig:
+    """A call that has words of its own."""
+    raw = with_settings(NO_GREETING, {"realtime": realtime})
+    made = CallSettings.model_validate(raw)
+    key = prompt_key(made, own_words(made)[PromptName.FAREWELL])
+    return CallRig(raw, prompts={key: Prompt(pcm=bytes(48_000), transcript="bye")}).listening()
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_a_server_that_never_stops_is_given_up_and_the_caller_hears_why(what: str) -> None:
+    flood, per_s, why = FLOODS[what]
+    rig = farewell_rig()
+    rig.event("response.created", response={"id": "r1"})
+    session = rig.machine._parts.session
+    before_ns = rig.now_ns
+    while not rig.finished and rig.now_ns - before_ns < 60 * 10**9:
+        if session.state is ApiSessionState.CONNECTING:
+            rig.connect()
+            rig.event("response.created", response={"id": "r1"})
+        elif session.state is ApiSessionState.READY:
+            for _ in range(max(1, per_s // 50)):
+                rig.tell(flood)
+        rig.wait(1000 / per_s if per_s < 50 else 20)
+        if rig.marks("hang_up_sent"):
+            rig.hang_up()
+    reasons = [str(fields["reason"]) for fields in rig.marks("realtime_failed")]
+    assert reasons[0].startswith(why)
+    assert len(reasons) == 5, "the first, and the tries after it"
+    assert rig.marks("prompt_started")[-1] == {"prompt": "farewell"}
+    (heard_ms,) = rig.mark_times_ms("prompt_started")[-1:]
+    first_ms = rig.mark_times_ms("realtime_failed")[0]
+    assert first_ms < 10_000, "of the first session, by which all others are shorter"
+    assert heard_ms < 40_000
+    assert len(rig.marks("playout_overflowed")) <= 1 + heard_ms / 1_000
+
+
+def test_ten_minutes_at_once_are_no_enemys() -> None:
+    rig = CallRig(with_settings(NO_GREETING, {"playout": {"max_ms": 1_000_000}})).listening()
+    rig.buffer = PlayoutBuffer(rig.rate_hz * 1_000)
+    rig.event("response.created", response={"id": "r1"})
+    for number in range(30_000):
+        rig.tell(AUDIO)
+        if not number % 12:
+            rig.tell(WORD)
+    rig.response_done(item="i1")
+    assert not rig.marks("realtime_failed")
+    assert not rig.marks("playout_overflowed")
+    assert rig.machine._playout.waiting_ms == 600_000
+
+
+def test_the_longest_response_of_a_model_at_the_pace_of_recordings_is_no_enemys() -> None:
+    """12 times faster than it is heard; what does not fit the playout is told once a second."""
+    rig = CallRig(NO_GREETING).listening()
+    rig.event("response.created", response={"id": "r1"})
+    sent_s = 27 * 60
+    for _ in range(sent_s * 1000 // 240):
+        for _ in range(12):
+            rig.tell(AUDIO)
+        rig.tell(WORD)
+        rig.wait(20)
+    rig.response_done(item="i1")
+    assert not rig.marks("realtime_failed")
+    assert 10 < len(rig.marks("playout_overflowed")) <= sent_s / 12
+    rig.wait(200_000)
+    dropped_ms = sum(fields["dropped_ms"] for fields in rig.marks("playout_overflowed"))
+    (ended,) = rig.marks("playout_ended")
+    assert dropped_ms + ended["played_ms"] == sent_s * 1_000
+
+
+def test_signs_of_life_without_a_sound_end_with_the_limit_of_silence() -> None:
+    rig = CallRig(NO_GREETING).listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    for _ in range(11):
+        rig.wait(5_000)
+        rig.tell(WORD)
+    assert not rig.marks("watchdog_fired")
+    rig.wait(5_001)
+    assert rig.marks("watchdog_fired") == [{"what": "response_end"}]
+    assert rig.marks("prompt_started"), "the caller hears why"
+
+
+def test_a_session_that_lasted_before_it_flooded_has_failed_all_the_same() -> None:
+    rig = farewell_rig(reconnect={"attempts": 1})
+    for _ in range(2):
+        rig.wait(20_000)
+        for number in range(MOST_UNUSABLE + 1):
+            ENDLESS["garbage"](rig, number)
+        rig.wait(300)
+        if not rig.machine._parts.session.failed:
+            rig.connect()
+    assert len(rig.marks("realtime_failed")) == 2
+    assert rig.marks("hang_up_sent") or rig.machine._parts.session.failed
 
 
 def orders(rng: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:

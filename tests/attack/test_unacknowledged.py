@@ -1,16 +1,19 @@
 """Who sends INVITEs in others' names hears no answer: the places of such calls are given up."""
 
 import time
+import uuid
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from raw_sip import RawPhone
+from raw_sip import RETRANSMIT_S, RawPhone
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
 from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.interface import CallAnswered, HungUp
 from callerside.agent.telephony.leg import UNACKNOWLEDGED, UNACKNOWLEDGED_NS
 from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.request_gate import BURST_S
 from callerside.clock import NS_PER_S
 
 pytestmark = pytest.mark.e2e
@@ -62,3 +65,21 @@ def test_a_call_that_is_acknowledged_late_stays_where_there_is_place(agent: Phon
         slow.send("ACK", cseq=1)
         agent.wait_for(0, CallAnswered)
         assert slow.request("BYE") == 200
+
+
+def test_what_is_turned_away_is_answered_once_and_forgotten(agent: Phone) -> None:
+    """Each would be said again for 32 s (RFC 3261 §17.2.1), to whomever the sender has named."""
+    options = SipOptions()
+    too_many = 2 * BURST_S * options.requests_per_source_per_s
+    with RawPhone(agent.port) as silent:
+        for _ in range(too_many):
+            silent._call_id = uuid.uuid4().hex
+            silent.send("INVITE", silent.sdp())
+        counted: Counter[str] = Counter()
+        deadline = time.monotonic() + 4 * RETRANSMIT_S
+        while time.monotonic() < deadline:
+            answer = silent._receive()
+            if answer is not None and answer.status == 503:
+                counted[answer.header("Call-ID")] += 1
+    assert counted
+    assert set(counted.values()) == {1}

@@ -1,4 +1,7 @@
-"""Our children, started in the folder of a project that has modules named as Python's own are."""
+"""Our children, started in the folder of a project that has modules named as Python's own are.
+
+Those of a calibration are in tests/e2e/test_calibrate_calls.py, which takes half a minute.
+"""
 
 import asyncio
 import os
@@ -10,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from agent_rig import Agent
+from shadows import TOLD, write_shadows
 
 from callerside.child_processes import ONE_THREAD
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.runner.process_pool import process_pool
 
 ROOT = Path(__file__).resolve().parents[2]
-SHADOWS = ("http", "queue", "socket")
 BEGIN_CHILDREN = {"callerside/child_processes.py", "simulator/runner/process_pool.py"}
 BEGINS_ITSELF = {"callerside/files.py"}
 """A command that starts itself again, as it was started."""
@@ -38,9 +41,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in SHADOWS:
-        text = f"raise SystemExit('the {name}.py of the working directory was imported')\n"
-        (tmp_path / f"{name}.py").write_text(text)
+    write_shadows(tmp_path)
     (tmp_path / "shop.py").write_text(TOOLS)
     (tmp_path / "scenarios").mkdir()
     (tmp_path / "scenarios" / "call.yaml").write_text(SCENARIO)
@@ -60,7 +61,7 @@ def run(project: Path) -> Run:
             check=False,
         )
         assert done.returncode in codes, done.stdout + done.stderr
-        assert "working directory was imported" not in done.stderr
+        assert TOLD not in done.stderr
         return done
 
     return command
@@ -131,12 +132,6 @@ def test_who_computes_ends_with_a_process_that_was_killed(tmp_path: Path) -> Non
 @pytest.mark.e2e
 def test_over_sip_with_the_callers_and_the_agents_process(run: Run) -> None:
     run("run", "scenarios", codes=(0, 2))
-
-
-@pytest.mark.e2e
-def test_calibration_with_its_responder(run: Run) -> None:
-    # How far off the numbers of one call are, on a machine that is shared, is not asked here.
-    run("calibrate", "--calls", "1", "--jobs", "1", codes=(0, 1))
 
 
 @pytest.mark.usefixtures("project")

@@ -7,6 +7,7 @@ import os
 import time
 from itertools import product
 
+import psutil
 import pytest
 from raw_sip import RawPhone
 from sip_rig import Facts, Phone, answer_at_once, open_phone, wait_until
@@ -41,6 +42,7 @@ def test_short_calls_leave_nothing_behind(engine: EngineName, role: str) -> None
         for _ in range(CALLS):
             one_call(phone, role)
         after = at_rest(phone)
+        assert psutil.Process(phone.process.pid).children() == []
     assert after.threads == before.threads
     assert after.open_files == before.open_files
     assert after.udp_ports == before.udp_ports

@@ -11,7 +11,14 @@ from certificates import Authority, Signed
 from sip_rig import Phone, answer_at_once, open_phone
 
 from callerside.agent.telephony.engine import EngineName
-from callerside.agent.telephony.interface import CallAnswered, HungUp, MediaReady
+from callerside.agent.telephony.interface import (
+    AudioReceived,
+    CallAnswered,
+    HungUp,
+    MediaReady,
+    TransferProgressed,
+    TransferRequested,
+)
 from callerside.agent.telephony.options import SipAccount, SipOptions, TlsOptions, Verify
 from callerside.simulator.cli.main import main
 
@@ -93,6 +100,30 @@ def test_a_call_goes_over_tls(
         agent.phone.wait_for(calls + 1, MediaReady)
         agent.phone.do(calls + 1, "hang_up")
         assert phone.wait_for(call, HungUp).by == "agent"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_caller_is_transferred_over_tls_or_the_call_is_refused_before_it_begins(
+    agent: Answering, engine: EngineName, authority: Authority, callers: Signed
+) -> None:
+    """PJSUA2's sees a REFER on the wire alone: whoever wants to be transferred is told so."""
+    account = SipAccount(user="caller", transport="tls", tls=tls(callers, authority))
+    with open_phone("caller", SipOptions(account=account), engine=engine) as phone:
+        calls = agent.phone.calls()
+        uri = f"sips:100@{HOST}:{agent.port}"
+        call = phone.dial(uri, lets_itself_be_transferred=True)
+        if engine == "pjsua2":
+            refused = phone.wait_for(call, HungUp)
+            assert refused.status == 400
+            assert "cannot be transferred over TLS" in refused.reason
+            assert agent.phone.calls() == calls
+            return
+        agent.phone.wait_for(calls, AudioReceived, count=5)
+        agent.phone.do(calls, "transfer", "sip:desk@127.0.0.1")
+        assert "desk" in phone.wait_for(call, TransferRequested).uri
+        assert agent.phone.wait_for(calls, TransferProgressed).status == 200
+        phone.do(call, "hang_up")
+        agent.phone.wait_for(calls, HungUp)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

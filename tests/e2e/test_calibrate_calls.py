@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from shadows import write_shadows
 
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration import from_data
@@ -29,6 +30,8 @@ def test_calibrate_tells_the_harness_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    write_shadows(tmp_path)  # none of its processes takes them for Python's own
+    monkeypatch.chdir(tmp_path)
     code = main(["calibrate", "--calls", "5", "--jobs", "5", "--json"])
     told = json.loads(capsys.readouterr().out)
     kept = json.loads((tmp_path / "callerside" / "calibration.json").read_text())

@@ -1,6 +1,7 @@
 """Twelve calls through a real Kamailio over three workers, one of which is killed."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -11,14 +12,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
-from raw_sip import RawPhone
-from sip_floods import FLOOD_S, MANY, ONE, UdpFlood
+from raw_sip import RTP_FRAME_BYTES, RawPhone, Response
+from sip_floods import FLOOD_S, FRIEND, IS_FULL, KINDS, MANY, ONE, Listener, UdpFlood
 from sip_rig import Phone
+from tcp_floods import TcpFlood, tcp_sink
+from under_flood import ANSWERED_MS, GAP_MS
 
 from callerside.agent.service.crash_records import LOST
+from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.agent.telephony.interface import (
     CallAnswered,
     HungUp,
@@ -417,6 +422,46 @@ def test_what_names_a_worker_and_means_another_goes_to_the_worker(
         assert next_but_probes(worker).startswith("BYE ")
 
 
+def test_an_invite_without_an_answer_takes_no_worker_out_of_turn(lone: Lone) -> None:
+    """It may be the message's fault, and whoever can send it would keep all others from calling."""
+    probed(lone)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * ONE_BY_ONE):  # for longer than a worker may be silent
+            caller = stack.enter_context(RawPhone(lone.port, "127.0.0.2"))
+            caller.send("INVITE", caller.sdp())
+            deadline = time.monotonic() + 1 / ONE_BY_ONE
+            while time.monotonic() < deadline:
+                silent_but_for_probes(lone)
+                time.sleep(0.01)
+            with pytest.raises(TimeoutError):  # each still waits for its workers, one by one
+                caller.final(within_s=0.01)
+
+
+ONE_BY_ONE = 10
+"""Calls a second."""
+
+
+def silent_but_for_probes(lone: Lone) -> None:
+    """Let workers answer what they have been sent, but for calls."""
+    for worker in lone.workers:
+        worker.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                message, proxy = worker.recvfrom(65536)
+                if message.startswith(b"OPTIONS"):
+                    worker.sendto(reply(message.decode(), "200 OK"), proxy)
+        worker.settimeout(WAIT_S)
+
+
+@pytest.mark.parametrize("user", ["{called}", "j\xfcrgen", "a|b", "a<b"])
+def test_what_is_no_uri_is_told(lone: Lone, user: str) -> None:
+    """Workers may drop it without a word."""
+    with RawPhone(lone.port, "127.0.0.2") as caller:
+        caller.target = f"sip:{user}@127.0.0.1:{lone.port}"
+        caller.send("INVITE", caller.sdp())
+        assert caller.final().status == 400
+
+
 def test_an_answer_that_nobody_waits_for_goes_nowhere(lone: Lone, victim: socket.socket) -> None:
     host, port = victim.getsockname()
     with RawPhone(lone.port, "127.0.0.2") as stranger:
@@ -480,6 +525,76 @@ def test_a_call_goes_both_ways_by_the_recorded_route(
         assert bye
         caller.reply(bye, "200 OK")
         assert next_but_probes(worker).startswith("SIP/2.0 200 OK")
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+def test_of_a_flood_over_tcp_the_workers_see_nothing(tmp_path: Path, engine: EngineName) -> None:
+    """The proxy has the connections: also for an engine that does not count them (`tcp_floods`)."""
+    sip = {"port": free_ports(WORKERS), "engine": engine, "allowed_peers": [FRIEND]}
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(fake_realtime(tmp_path, {"greeting": {"say": "Good morning."}}))
+        agent = Agent(tmp_path, {"realtime": {"url": url}, "sip": sip}, "--workers", str(WORKERS))
+        stack.callback(agent.close)
+        kamailio = Kamailio(agent.config, tmp_path / "kamailio")
+        stack.callback(kamailio.close)
+        kamailio.wait_until_up()
+        call_through(kamailio).hang_up()  # what is made once is there then
+        up = call_through(kamailio)
+        ear = Listener(up.phone.rtp, up.say)
+        files = [psutil.Process(pid).num_fds() for pid in agent.worker_pids()]
+        for kind, sources in itertools.product(KINDS if IS_FULL else ("INVITE",), (ONE, MANY)):
+            with tcp_sink() as nobody, ear.longest_gap_ms() as alone:
+                TcpFlood(nobody, kind, sources).run()
+            with (
+                ear.longest_gap_ms() as flooded,
+                TcpFlood(kamailio.port, kind, sources) as flood,
+            ):
+                for over in TRANSPORTS:
+                    began = time.monotonic()
+                    honest = call_through(kamailio, over)
+                    assert (time.monotonic() - began) * 1000 < ANSWERED_MS, (kind, over)
+                    honest.hang_up()
+            assert flooded[0] <= alone[0] + GAP_MS, kind
+            assert flood.sent
+            now = [psutil.Process(pid).num_fds() for pid in agent.worker_pids()]
+            assert max(after - before for after, before in zip(now, files, strict=True)) <= MORE
+        assert ear.steps == {1}, "a packet of the call is missing"
+        up.hang_up()
+
+
+TRANSPORTS: tuple[Transport, ...] = ("udp", "tcp")
+MORE = 8
+"""Files of a worker: of calls that are just over."""
+
+
+class Through:
+    """A call by way of the proxy, and along the route that it took."""
+
+    def __init__(self, phone: RawPhone, answer: Response) -> None:
+        self.phone = phone
+        self._rtp_port = answer.audio_port
+        self._back = {"Route": ", ".join(reversed(record_route(answer.message)))}
+        contact = answer.header("Contact").partition("<")[2].partition(">")[0]
+        phone.target = contact
+        phone.send("ACK", headers=self._back, cseq=1)
+
+    def say(self) -> None:
+        """One packet of silence."""
+        self.phone.send_rtp(b"\xff" * RTP_FRAME_BYTES, self._rtp_port)
+
+    def hang_up(self) -> None:
+        """And be gone."""
+        with self.phone:
+            assert self.phone.request("BYE", headers=self._back) == 200
+
+
+def call_through(kamailio: Kamailio, over: Transport = "udp") -> Through:
+    """One that is answered."""
+    phone = RawPhone(kamailio.port, FRIEND, over)
+    phone.send("INVITE", phone.sdp())
+    answer = phone.final()
+    assert answer.status == 200
+    return Through(phone, answer)
 
 
 def record_route(message: str) -> list[str]:

@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,48 +281,6 @@ def test_a_call_that_comes_as_another_goes_keeps_its_place(caller: Phone) -> Non
         caller.do(call, "hang_up")
         assert caller.wait_for(call, HungUp).by == "caller"
     assert agent.close() == 0
-
-
-def test_fifty_short_calls_leave_nothing_behind(agent: Phone, caller: Phone) -> None:
-    agent.behave(sing_at_once)
-    for _ in range(10):  # until every pool and cache has been filled
-        _one_short_call(agent, caller)
-    before = agent.facts(), caller.facts()
-    for _ in range(50):
-        _one_short_call(agent, caller)
-    time.sleep(0.1)
-    for was, phone in zip(before, (agent, caller), strict=True):
-        now = phone.facts()
-        assert now.threads == was.threads
-        assert now.open_files <= was.open_files
-        assert now.udp_ports <= was.udp_ports
-        grown = now.resident_bytes - was.resident_bytes
-        kept = sum(len(r) for r in _kept(phone))
-        assert grown - kept < 8_000_000, f"{grown} bytes more, {kept} of them the test's own"
-        assert not _children(phone)
-
-
-def _one_short_call(agent: Phone, caller: Phone) -> None:
-    theirs, ours = dial(agent, caller)
-    caller.wait_for(ours, AudioReceived, count=5)
-    caller.do(ours, "hang_up")
-    caller.wait_for(ours, HungUp)
-    agent.wait_for(theirs, HungUp)
-
-
-def _kept(phone: Phone) -> list[bytes]:
-    """The frames that the test's own log keeps of the calls."""
-    return [
-        told.input.pcm
-        for call in range(phone.calls())
-        for told in phone.told(call)
-        if isinstance(told.input, AudioReceived)
-    ]
-
-
-def _children(phone: Phone) -> str:
-    pid = phone.process.pid or os.getpid()
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
 
 
 def test_calls_follow_at_once_on_calls_that_took_all_places(agent: Phone, caller: Phone) -> None:

@@ -139,13 +139,13 @@ MUTANTS = (
         edits=(
             Edit(
                 "agent/realtime/recorder.py",
-                'encoding="utf-8", errors="backslashreplace")',
-                'encoding="utf-8")',
+                'text.encode("utf-8", "backslashreplace")',
+                'text.encode("utf-8")',
             ),
             Edit(
                 "agent/realtime/recorder.py",
-                "        except (OSError, ValueError, RecursionError) as error:",
-                "        except OSError as error:",
+                "        except (OSError, RoomError, ValueError, RecursionError) as error:",
+                "        except (OSError, RoomError) as error:",
             ),
         ),
         tests=("tests/agent/realtime/test_realtime_recorder.py",),

@@ -30,7 +30,6 @@ LONGEST = (
     "test_workers_serve.py",
     "test_kamailio_calls.py",
     "test_sip_relay.py",
-    "test_child_processes.py",
     "test_lanes_agree.py",
     "test_sip_peers.py",
     "test_attended_transfer.py",

@@ -34,7 +34,7 @@ SDP = (
 )
 
 
-def request(method: str, host: str, port: int, body: str = "", over: str = "UDP") -> bytes:
+def request(method: str, host: str, port: int, over: str, body: str = "") -> bytes:
     """One of a call of its own."""
     name = uuid.uuid4().hex
     lines = (
@@ -52,24 +52,27 @@ def request(method: str, host: str, port: int, body: str = "", over: str = "UDP"
     return "\r\n".join([*lines, "", body]).encode()
 
 
-KINDS: Mapping[str, Callable[[str, int], list[bytes]]] = {
-    "INVITE": lambda host, port: [request("INVITE", host, port, SDP)],
-    "INVITE and CANCEL": lambda host, port: [
-        one := request("INVITE", host, port, SDP),
+KINDS: Mapping[str, Callable[[str, int, str], list[bytes]]] = {
+    "INVITE": lambda host, port, over: [request("INVITE", host, port, over, SDP)],
+    "INVITE and CANCEL": lambda host, port, over: [
+        one := request("INVITE", host, port, over, SDP),
         one.partition(b"Content-Type")[0].replace(b"INVITE", b"CANCEL")
         + b"Content-Length: 0\r\n\r\n",
     ],
-    "OPTIONS": lambda host, port: [request("OPTIONS", host, port)],
-    "REGISTER": lambda host, port: [request("REGISTER", host, port)],
-    "ACK": lambda host, port: [request("ACK", host, port)],
-    "garbage": lambda _host, _port: [random.randbytes(random.randrange(1, 1_400))],
-    "fragments": lambda host, port: [request("INVITE", host, port, SDP)[: random.randrange(400)]],
-    "responses": lambda host, port: [
-        request("INVITE", host, port).replace(
+    "OPTIONS": lambda host, port, over: [request("OPTIONS", host, port, over)],
+    "REGISTER": lambda host, port, over: [request("REGISTER", host, port, over)],
+    "ACK": lambda host, port, over: [request("ACK", host, port, over)],
+    "garbage": lambda _host, _port, _over: [random.randbytes(random.randrange(1, 1_400))],
+    "fragments": lambda host, port, over: [
+        request("INVITE", host, port, over, SDP)[: random.randrange(400)]
+    ],
+    "responses": lambda host, port, over: [
+        request("INVITE", host, port, over).replace(
             b"INVITE sip:100@127.0.0.1 SIP/2.0", b"SIP/2.0 200 OK"
         )
     ],
 }
+"""What is sent, by an address and port over "UDP" or "TCP"."""
 
 
 class UdpFlood:
@@ -107,7 +110,7 @@ class UdpFlood:
                 if number > FLOOD_S * PER_S:
                     break
                 self._read(one)
-                for packet in self._kind(host, own):
+                for packet in self._kind(host, own, "UDP"):
                     with contextlib.suppress(BlockingIOError):
                         one.sendto(packet, self._target)
                         self.sent += 1
@@ -128,10 +131,14 @@ class UdpFlood:
 
 
 class Listener(threading.Thread):
-    """Notes each packet of a call as the kernel has it: its number, and when it came."""
+    """Notes each packet of a call as the kernel has it: its number, and when it came.
 
-    def __init__(self, rtp: socket.socket) -> None:
+    For each, `say` sends one of ours: of whoever is silent the agent gives a call up.
+    """
+
+    def __init__(self, rtp: socket.socket, say: Callable[[], None] = lambda: None) -> None:
         super().__init__(daemon=True)
+        self._say = say
         self.numbers: list[int] = []
         self._at_ns: list[int] = []
         self._reader = PacketReader(rtp, self._note)
@@ -150,6 +157,7 @@ class Listener(threading.Thread):
     def _note(self, data: bytes, _source: object, at_ns: int) -> None:
         self.numbers.append(int.from_bytes(data[2:4], "big"))
         self._at_ns.append(at_ns)
+        self._say()
 
     @property
     def steps(self) -> set[int]:

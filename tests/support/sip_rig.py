@@ -21,6 +21,7 @@ import psutil
 import warm_processes
 
 from callerside import event_loop
+from callerside.agent.service.signals import keep_what_is_there
 from callerside.agent.telephony.engine import AnsweringEndpoint, EngineChoice
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import (
@@ -311,6 +312,7 @@ class _Child:
         except Exception:
             self._pipe.send((False, traceback.format_exc()))
             return
+        keep_what_is_there()  # as the programs do
         self._pipe.send((True, port))
         loop = asyncio.get_running_loop()
         loop.add_reader(self._pipe.fileno(), self._serve)

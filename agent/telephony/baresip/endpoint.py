@@ -25,6 +25,7 @@ from callerside.agent.telephony.interface import CallLeg, LegInput, Party
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.leg import LATELY_FULL_NS
 from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
+from callerside.agent.telephony.quiet_connections import QuietConnections
 from callerside.agent.telephony.repeats import Recent, identity
 from callerside.agent.telephony.request_gate import RequestGate
 from callerside.agent.telephony.screening import (
@@ -259,6 +260,10 @@ class BaresipEndpoint(BaresipStation):
         self._admitted: dict[str, str] = {}
         """Where calls came from, by their Call-IDs, from the INVITE on; on the stack's
         thread added, on the loop's taken away."""
+        self._quiet = QuietConnections(
+            lambda: {self.stack.port, self.stack.tls_port},
+            lambda source: source in self._admitted.copy().values(),
+        )
         self.placing = Placing()
         self._invites: dict[str, SipMessage] = {}
         self._seen: Recent[bool] = Recent()
@@ -304,6 +309,17 @@ class BaresipEndpoint(BaresipStation):
     def on_new_event(self, event: StackEvent) -> None:
         """See `BaresipStation`."""
         self.placing.on_new_event(event)
+
+    async def start(self) -> int:
+        """See `BaresipStation`."""
+        port = await super().start()
+        self._quiet.start()
+        return port
+
+    async def stop(self) -> None:
+        """See `BaresipStation`."""
+        self._quiet.stop()
+        await super().stop()
 
     async def open_accounts(self) -> None:
         """One that takes all calls, and one at the registrar."""

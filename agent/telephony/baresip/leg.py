@@ -29,7 +29,6 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     Party,
     RtpMeasured,
-    TransferProgressed,
     TransferRequested,
 )
 from callerside.agent.telephony.invite import Described, described, readable, traceparent
@@ -156,8 +155,9 @@ class BaresipLeg(Leg):
 
         def refer(native: int) -> None:
             if not send(native):
-                self._inputs.post(TransferProgressed(status=_SERVER_ERROR))
+                self._tell_transfer(_SERVER_ERROR)
 
+        self._is_transferring = True
         self._with_native(refer)
 
     # ---- the endpoint
@@ -324,11 +324,11 @@ class BaresipLeg(Leg):
         if 0 < status < _OK and message.header("subscription-state").startswith("terminated"):
             status = _TIMEOUT
         if status >= _OK:
-            self._inputs.post(TransferProgressed(status=status))
+            self._tell_transfer(status)
 
     def _on_response(self, message: SipMessage) -> None:
         if message.method == "REFER" and message.status >= _REFUSAL:
-            self._inputs.post(TransferProgressed(status=message.status))
+            self._tell_transfer(message.status)
         elif message.method == "INVITE" and self._is_up:
             self._quieten()
 

@@ -17,7 +17,7 @@ from functools import partial
 
 import structlog
 
-from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
+from callerside.agent.telephony.baresip.codecs import codec_named, frame_samples
 from callerside.agent.telephony.baresip.native import Library
 from callerside.agent.telephony.baresip.srtp_packets import SrtpPackets
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
@@ -52,6 +52,7 @@ _log = structlog.get_logger(__name__)
 
 Body = tuple[bytes, int]
 """What a packet carries, and when it came in."""
+_KEYS_FRAME = frame_samples(rtp.KEYS_CLOCK_HZ)
 
 
 class RtpSocket:
@@ -237,10 +238,9 @@ class CallMedia:
         now_ns = time.monotonic_ns()
         target = (described.host, described.port)
         was = self._line
-        if was is None or was.codec.name != described.codec:
-            line = _Line(
-                codec_named(described.codec), self._rate_hz, now_ns, conceals=self._conceals
-            )
+        wanted = described.codec, described.most_bits_per_s
+        if was is None or was.wanted != wanted:
+            line = _Line(wanted, self._rate_hz, now_ns, conceals=self._conceals)
         else:
             line = was
             if self._held:
@@ -398,7 +398,7 @@ class CallMedia:
         if not line.sends:  # keys wait, too
             self._sender.pass_time(line.frame)
             return None
-        key = self._keys.next(line.frame) if self._keys.is_pressing else None
+        key = self._keys.next(_KEYS_FRAME) if self._keys.is_pressing else None
         if key is not None and line.keys_type is not None:
             packet = self._sender.event(line.keys_type, key)
             self._sender.pass_time(line.frame)
@@ -433,13 +433,13 @@ class CallMedia:
             self._reader.expected = line.latch.target
         if is_audio:
             duration, body = line.codec.duration(packet.payload), packet.payload
-            self._received.note(packet, at_ns, line.codec.clock_hz)
+            self._received.note_audio(packet, at_ns, line.codec.clock_hz)
         else:
             digit = line.keys.take(packet)
             if digit is not None:
                 self._inputs.deliver(DtmfReceived(digit=digit, method="rfc4733"))
             duration, body = 0, b""
-            self._received.note(packet, at_ns, line.codec.clock_hz)
+            self._received.note(packet)
         self.heard_ns = at_ns
         if not self._held:
             entry = Packet(
@@ -503,8 +503,12 @@ class CallMedia:
 class _Line:
     """What a call's audio is now: one codec, in both directions."""
 
-    def __init__(self, codec: Codec, rate_hz: int, now_ns: int, *, conceals: bool) -> None:
-        self.codec = codec
+    def __init__(
+        self, wanted: tuple[str, int], rate_hz: int, now_ns: int, *, conceals: bool
+    ) -> None:
+        self.wanted = wanted
+        """Its name, and the most bits a second."""
+        self.codec = codec = codec_named(wanted[0], rate_hz, wanted[1])
         self.buffer: JitterBuffer[Body] = JitterBuffer(codec.clock_hz, now_ns)
         self.frames = FrameMaker(codec.rate_hz, codec.clock_hz, rate_hz, conceals=conceals)
         self.keys = rtp.KeyReceiver()
@@ -538,26 +542,31 @@ class _Counter:
         self._received = self._lost_before = 0
         self._source: int | None = None
         self._arrivals = Arrivals()
-        self._transit = 0.0
+        self._transit: tuple[int, float] | None = None
+        """Of the last packet of audio: the clock of its timestamps, and what they lag behind."""
         self._jitter = 0.0
 
-    def note(self, packet: rtp.RtpPacket, at_ns: int, clock_hz: int) -> None:
+    def note(self, packet: rtp.RtpPacket) -> None:
         """A packet has come."""
         self._received += 1
-        arrived = at_ns * clock_hz / NS_PER_S
-        transit = arrived - packet.timestamp
         if packet.source != self._source:
             self._lost_before += self._arrivals.lost
-            self._source = packet.source
+            self._source, self._transit = packet.source, None
             self._arrivals = Arrivals()
             self._arrivals.came(packet.sequence)
         else:
             highest = self._arrivals.highest or 0
             step = (packet.sequence - highest + 0x8000) % 0x10000 - 0x8000
             self._arrivals.came(highest + step)
-            change = abs(transit - self._transit) / clock_hz * 1000
+
+    def note_audio(self, packet: rtp.RtpPacket, at_ns: int, clock_hz: int) -> None:
+        """One has come whose timestamp moves with the time: that of a key's stands still."""
+        self.note(packet)
+        before, transit = self._transit, at_ns * clock_hz / NS_PER_S - packet.timestamp
+        if before is not None and before[0] == clock_hz:
+            change = abs(transit - before[1]) / clock_hz * 1000
             self._jitter += (change - self._jitter) / 16
-        self._transit = transit
+        self._transit = clock_hz, transit
 
     def reported(self, clock_hz: int) -> rtcp.Received | None:
         """Of the stream that is heard now; None: there is none yet."""

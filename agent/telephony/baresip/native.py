@@ -83,8 +83,21 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "g722_encoder_new": (Pointer, (Int, Int)),
     "g722_encoder_destroy": (None, (Pointer,)),
     "g722_encode": (Int, (Pointer, Text, Int, Pointer)),
+    "opus_decoder_create": (Pointer, (Int, Int, Pointer)),
+    "opus_decoder_destroy": (None, (Pointer,)),
+    "opus_decode": (Int, (Pointer, Text, Int, Pointer, Int, Int)),
+    "opus_encoder_create": (Pointer, (Int, Int, Int, Pointer)),
+    "opus_encoder_destroy": (None, (Pointer,)),
+    "opus_encode": (Int, (Pointer, Text, Int, Pointer, Int)),
+    "opus_packet_get_nb_samples": (Int, (Text, Int, Int)),
 }
-_VARIADIC = ("sip_treplyf", "call_notify_sipfrag", "sip_transp_add")
+_VARIADIC = (
+    "sip_treplyf",
+    "sip_replyf",
+    "call_notify_sipfrag",
+    "sip_transp_add",
+    "opus_encoder_ctl",
+)
 """Their arguments are given in full with each call."""
 
 _AF_INET = 2
@@ -149,6 +162,20 @@ class Library:
             Pointer(self.uag_sip()),
             Pointer(message),
             ctypes.c_bool(False),
+            ctypes.c_uint16(status),
+            Text(reason.encode()),
+            Text(b"%s"),
+            Text(f"{headers}Content-Length: 0\r\n\r\n".encode()),
+        )
+
+    def turn_away(self, message: int, status: int, reason: str, headers: str = "") -> None:
+        """The same, and remember nothing of it (RFC 3261 §8.2.7); within its callback.
+
+        A transaction of an INVITE whose refusal nobody acknowledges sends it for 32 s.
+        """
+        self.sip_replyf(
+            Pointer(self.uag_sip()),
+            Pointer(message),
             ctypes.c_uint16(status),
             Text(reason.encode()),
             Text(b"%s"),

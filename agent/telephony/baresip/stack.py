@@ -61,8 +61,13 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
-_CODECS = {"PCMU": "PCMU/8000/1", "PCMA": "PCMA/8000/1", "G722": "g722/16000/1"}
-"""As baresip calls them."""
+_CODECS = {
+    "PCMU": "PCMU/8000/1",
+    "PCMA": "PCMA/8000/1",
+    "G722": "g722/16000/1",
+    "OPUS": "opus/48000/1",
+}
+"""As baresip calls them: Opus, of one channel, it describes as all do (RFC 7587 §4.1)."""
 _SIP_SEARCH = range(10_000, 32_000)
 _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
@@ -413,6 +418,8 @@ class Stack:
             f"rtp_ports {first}-{last}",
             "audio_jitter_buffer_type off",
             "call_local_timeout 0",
+            "opus_stereo no",
+            "opus_sprop_stereo no",
         ]
         return Config(
             net_interface=None if host == "0.0.0.0" else host,  # noqa: S104 - compared
@@ -596,7 +603,8 @@ class Stack:
         status, reason, headers = verdict
         if status:
             self._is_turning_away = self._is_turned_away
-            self.library.refuse(message, status, reason, headers)
+            answer = self.library.turn_away if self._is_turned_away else self.library.refuse
+            answer(message, status, reason, headers)
             self._is_turning_away = False
         return True
 

@@ -15,6 +15,9 @@ _TYPE = 0x7F
 _RTCP_TYPES = range(64, 96)
 """Which RTCP's packets seem to have, where both come to one port (RFC 5761 §4)."""
 
+KEYS_CLOCK_HZ = 8_000
+"""Of a key's duration; its timestamp is of the clock of the audio around it. Telephones of Opus may
+offer keys of its clock as well; these are what both stacks answer."""
 _KEYS = "0123456789*#ABCD"
 _END_OF_EVENT = 0x80
 _VOLUME = 10

@@ -31,6 +31,7 @@ from callerside.agent.telephony.pjsua.native.in_dialog_requests import InDialogR
 from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
+from callerside.agent.telephony.quiet_connections import QuietConnections
 from callerside.agent.telephony.registration import RefusalRetry, told_of
 from callerside.agent.telephony.request_gate import RequestGate
 from callerside.agent.telephony.sip_message import SipMessage
@@ -370,11 +371,28 @@ class AnsweringEndpoint(SipEndpoint):
         self._is_leaving = False
         self._lines: dict[SipLeg, int] = {}
         """How many lines of audio each leg was let in with."""
+        self._sources: dict[SipLeg, str] = {}
+        """Where its INVITE came from, of each that came."""
+        self._quiet = QuietConnections(
+            lambda: {self.stack.port, self.stack.tls_port},
+            lambda source: source in self._sources.values(),
+        )
         self._peers = PeerList(options.allowed_peers)
         self._admission = Admission(options, self._lines.values)
         refuser = InviteRefuser(self._admission, options.retry_after_s, self._refused.note)
         gate = RequestGate(options, self._has_call, self._refused.note_turned_away)
         self.modules = (Gatekeeper(gate), *self.modules, refuser)
+
+    async def start(self) -> int:
+        """See `SipEndpoint`."""
+        port = await super().start()
+        self._quiet.start()
+        return port
+
+    async def stop(self) -> None:
+        """See `SipEndpoint`."""
+        self._quiet.stop()
+        await super().stop()
 
     def may_name_hosts(self, source: str) -> bool:
         """Those may whom the settings name: anybody else could stop all calls with one message."""
@@ -480,6 +498,7 @@ class AnsweringEndpoint(SipEndpoint):
         self.legs.append(leg)
         self._admission.became_call()
         self._lines[leg] = lines_of(message, self.options.codecs)
+        self._sources[leg] = source
         leg.ring()
         self._on_call(leg)
 
@@ -494,6 +513,7 @@ class AnsweringEndpoint(SipEndpoint):
     def forget(self, leg: SipLeg) -> None:
         """See `LegHost`."""
         super().forget(leg)
+        self._sources.pop(leg, None)
         lines = self._lines.pop(leg, 0)
         if lines:
             self._admission.call_ended(lines, time.monotonic_ns())

@@ -27,7 +27,6 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     Party,
     RtpMeasured,
-    TransferProgressed,
     TransferRequested,
 )
 from callerside.agent.telephony.invite import readable
@@ -57,6 +56,7 @@ _INTERNAL_ERROR = 500
 _DECLINE = 603
 _RINGING = 180
 _FINAL = 200  # and above
+_ACCEPTED = 202
 _REFUSAL = 300  # and above
 
 _ON_HOLD = (pjsua2.PJSUA_CALL_MEDIA_LOCAL_HOLD, pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD)
@@ -169,8 +169,9 @@ class SipLeg(Leg):
                 call.xferReplaces(other, response(0))
 
         is_gone = consulted is not None and other is None
+        self._is_transferring = not self._is_over
         if is_gone or not self._attempt("transfer", refer):
-            self._inputs.post(TransferProgressed(status=_INTERNAL_ERROR))
+            self._tell_transfer(_INTERNAL_ERROR)
 
     # ---- the endpoint, now and then
 
@@ -291,8 +292,8 @@ class SipLeg(Leg):
         """What became of our REFER: refused at once, or reported by NOTIFY (RFC 3515 §2.4.4)."""
         if final and status < _FINAL:  # it tells no more, and never told the end
             status = _REQUEST_TIMEOUT
-        if final or status >= _REFUSAL:
-            self._inputs.post(TransferProgressed(status=status))
+        if final or (status >= _FINAL and status != _ACCEPTED):  # which is of the REFER itself
+            self._tell_transfer(status)
 
     # ---- inside
 

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callerside import audio
+from callerside.reports.evidence import OPUS_MS
 from callerside.simulator.caller.audio import noise as noises
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.scenario.model import Noise
 
 Wave = NDArray[np.float64]
-Codec = Literal["none", "pcmu", "pcma", "g722"]
+Codec = Literal["none", "pcmu", "pcma", "g722", "opus"]
 NoiseKind = Literal["white", "pink", "brown", "babble", "music", "hum", "comfort"]
 
 _FRAME = CALLER_RATE_HZ // 50
@@ -45,6 +46,8 @@ class Condition:
 
 
 CLEAN = Condition(name="clean", group="clean, no codec", codec="none")
+OPUS = Condition(name="Opus", group="clean, Opus", codec="opus")
+"""No part of the tables: no call has it that does not ask for it."""
 CONDITIONS: tuple[Condition, ...] = (
     CLEAN,
     Condition(name="PCMU", group="clean, G.711"),
@@ -72,7 +75,7 @@ CONDITIONS: tuple[Condition, ...] = (
 def available() -> tuple[tuple[Condition, ...], list[str]]:
     """The conditions that this machine can make, and why not the others."""
     try:
-        _g722()
+        _of_engine("G722")()
     except (ImportError, OSError) as error:
         left = tuple(one for one in CONDITIONS if one.codec != "g722")
         return left, [f"no G.722: {error}"]
@@ -85,20 +88,30 @@ def coded(wave: Wave, codec: Codec) -> Wave:
         return wave
     pcm = audio.to_bytes(wave * 32768)
     if codec == "g722":
-        made = _g722()()
+        made = _of_engine("G722")()
         out = audio.to_samples(made.decode(made.encode(pcm))) / 32768
         late = _g722_delay()
         return np.pad(out, (0, late))[late : late + wave.size]
+    if codec == "opus":
+        return _in_opus(pcm)
     narrow = audio.resample(pcm, CALLER_RATE_HZ, 8000)
     wide = audio.resample(audio.AudioFormat(codec).quantise(narrow), 8000, CALLER_RATE_HZ)
     return np.asarray(audio.to_samples(wide)[: wave.size] / 32768)
 
 
-def _g722() -> type:
-    """The codec of an engine, which is loaded by its name as the engine is."""
-    found: type = resolve_name("callerside.agent.telephony.baresip.codecs:G722")
-    found()
-    return found
+def _of_engine(name: str) -> Any:
+    """A codec of an engine, which is loaded by its name as the engine is."""
+    return resolve_name(f"callerside.agent.telephony.baresip.codecs:{name}")
+
+
+def _in_opus(pcm: bytes) -> Wave:
+    """In packets of 20 ms."""
+    codec, size = _of_engine("Opus")(CALLER_RATE_HZ), _FRAME * audio.BYTES_PER_SAMPLE
+    whole = pcm + bytes(-len(pcm) % size + size)
+    packets = (codec.encode(whole[at : at + size]) for at in range(0, len(whole), size))
+    out = audio.to_samples(b"".join(map(codec.decode, packets))) / 32768
+    late = round(OPUS_MS * CALLER_RATE_HZ / 1000)
+    return np.asarray(out[late : late + len(pcm) // audio.BYTES_PER_SAMPLE])
 
 
 @cache
@@ -106,7 +119,7 @@ def _g722_delay() -> int:
     """Of its filters: where a click comes out, less where it went in."""
     click = np.zeros(1600)
     click[800] = 0.5
-    made = _g722()()
+    made = _of_engine("G722")()
     out = audio.to_samples(made.decode(made.encode(audio.to_bytes(click * 32768))))
     return int(np.abs(out.astype(np.int32)).argmax()) - 800
 

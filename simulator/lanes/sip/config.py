@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from callerside.agent.telephony.engine import EngineChoice
-from callerside.agent.telephony.options import SipAccount, default_port
+from callerside.agent.telephony.options import USUAL_CODECS, SipAccount, default_port
 from callerside.child_processes import END_WITH_INPUT, ONE_THREAD
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
@@ -71,6 +71,8 @@ def agent_config(
     A route is for all attempts at its call: `barge_in*` is for `barge_in.2`, too. The first that
     matches holds, so that of `barge_in_twice` comes before it.
 
+    It has the codecs that it has if nothing is said, and those that callers want besides.
+
     `relayed`: the caller's relay stands between, where the agent says that it is. `target`:
     `host:port` of whoever answers calls of the agent's own, if there are any.
     """
@@ -80,6 +82,9 @@ def agent_config(
         "port": 0,
         "rtp_port": 0,
     }
+    asked = dict.fromkeys(planned.scenario.caller.codec for planned in planned_calls)
+    if more := [codec for codec in asked if codec not in USUAL_CODECS]:
+        sip["codecs"] = [*USUAL_CODECS, *more]
     if relayed:
         sip["rtp_public_host"] = RelayAddresses().agent
     if target:

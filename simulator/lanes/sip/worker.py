@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from callerside.agent.service.signals import keep_what_is_there
-from callerside.agent.telephony.engine import CHOICES, Engine
+from callerside.agent.telephony.engine import CHOICES, Engine, codecs_of
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.options import SipAccount, SipOptions
@@ -64,6 +64,7 @@ class CallerProcess:
         options = SipOptions(
             user_agent="callerside-caller",
             listen_host=host,
+            codecs=codecs_of(engine.profile),
             max_calls=engine.profile.calls_a_process,
             account=account,
         )

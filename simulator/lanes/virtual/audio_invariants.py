@@ -90,6 +90,9 @@ def nothing_appended_is_lost(traced: TracedCall) -> Iterator[str]:
                 appended_until = end
 
 
+_OF_SESSIONS = (events.ConnectRealtime, events.CloseRealtime)
+
+
 def appends_reach_a_session(traced: TracedCall) -> Iterator[str]:
     """What is appended before the session is ready, or after its end, nobody hears."""
     ready = False
@@ -99,7 +102,7 @@ def appends_reach_a_session(traced: TracedCall) -> Iterator[str]:
         elif isinstance(step.given, RealtimeClosed):
             ready = False
         for effect in step.effects:
-            if isinstance(effect, events.ConnectRealtime | events.CloseRealtime):
+            if isinstance(effect, _OF_SESSIONS):
                 ready = False
             elif isinstance(effect, events.AppendAudio) and not ready:
                 yield f"an append at {_ms(step.at_ns)}, when no session was ready"

@@ -8,6 +8,7 @@ does in the end). The audio's own invariants are in `simulator.lanes.virtual.aud
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import dropwhile
 from typing import Any
 
 from callerside.agent.call import events
@@ -32,6 +33,7 @@ _AFTER_HANG_UP = (
     events.LeaveConsulted, events.CancelTool,
 )  # fmt: skip
 _AFTER_ENDED = (events.EmitMark, events.CancelTimer, events.CloseRealtime, events.Finish)
+_ENDS = (events.HangUp, events.Finish)
 _HANG_UP_LIMIT_S = 12
 """From the agent's hanging up to the end of its call: 10 s for the leg, and messages."""
 _MARGIN_MS = 100
@@ -56,13 +58,21 @@ class TracedCall:
         return self.call.trace
 
     @cached_property
-    def turning_points(self) -> list[Step]:
-        """The trace without the thousands of frames that led to nothing but an append."""
+    def without_appends(self) -> list[Step]:
+        """The trace without the thousands of frames heard that led to nothing but an append."""
         return [
             step
             for step in self.trace
-            if not isinstance(step.given, AudioReceived | FramePlayed)
-            or any(not _is_routine(effect) for effect in step.effects)
+            if type(step.given) is not AudioReceived or not all(map(_is_routine, step.effects))
+        ]
+
+    @cached_property
+    def turning_points(self) -> list[Step]:
+        """The same without the frames that were played, and led to nothing."""
+        return [
+            step
+            for step in self.without_appends
+            if type(step.given) is not FramePlayed or not all(map(_is_routine, step.effects))
         ]
 
     @property
@@ -162,7 +172,8 @@ def gives_up_in_bounded_time(traced: TracedCall) -> Iterator[str]:
 def nothing_after_the_end(traced: TracedCall) -> Iterator[str]:
     """After hanging up nothing is played or sent, and after ENDED nothing is done at all."""
     hung_up = ended = finished = False
-    for step in traced.trace:
+    first = next((one for one in traced.turning_points if any(map(_is_end, one.effects))), None)
+    for step in dropwhile(lambda step: step is not first, traced.trace):
         for effect in step.effects:
             name = type(effect).__name__
             if finished:
@@ -173,7 +184,15 @@ def nothing_after_the_end(traced: TracedCall) -> Iterator[str]:
                 yield f"{name} after hanging up, at {at_ms(step.at_ns)}"
             hung_up |= isinstance(effect, events.HangUp)
             finished |= isinstance(effect, events.Finish)
-            ended |= isinstance(effect, events.EmitMark) and effect.fields.get("to") == "ENDED"
+            ended |= _is_ended(effect)
+
+
+def _is_ended(effect: events.Effect) -> bool:
+    return isinstance(effect, events.EmitMark) and effect.fields.get("to") == "ENDED"
+
+
+def _is_end(effect: events.Effect) -> bool:
+    return isinstance(effect, _ENDS) or _is_ended(effect)
 
 
 def is_of_briefing(step: Step) -> bool:

@@ -50,6 +50,9 @@ class MediaLink:
     ) -> None:
         self.sequence = 0
         """Of what is due next, see `Metronome.sequence`."""
+        self.due_ns = NEVER_NS
+        """When `receive` has something to tell, unless more is sent before: asked for far more
+        often than it changes."""
         self.received_packets = 0
         self._network = network
         self._frame_samples = frame_samples
@@ -75,37 +78,32 @@ class MediaLink:
         """Interarrival jitter, RFC 3550 §6.4.1."""
         return self._jitter_ns / 1_000_000
 
-    @property
-    def due_ns(self) -> int:
-        """When `receive` has something to tell, unless more is sent before."""
-        if self._buffer is None:
-            return NEVER_NS
-        due_ns = self._buffer.due_ns
-        return min(self._flying[0][0], due_ns) if self._flying else due_ns
-
     def open(self, now_ns: int) -> None:
         """Hear what comes, and what has come already."""
         self._buffer, self._held = JitterBuffer(self._rate_hz, now_ns), False
+        self._note_due()
 
     def hold(self, now_ns: int) -> None:
         """Hear silence from now on, whatever comes."""
         self._buffer, self._held = JitterBuffer(self._rate_hz, now_ns), True
         self._buffer.fall_silent(now_ns)
+        self._note_due()
 
     def close(self) -> None:
         """Hear nothing more."""
         self._buffer = None
+        self._note_due()
 
     def send(self, frame: bytes, now_ns: int) -> None:
         """Put one frame on its way."""
         sequence = self._next_to_send
         self._next_to_send += 1
         network = self._network
-        if isinstance(network, int):
-            heapq.heappush(self._flying, (now_ns + network, sequence, frame))
-            return
-        for arrival_ns in network(now_ns):
+        arrivals = (now_ns + network,) if isinstance(network, int) else network(now_ns)
+        for arrival_ns in arrivals:
             heapq.heappush(self._flying, (arrival_ns, sequence, frame))
+            if arrival_ns < self.due_ns and self._buffer is not None:
+                self.due_ns = arrival_ns
 
     def receive(self, now_ns: int) -> Iterator[Heard]:
         """What is heard now, in order."""
@@ -119,6 +117,7 @@ class MediaLink:
                 )
         if self._buffer is not None and self._buffer.due_ns <= now_ns:
             yield from self._frames(self._buffer.expire(now_ns))
+        self._note_due()
 
     # Many frames at once
 
@@ -173,10 +172,18 @@ class MediaLink:
         self.received_packets += frames
         if self._buffer is not None:
             self._buffer.pass_over(frames, self._frame_samples, last_ns)
+        self._note_due()
         if self._last_transit_ns is None:
             last = self._next_to_send - len(flying) - 1
             self._last_transit_ns = last_ns - last * self._interval_ns
         return whole[: frames * size]
+
+    def _note_due(self) -> None:
+        if self._buffer is None:
+            self.due_ns = NEVER_NS
+            return
+        due_ns = self._buffer.due_ns
+        self.due_ns = min(self._flying[0][0], due_ns) if self._flying else due_ns
 
     def _packet(self, sequence: int, frame: bytes, came_ns: int) -> Packet[Body]:
         return Packet(

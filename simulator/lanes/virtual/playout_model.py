@@ -106,7 +106,7 @@ class _PlayoutReplay:
 
     def replay(self) -> PlayoutModel:
         trace = self._traced.trace
-        for step in trace:
+        for step in self._traced.without_appends:
             self._take_in(step)
             for effect in step.effects:
                 if isinstance(effect, events.Play):

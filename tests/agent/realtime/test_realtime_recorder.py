@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from callerside.agent.realtime.interface import (
     Event,
@@ -13,7 +14,7 @@ from callerside.agent.realtime.interface import (
     RealtimeEvent,
     RealtimeInput,
 )
-from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
+from callerside.agent.realtime.recorder import RecordedConnection, Room, StreamFile
 from callerside.agent.realtime.requests import append, commit
 from callerside.clock import NS_PER_MS
 from callerside.fakes.recording.format import read_recording
@@ -41,15 +42,30 @@ class Connection:
 
 
 class Rig:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_bytes: int = 1_000_000) -> None:
         self.path = path
         self.may_record = True
         self.now_ns = 5_000_000_000
         self.inner = Connection()
-        file = StreamFile(path, lambda: self.now_ns, model="gpt-realtime-2.1", dialect="ga")
+        self.lost = 0
+        self.room = Room(most_bytes)
+        file = self.file(path)
         self.connection = RecordedConnection(self.inner, file, lambda: self.may_record)
         self.heard: list[RealtimeInput] = []
         self.connection.start(self.heard.append)
+
+    def file(self, path: Path) -> StreamFile:
+        return StreamFile(
+            path,
+            lambda: self.now_ns,
+            model="gpt-realtime-2.1",
+            dialect="ga",
+            room=self.room,
+            on_lost=self._count_lost,
+        )
+
+    def _count_lost(self) -> None:
+        self.lost += 1
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.path.read_text().splitlines()]
@@ -129,6 +145,35 @@ def test_a_full_disk_is_noticed_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) 
     rig.connection.send({"type": "b"})
     assert [event["type"] for event in rig.inner.sent] == ["a", "b"]
     assert file._file is None
+
+
+def test_it_has_an_end_that_is_told_once_and_the_call_goes_on(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "call.realtime", most_bytes=2_000)
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(5):
+            rig.inner.tell(RealtimeEvent(event={"type": "x", "text": "é" * 300}))
+            rig.connection.send({"type": "y"})
+        rig.connection.close()
+    assert len(rig.heard) == len(rig.inner.sent) == 5
+    assert 1_300 < rig.path.stat().st_size <= 2_000
+    assert [line["event"]["type"] for line in rig.lines()[1:]] == ["x", "y"] * 2, "whole lines"
+    assert rig.lost == 1
+    assert [line["event"] for line in logged] == ["recording_failed"]
+    assert "2000 bytes" in logged[0]["error"]
+    assert "recordings.realtime_max_bytes" in logged[0]["error"]
+    assert not rig.room.is_left
+
+
+def test_what_one_session_takes_the_next_one_of_the_call_has_not(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "call.realtime", most_bytes=2_000)
+    rig.connection.send({"type": "x", "text": "a" * 1_200})
+    rig.connection.close()
+    assert rig.room.is_left
+    again = rig.file(tmp_path / "call-2.realtime")
+    again.add("client", {"type": "x", "text": "a" * 1_200})
+    again.close()
+    assert rig.lost == 1
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2_000
 
 
 def _deep(levels: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from callerside.agent.telephony.invite import (
+    described,
     expected_codec,
     has_long_address,
     held_somewhere,
@@ -157,3 +158,43 @@ def test_keys_come_behind_all_codecs_in_an_offer_of_the_same_length() -> None:
     assert "m=audio 4000 RTP/AVP 9 0 8 97\r\n" in moved
     assert moved.replace("9 0 8 97", "9 0 97 8") == offer
     assert with_keys_last(moved) == moved
+
+
+@pytest.mark.parametrize(
+    ("line", "codec"),
+    [
+        ("a=rtpmap:96 opus/48000/2", "OPUS"),
+        ("a=rtpmap:96 OPUS/48000/2 ", "OPUS"),
+        ("a=rtpmap:96 opus/48000", "PCMU"),
+        ("a=rtpmap:96 opus/8000", "PCMU"),
+        ("a=rtpmap:96 PCMA/48000/2", "PCMU"),
+        ("a=rtpmap:96 PCMA/8000/2", "PCMU"),
+        ("a=rtpmap:96 PCMA/8000/1", "PCMA"),
+    ],
+)
+def test_a_codec_is_known_by_its_clock_and_channels_too(line: str, codec: str) -> None:
+    """RFC 7587 §4.1 knows Opus by two channels at 48 kHz alone; ours have one at 8 kHz."""
+    offer = invite("m=audio 4000 RTP/AVP 96 0", line)
+    assert expected_codec(offer, (*OURS, "OPUS")) == codec
+
+
+@pytest.mark.parametrize(
+    ("parameters", "most"),
+    [
+        ("useinbandfec=1;maxaveragebitrate=20000;stereo=0", 20_000),
+        ("useinbandfec=1; maxaveragebitrate=20000", 20_000),
+        ("maxaveragebitrate=6000", 6_000),
+        ("stereo=1", 0),
+        ("maxaveragebitrate=many", 0),
+        ("maxaveragebitrate=12345678901", 0),
+        ("sprop-maxaveragebitrate=20000", 0),
+    ],
+)
+def test_what_the_other_side_wants_to_be_sent_at_most_is_read(parameters: str, most: int) -> None:
+    media = ["c=IN IP4 h", "m=audio 4000 RTP/AVP 97 96 102 101", OPUS, f"a=fmtp:96 {parameters}"]
+    keys = ["a=rtpmap:102 telephone-event/48000", "a=rtpmap:101 telephone-event/8000"]
+    other = ["a=rtpmap:97 iLBC/8000", "a=fmtp:97 maxaveragebitrate=1"]
+    found = described(invite(*media, *keys, *other), (*OURS, "OPUS"))
+    assert found is not None
+    assert (found.codec, found.payload_type, found.most_bits_per_s) == ("OPUS", 96, most)
+    assert found.keys_type == 101, "which are those of 8 kHz"

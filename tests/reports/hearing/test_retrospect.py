@@ -94,6 +94,24 @@ def test_half_a_minute_without_a_pause_and_cut_off_anywhere() -> None:
     assert np.abs(np.subtract(ends(recording), places)).max() < 5 * RATE_HZ // 1000
 
 
+@pytest.mark.parametrize(
+    ("snr_db", "behind"),
+    [
+        (32, Behind.FAINT_NOISE),
+        (20, Behind.NOISE),
+        (11, Behind.LOUD_NOISE),
+        (6, Behind.LOUDEST_NOISE),
+    ],
+)
+def test_how_far_noise_lies_below_a_voice_is_measured(snr_db: int, behind: Behind) -> None:
+    recording, _ = call(said(VOICED), said(LONG))
+    level_dbfs = active_level.active_level_dbfs(said(VOICED), RATE_HZ)
+    assert level_dbfs
+    noisy = recording + noise(recording.size, level_dbfs - snr_db)
+    found = spoken(np.clip(noisy, -32768, 32767).astype(np.int16), RATE_HZ, pause_ms=400)
+    assert {one.behind for one in found} == {behind}
+
+
 @pytest.mark.parametrize(("snr_db", "end_ms"), [(20, 120), (10, MASKED_END.size)])
 def test_out_of_noise_that_is_there_from_the_first_sample(snr_db: int, end_ms: float) -> None:
     recording, places = call(said("Hello!"), said(VOICED))

@@ -432,3 +432,18 @@ def in_the_sessions_own_time(call: CallEvidence, mark: Mark) -> Mark:
     past_ms = (int(first.fields["total_samples"]) - int(first.fields["samples"])) / 24
     last_ms = float(mark.fields["last_voiced_ms"]) - past_ms
     return structs.replace(mark, fields={**mark.fields, "last_voiced_ms": last_ms})
+
+
+@pytest.mark.parametrize(("noise_dbfs", "is_told"), [(-45, True), (-27, False)])
+def test_where_nothing_stands_out_of_loud_noise_nobody_is_said_to_be_silent(
+    noise_dbfs: float, is_told: bool
+) -> None:
+    full = SyntheticCall(said=False).build()
+    wave = np.random.default_rng(1).normal(0, 32768 * 10 ** (noise_dbfs / 20), RATE_HZ * 10)
+    recording = np.stack([np.zeros(RATE_HZ * 10), wave], axis=1).astype(np.int16)
+    measured = measure(replace(full, recording=recording))
+    assert any(one.name == "dead_air_ms" for one in measured.measurements) is is_told
+    why = {one.name: one.reason for one in measured.unmeasured}
+    if not is_told:
+        for name in ("dead_air_ms", "talk_over_ms", "double_talk_share"):
+            assert "out of the noise at the ear (-27 dBFS)" in why[name]

@@ -164,6 +164,23 @@ def test_an_echo_is_told_with_its_level_and_delay_and_is_nobodys_turn(tmp_path: 
     assert len(values(data, "turn_ms")) == 3
 
 
+@pytest.mark.parametrize("late_ms", [0, 40])
+@pytest.mark.parametrize("down_db", [30, 40, 50, 60])
+def test_crosstalk_both_ways_takes_nobodys_turn(tmp_path: Path, down_db: int, late_ms: int) -> None:
+    """What each says is found in the other's channel: it is not taken for that one's echo."""
+    sound = made().recording.astype(np.float64)
+    _, whole = report(tmp_path / "alone", write(tmp_path / "a.wav", sound / 32768), "--caller=left")
+    late = late_ms * RATE_HZ // 1000
+    leak = 10 ** (-down_db / 20) * np.pad(sound, ((late, 0), (0, 0)))[: len(sound), ::-1]
+    _, data = report(tmp_path, write(tmp_path / "b.wav", (sound + leak) / 32768), "--caller=left")
+    for name in ("turn_ms", "barge_in_stop_ms"):
+        assert values(data, name) == pytest.approx(values(whole, name), abs=25), name
+    sentences = told(tmp_path, "b").told
+    if down_db < 50:  # else it is below the line's noise
+        assert any(f"left has an echo of right, {down_db} dB down" in one for one in sentences)
+    assert not any("hears both" in one for one in sentences)
+
+
 def test_channels_that_drift_apart_are_told_where_one_hears_the_other(tmp_path: Path) -> None:
     """500 ppm over 90 s are 45 ms; the caller's channel has an echo of the agent's to tell by."""
     evidence = made()

@@ -10,7 +10,7 @@ from callerside.reports.hearing import active_level
 from callerside.reports.metrics.metrics import measure
 from callerside.simulator.calibration.speech import calibrate, conditions, table, utterances
 from callerside.simulator.calibration.speech.calibrate import Error
-from callerside.simulator.calibration.speech.conditions import CLEAN, CONDITIONS, Packets
+from callerside.simulator.calibration.speech.conditions import CLEAN, Packets
 from callerside.simulator.calibration.speech.spoken_call import make
 from callerside.speech.synthesis import synthesise
 
@@ -45,12 +45,13 @@ def test_a_greeting_with_a_fault_is_not_taken_for_the_answer_that_repeats_its_wo
     assert begun[0].start_ns == pytest.approx(call.at_ns(call.heard[0][0][0]), abs=NS_PER_MS)
 
 
-@pytest.mark.parametrize("name", ["PCMU", "G.722", "white at 20 dB", "echo"])
+@pytest.mark.parametrize("name", ["PCMU", "G.722", "Opus", "white at 20 dB", "echo"])
 def test_no_line_moves_the_truth(name: str) -> None:
-    if name not in {one.name for one in conditions.available()[0]}:
+    lines = (*conditions.available()[0], conditions.OPUS)
+    if name not in {one.name for one in lines}:
         pytest.skip(str(conditions.available()[1]))
     _, clean = call_on(CLEAN)
-    measured, true = call_on(next(one for one in CONDITIONS if one.name == name))
+    measured, true = call_on(next(one for one in lines if one.name == name))
     assert true == clean
     assert measured == pytest.approx(true, abs=5)
 

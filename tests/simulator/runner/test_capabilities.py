@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from callerside.agent.telephony import engine
-from callerside.agent.telephony.engine import PROFILES, Capability
+from callerside.agent.telephony.engine import PROFILES, Capability, EngineName
 from callerside.agent.telephony.engines import resolve
 from callerside.simulator.cli.main import main
 from callerside.simulator.runner.capabilities import missing
+from callerside.simulator.runner.run import RunError, see_that_engines_can
 from callerside.simulator.scenario.loader import load
 
 SCENARIO = """
@@ -22,6 +23,7 @@ steps:
     method: info
   - vanish
 """
+CODECS = "  caller.codec: [PCMA, OPUS]\n"
 LINES = {
     Capability.G722: 3,
     Capability.DTMF_BY_INFO: 7,
@@ -69,3 +71,18 @@ def test_check_takes_the_engines_that_a_run_takes(
     monkeypatch.setitem(engine.PROFILES, best, less)
     assert main(["check", str(scenario), "--engine", "auto"]) == 2
     assert f"{best} has no capability `vanishes`" in "".join(capsys.readouterr())
+
+
+def test_opus_is_asked_of_both_sides_but_not_of_an_agent_that_is_not_ours(tmp_path: Path) -> None:
+    path = tmp_path / "lines.yaml"
+    path.write_text(SCENARIO.replace("{codec: G722}", "{user: ann}") + "matrix:\n" + CODECS)
+    scenarios = load([path])
+    assert list(missing(scenarios, agent="baresip", caller="baresip")) == []
+    pairs: list[tuple[EngineName, EngineName]] = [("pjsua2", "baresip"), ("baresip", "pjsua2")]
+    for agent, caller in pairs:
+        (told,) = missing(scenarios, agent=agent, caller=caller)
+        assert "lines.yaml:11:24: lines-OPUS: pjsua2 has no capability `opus`" in told
+        assert "baresip has it" in told
+    see_that_engines_can(None, "baresip", scenarios)
+    with pytest.raises(RunError, match="pjsua2"):
+        see_that_engines_can("pjsua2", "baresip", scenarios)

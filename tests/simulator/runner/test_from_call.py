@@ -124,13 +124,28 @@ def test_a_bare_recording_becomes_a_scenario_too(played: Path, tmp_path: Path) -
     text = (folder / "bad_call.yaml").read_text()
     assert "What the server sent is not known." in text
     assert "the caller spoke into it" in text
-    run(tmp_path / "out", folder / "bad_call.yaml")
-    call = tmp_path / "out" / "latest" / "calls" / "bad_call"
-    assert order(call) == order(played / "latest" / "calls" / "barge_in")
-    before, after = results(played)["barge_in"], results(tmp_path / "out")["bad_call"]
-    for turn in (1, 2):
-        key = ("turn_ms", turn)
-        assert numbers(after)[key] == pytest.approx(numbers(before)[key], abs=90)  # its bound
+    assert len(loader.load([folder / "bad_call.yaml"])[0].realtime.replies) == 2
+
+
+@pytest.mark.parametrize("name", ["barge_in", "barge_in_twice", "second_call", "function_call"])
+def test_what_is_made_of_a_bare_recording_takes_as_long(
+    played: Path, tmp_path: Path, name: str
+) -> None:
+    recording = bare(played, name, tmp_path / f"{name}.wav")
+    given = ["scenario", str(recording), "--folder", str(tmp_path / "made"), "--caller", "left"]
+    assert main(given) == 0
+    run(tmp_path / "out", tmp_path / "made")
+    call = tmp_path / "out" / "latest" / "calls" / name
+    assert order(call) == order(played / "latest" / "calls" / name)
+    before, after = (numbers(results(folder)[name]) for folder in (played, tmp_path / "out"))
+    hung = {
+        key: value
+        for key, value in before.items()
+        if key[0] in ("turn_ms", "barge_in_stop_ms", "dead_air_ms", "talk_over_ms")
+    }
+    assert ("turn_ms", 1) in hung
+    for key, value in hung.items():
+        assert after[key] == pytest.approx(value, abs=WITHIN_MS), key
 
 
 def test_what_nobody_answered_nobody_answers_again(tmp_path: Path) -> None:

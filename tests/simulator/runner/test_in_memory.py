@@ -103,6 +103,29 @@ def results(folder: Path, processors: int) -> dict[str, Any]:
     return data
 
 
+ASKED = """
+import gc, sys
+from callerside.simulator.runner.process_pool import frozen
+if sys.argv[1] == "early":
+    gc.freeze()
+before = gc.get_freeze_count()
+with frozen():
+    within = gc.get_freeze_count()
+print(before, within, gc.get_freeze_count())
+"""
+
+
+@pytest.mark.parametrize("when", ["early", "never"])
+def test_what_a_command_has_frozen_from_its_start_is_not_looked_through_behind_its_copies(
+    when: str,
+) -> None:
+    command = [sys.executable, "-c", ASKED, when]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    before, within, behind = map(int, told.split())
+    assert within > before
+    assert (behind >= before > 0) if when == "early" else (behind == before == 0)
+
+
 def test_copies_find_what_one_process_finds(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     calls.mkdir()

@@ -245,7 +245,7 @@ def test_a_matrix_is_one_scenario_a_cell(tmp_path: Path) -> None:
 
 def test_a_mistake_in_a_cell_is_told_at_the_matrix(tmp_path: Path) -> None:
     found = mistakes(tmp_path, HEAD + "matrix:\n  caller.codec:\n    - PCMU\n    - GSM\n")
-    assert found == '6:7: codec: "GSM" (expected PCMU, PCMA, G722)'
+    assert found == '6:7: codec: "GSM" (expected PCMU, PCMA, G722, OPUS)'
 
 
 def test_the_mistakes_of_all_cells_are_told_once(tmp_path: Path) -> None:

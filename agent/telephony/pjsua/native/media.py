@@ -518,8 +518,8 @@ class MediaSockets:
     def poll(self) -> None:
         """Let PJMEDIA read: RTCP, and what comes of RTP meanwhile, which is told as ours is.
 
-        It knows no time of arrival: what has come of RTP by now is read before, but of a stream
-        whose socket is to learn from a packet where to send.
+        It knows no time of arrival: what has come of RTP by now is read before, but for a stream
+        whose other side has moved (`Stream.send_to`): there it must see one packet itself.
         """
         for stream in tuple(self._streams.values()):
             if stream.target is None:

@@ -128,3 +128,14 @@ def test_what_a_scenarios_agent_writes_is_in_the_folder_of_the_run(
     written = (own.recordings.dir, own.greeting.cache_dir)
     assert all(one is None or one.is_relative_to(work) for one in written)
     assert any(one is not None and one.name == "heard" for one in written)
+
+
+@pytest.mark.parametrize(("asked", "more"), [("PCMA, G722", []), ("OPUS, PCMU", ["OPUS"])])
+def test_the_agent_of_a_run_has_the_codecs_that_its_callers_want(
+    tmp_path: Path, asked: str, more: list[str]
+) -> None:
+    """Besides those that it has anyhow."""
+    path = tmp_path / "line.yaml"
+    path.write_text(f"about: x\nmatrix: {{caller.codec: [{asked}]}}\nsteps: [hang_up]\n")
+    told = agent_config(plan(load_file(path), repeat=2, seed=1), "ws://h", tmp_path)
+    assert Settings.model_validate(told).sip.codecs == ["PCMU", "PCMA", "G722", *more]

@@ -1,0 +1,52 @@
+"""INVITEs that are longer than most, and INVITEs that are alike but for who sends them."""
+
+from collections.abc import Iterator
+
+import pytest
+from raw_sip import RawPhone
+from sip_rig import Phone, answer_at_once, open_phone, wait_until
+
+from callerside.agent.telephony.engine import PROFILES, EngineName
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module", params=tuple(PROFILES))
+def engine(request: pytest.FixtureRequest) -> EngineName:
+    name: EngineName = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def agent(engine: EngineName) -> Iterator[Phone]:
+    with open_phone("agent", reaction=answer_at_once, engine=engine) as phone:
+        yield phone
+
+
+@pytest.mark.parametrize("size", [1_500, 3_900, 4_100, 6_000, 20_000, 60_000])
+def test_a_long_invite_over_udp_is_read_whole_or_refused(agent: Phone, size: int) -> None:
+    """RFC 3261 §18.1.1 and §18.3: never as if it said something else, here: no offer."""
+    with RawPhone(agent.port) as caller:
+        offer = caller.sdp(codecs="8")
+        filler = size - len(offer) - len("a=\r\n")
+        answer = caller.call(f"{offer}a={'x' * filler}\r\n")
+        if answer.status != 200:
+            assert answer.status in (400, 413, 488, 513)
+            return
+        assert f"m=audio {answer.audio_port} RTP/AVP 8\r\n" in answer.message
+        assert caller.request("BYE") == 200
+    wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
+
+
+def test_two_callers_with_one_branch_are_told_apart(agent: Phone, engine: EngineName) -> None:
+    """RFC 3261 §17.2.3: by the sent-by, too. PJSIP looks at the branch alone, and says so."""
+    with RawPhone(agent.port) as one, RawPhone(agent.port) as other:
+        told = []
+        for caller in (one, other):
+            caller.send("INVITE", caller.sdp(), branch="the-same")
+            told.append(caller.final().status)
+            caller.send("ACK", cseq=1)
+        assert told == ([200, 500] if engine == "pjsua2" else [200, 200])
+        for caller, status in zip((one, other), told, strict=True):
+            assert status != 200 or caller.request("BYE") == 200
+    wait_until(lambda: agent.facts().active_calls == 0, "the places to be free")
