@@ -335,6 +335,9 @@ class _Recording:
             score = np.where(usable, self._score(background), np.float32(0))
             middle, high = np.percentile(score[background], (50, 97))
             least = max(_LEAST_SCORE, high + _ABOVE * (high - middle))
+            if least * _CLEARLY >= _MOST_SPREADS:  # nothing scores as much: there is sound among it
+                background = background & (score <= middle)
+                continue
             faint = middle + _FADES_TO * (high - middle)
             speech = self._regions(score, least, (high, faint)) & usable
             again = _away_from(speech, usable, _KEPT_AWAY_MS)

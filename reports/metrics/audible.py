@@ -4,6 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.hearing.detector import PAUSE_MS, Segment, segments
 from callerside.reports.hearing.echo import is_echo, without_echo
@@ -42,6 +45,8 @@ _AFTERWARDS_NS = 60 * NS_PER_MS
 _LOST_OF_A_BEEP_NS = 100 * NS_PER_MS
 _SAME_HZ = 20.0
 _ECHO_NS = 600 * NS_PER_MS
+_COMES_BACK = 328
+"""A peak of the other channel, -40 dBFS, of which an echo may be heard."""
 _LEAST_ECHO_NS = 300 * NS_PER_MS
 """So much is looked at of a sound that may be an echo: a snatch of a voice is like any other."""
 
@@ -308,7 +313,10 @@ def detected(evidence: CallEvidence, channel: int) -> list[Sound]:
     heard = evidence.heard.get(channel) if alone is here else None
     if heard is None:
         heard = segments(alone, evidence.rate_hz)
-    return [_by_energy(evidence, one) for one in heard]
+    sounds = [_by_energy(evidence, one) for one in heard]
+    if alone is here:
+        return sounds
+    return [_amid_echo(evidence, one, there) for one in sounds]
 
 
 def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
@@ -317,6 +325,21 @@ def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
         edge = TONE if heard.behind is Behind.SILENCE else NOISY_TONE
         return replace(sound, start_bound=edge, end_bound=edge)
     onset, end = _BOUNDS[heard.behind]
+    return replace(sound, start_bound=onset, end_bound=end)
+
+
+def _amid_echo(evidence: CallEvidence, sound: Sound, other: NDArray[np.int16]) -> Sound:
+    """A sound of a channel from which an echo was taken: what is left of that hides its edges."""
+
+    def is_hidden(at_ns: int) -> bool:
+        first, past = (max(0, evidence.sample_at(ns)) for ns in (at_ns - _ECHO_NS, at_ns))
+        return bool(np.abs(other[first:past].astype(np.int32)).max(initial=0) > _COMES_BACK)
+
+    onset, end = sound.start_bound, sound.end_bound
+    if sound.kind == "speech" and is_hidden(sound.start_ns):
+        onset = max(onset, MASKED_ONSET, key=lambda bound: bound.size)
+    if sound.kind == "speech" and is_hidden(sound.end_ns):
+        end = max(end, MASKED_END, key=lambda bound: bound.size)
     return replace(sound, start_bound=onset, end_bound=end)
 
 

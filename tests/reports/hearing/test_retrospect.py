@@ -60,6 +60,19 @@ def test_two_sentences_of_one_source_have_one_active_level(apart_ms: int) -> Non
     assert abs(found[-1][1] - past) < 5 * 16
 
 
+def test_an_echo_in_digital_silence_hides_no_talk() -> None:
+    """Background that is mostly nothing, and at times 50 dB more, would be louder than all talk."""
+    talk = np.concatenate([said(LONG), said(VOICED)])
+    echo = np.asarray(said("Yes, please.")[: 700 * 16] * 10 ** (-30 / 20), np.int16)
+    gap = [silence(400), echo, silence(1400)]
+    recording = np.concatenate([silence(200), talk, *gap, talk, silence(300)])
+    first, past = active_level.edges(talk, RATE_HZ) or (0, 0)
+    later = 200 * 16 + talk.size + sum(one.size for one in gap)
+    found = ends(recording)
+    for true in ((200 * 16 + first, 200 * 16 + past), (later + first, later + past)):
+        assert min(np.abs(np.subtract(one, true)).max() for one in found) < 5 * RATE_HZ // 1000
+
+
 @pytest.mark.parametrize("text", [LONG, "Until six?", "What is your address?"])
 @pytest.mark.parametrize("line", ["pcm", "pcmu", "pcma"])
 def test_a_soft_end_is_where_it_is(text: str, line: audio.Encoding) -> None:

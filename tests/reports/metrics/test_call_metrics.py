@@ -21,7 +21,9 @@ from synthetic_call import (
 )
 
 from callerside.marks import Mark
-from callerside.reports.evidence import CallEvidence
+from callerside.reports.evidence import EAR, MOUTH, CallEvidence
+from callerside.reports.metrics.audible import detected
+from callerside.reports.metrics.error_bounds import ENERGY_ONSET, MASKED_END, MASKED_ONSET
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.metrics.turn_path import LATENCY_PATH
@@ -447,3 +449,20 @@ def test_where_nothing_stands_out_of_loud_noise_nobody_is_said_to_be_silent(
     if not is_told:
         for name in ("dead_air_ms", "talk_over_ms", "double_talk_share"):
             assert "out of the noise at the ear (-27 dBFS)" in why[name]
+
+
+def test_edges_amid_an_echo_that_was_taken_off_are_known_less_well() -> None:
+    full = SyntheticCall(turns=[TurnTruth(barge_in_after_ms=600)], server=False).build()
+    plain = [(one.start_bound, one.end_bound) for one in detected(full, EAR)]
+    late = RATE_HZ * 120 // 1000
+    recording = full.recording.astype(np.float64)
+    recording[late:, EAR] += 0.03 * recording[:-late, MOUTH]
+    echoed = replace(full, recording=np.rint(recording).astype(np.int16))
+    sounds = [one for one in detected(echoed, EAR) if one.kind == "speech"]
+    assert {MASKED_ONSET, MASKED_END}.isdisjoint(bound for bounds in plain for bound in bounds)
+    spoke = [(one.start_ns, one.end_ns) for one in measure(full).audible.mouth]
+    for one in sounds:
+        amid = any(start < one.end_ns < end + 600 * MS for start, end in spoke)
+        assert (one.end_bound == MASKED_END) is amid
+    assert any(one.end_bound == MASKED_END for one in sounds)
+    assert any(one.start_bound == ENERGY_ONSET for one in sounds)
