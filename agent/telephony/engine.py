@@ -139,7 +139,7 @@ class RegistrationFailedError(SipError):
     """A registrar does not know whoever is to place calls; says what it answered."""
 
     def __init__(self, account: SipAccount, what: str) -> None:
-        todo = "see to the account's registrar, user, auth_user and password"
+        todo = "see to the account's registrar, user, auth_user, realm and password"
         asks = asks_for_password(int(what[:3])) if what[:3].isdecimal() else ""
         if asks and not account.password:
             todo = f"it {asks}, and {CALLER_PASSWORD} is not set in the environment"

@@ -7,6 +7,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BufferedIOBase
 from itertools import product
 from pathlib import Path
@@ -18,7 +19,7 @@ from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
 from callerside.agent.telephony.engine import PROFILES, Capability, EngineName
 from callerside.agent.telephony.interface import HungUp, MediaReady
-from callerside.agent.telephony.options import Registration, SipOptions, Transport
+from callerside.agent.telephony.options import Registration, SipAccount, SipOptions, Transport
 
 pytestmark = pytest.mark.e2e
 
@@ -41,7 +42,8 @@ class Registrar:
         self.sees_at = ""
         """What a NAT before it makes of our address: `HOST:PORT`."""
         self.contacts: list[str] = []
-        self._nonces = 0
+        self.asked = self.digests = 0
+        """How often it asked for one, and got one."""
         if over == "tcp":
             server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._connection())
             server.daemon_threads = True
@@ -97,9 +99,10 @@ class Registrar:
             return "403 Forbidden"
         digest = re.search(r"^Authorization: Digest (.*)$", message, re.MULTILINE)
         if digest is None:
-            self._nonces += 1
-            challenge = f'Digest realm="pbx", nonce="n{self._nonces}", algorithm=MD5'
+            self.asked += 1
+            challenge = f'Digest realm="pbx", nonce="n{self.asked}", algorithm=MD5'
             return f"401 Unauthorized\r\nWWW-Authenticate: {challenge}"
+        self.digests += 1
         if self.dies_in_the_middle:
             return None
         if not _is_right(dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))):
@@ -228,6 +231,40 @@ def test_a_password_that_is_not_set_is_said(
         assert "CALLERSIDE_SIP_PASSWORD is not set in the environment" in line["todo"]
     finally:
         agent.close()
+
+
+@pytest.mark.parametrize("way", ["agent", "caller"])
+@pytest.mark.parametrize("realm", ["pbx", "elsewhere"])
+def test_a_digest_is_for_the_realm_of_the_registration_alone(
+    registrar: Registrar, engine: EngineName, way: str, realm: str
+) -> None:
+    """Of somebody else's who stands in its place the password would be guessed at leisure."""
+    if way == "agent":
+        registration = replace(registrar.registration, realm=realm)
+        with open_phone("agent", SipOptions(registration=registration), engine=engine) as agent:
+            wait_until(lambda: agent.registered() is not None, "what becomes of it")
+            assert agent.registered() is (realm == "pbx")
+    else:
+        place = registrar.registration
+        account = SipAccount(
+            user=place.user,
+            password=place.password,
+            registrar=place.registrar,
+            realm=realm,
+            transport=place.transport,
+        )
+        options = SipOptions(account=account)
+        if realm == "pbx":
+            with open_phone("caller", options, engine=engine):
+                assert registrar.knows_us
+        else:
+            with (
+                pytest.raises(RuntimeError, match=r"401 Unauthorized.*realm"),
+                open_phone("caller", options, engine=engine),
+            ):
+                pass
+    assert registrar.asked
+    assert bool(registrar.digests) is (realm == "pbx")
 
 
 CHALLENGES = {

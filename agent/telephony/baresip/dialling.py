@@ -54,6 +54,7 @@ class BaresipDialler(BaresipStation):
             await self._registrant.register(timeout=REGISTER_S)
         except RegistrationError as error:
             told = f"{error.status or ''} {error.reason or error}".strip()
+            told = self.stack.answer_of_registrar(told)
             self._registrant = None
             raise RegistrationFailedError(account, told) from None
 

@@ -87,9 +87,12 @@ class Registrant:
         if event.event not in (Event.REGISTER_OK, Event.REGISTER_FAIL):
             return
         is_there = event.event is Event.REGISTER_OK
-        code, _, reason = (event.text or "").partition(" ")
+        told = event.text or ""
+        if not is_there:
+            told = self._stack.answer_of_registrar(told)
+        code, _, reason = told.partition(" ")
         status = int(code) if code.isdecimal() else (_OK if is_there else 503)
-        self._changed(is_there, status, reason if code.isdecimal() else event.text or "")
+        self._changed(is_there, status, reason if code.isdecimal() else told)
 
     def _changed(self, registered: bool, status: int, reason: str) -> None:
         self.registered = registered

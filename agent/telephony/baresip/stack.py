@@ -155,6 +155,8 @@ class Stack:
         """By Call-ID: the number of the other side's offer, if it can be sent nothing."""
         self._keyless: dict[str, int] = {}
         """Likewise, if there are no keys in it that are to be used: it is answered without any."""
+        self._unanswered = ""
+        """The last challenge to a REGISTER that asked in a realm that gets no digest."""
         self._late_offers = LateOffers()
         told, here = options.rtp_public_host, options.listen_host
         self._advertised: tuple[bytes, bytes] | None = None
@@ -254,6 +256,10 @@ class Stack:
 
     def _taken(self, native: int) -> RtpSocket:
         return RtpSocket(*self.library.take_rtp_sockets(native), self.options.listen_host)
+
+    def answer_of_registrar(self, told: str) -> str:
+        """Its status and reason: baresip tells neither of a challenge that it is not to answer."""
+        return told if told[:3].isdecimal() else self._unanswered or told
 
     def tell(self, what: Callable[..., object], *arguments: object) -> None:
         """Call back on the loop, from any thread."""
@@ -561,13 +567,19 @@ class Stack:
     def _hide_challenge(self, at: int, data: bytes, message: SipMessage) -> None:
         """Where we take calls the password is for the registrar alone: in a call all ask in vain.
 
-        Where we place them it is for whoever asks in the realm of the account.
+        Where we place them it is for whoever asks in the realm of the account. The stack itself
+        knows no realms.
         """
-        place = self.options.account
+        if message.status not in _CHALLENGES:
+            return
+        place: SipAccount | Registration | None = self.options.account
+        if place is None and message.method == "REGISTER":
+            place = self.options.registration
         if place is not None and (place.realm == "*" or place.realm in message.realms):
             return
-        if message.status in _CHALLENGES and message.method != "REGISTER":
-            ctypes.memmove(at, _DIGEST.sub(rb"\1x\3", data), len(data))
+        ctypes.memmove(at, _DIGEST.sub(rb"\1x\3", data), len(data))
+        if message.method == "REGISTER":
+            self._unanswered = f"{message.status} {message.reason}"
 
     def _edit_what_leaves(self, at: int, data: bytes, message: SipMessage) -> None:
         """In its place, and of the same length: lines in the order in which they were offered.
