@@ -197,7 +197,7 @@ def judge_answers(scenario: Scenario, marks: Sequence[Mark]) -> tuple[list[str],
     for answer in answers:
         if answer.turn in wanted.get(answer.how, ()) or _is_swallowed(answer, scenario, marks):
             continue
-        if _is_made_up_for(answer, marks):
+        if is_made_up_for(answer, marks):
             warnings.append(f"{answer}; the agent made up for it")
         else:
             heard = "no whole answer" if answer.in_part else "no answer instead of it"
@@ -271,7 +271,8 @@ def _wish(answer: UnusableAnswer, marks: Sequence[Mark]) -> str:
     return f"; if that is meant: expect: {wish}"
 
 
-def _is_made_up_for(answer: UnusableAnswer, marks: Sequence[Mark]) -> bool:
+def is_made_up_for(answer: UnusableAnswer, marks: Sequence[Mark]) -> bool:
+    """Whether the caller heard an answer all the same, without having to ask again."""
     since = [mark for mark in marks if mark.at_ns >= answer.at_ns]
     turn_ns = next((one.at_ns for one in since if _is(one, "caller", "utterance_started")), None)
     agent_ns = next(

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.tools.interface import ToolError
 from callerside.atomic_files import write_atomically
 from callerside.audio import BYTES_PER_SAMPLE, to_bytes
 from callerside.audio_files import AudioFileError, write_wav
@@ -42,10 +43,12 @@ from callerside.simulator.caller.listener import AgentUtterance, Listener
 from callerside.simulator.caller.performers import KEY_MS
 from callerside.simulator.caller.speaker import LEAD_FRAMES
 from callerside.simulator.lanes.virtual.lane import VirtualLane
-from callerside.simulator.runner.answers import unusable_answers
-from callerside.simulator.runner.plan import plan
+from callerside.simulator.runner.answers import is_made_up_for, unusable_answers
+from callerside.simulator.runner.evaluate import evaluate
+from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.scenario import loader
-from callerside.simulator.scenario.model import Codec, no_name
+from callerside.simulator.scenario.model import Codec, Scenario, no_name
+from callerside.speech.voices import VoiceError
 from callerside.yaml.versions import NEWEST
 
 LIMITED = ("turn_ms", "barge_in_stop_ms", "talk_over_ms", "dead_air_ms")
@@ -164,20 +167,47 @@ def write_scenario(evidence: CallEvidence, name: str, folder: Path, *, from_s: f
     if not call.acts and not call.utterances:
         after = f" after {from_s:g} s" if from_s else ""
         raise FromCallError(f"{evidence.name}: nobody speaks in it{after}")
+    scenarios = _written(call, name, path)
+    is_short = lasts_s - from_s <= _LONGEST_PLAYED_S
+    if evidence.server_sent is None and is_short:
+        call = _put_in_time(path, call, evidence, from_s)
+        scenarios = loader.load([path])
+    if from_s > 0 and is_short:
+        call.played = _played(scenarios)
+        write_atomically(path, call.text(_Writing(name)).encode())
+    return path
+
+
+def _written(call: "_CallToReplay", name: str, path: Path) -> list[Scenario]:
+    """The scenario in its file, behind the one that it comes after, if there is one."""
     writing = _Writing(name)
-    text = call.text(writing)
-    before = folder / f"{name}{_BEFORE}.yaml"
-    files = {path: text}
+    files = {path: call.text(writing)}
     if call.greeting_was_cached:
-        files = {before: call.text_before(writing), **files}
+        files = {path.with_name(f"{name}{_BEFORE}.yaml"): call.text_before(writing), **files}
     for file, (samples, rate_hz) in writing.sounds.items():
-        write_wav(folder / file, samples, rate_hz)
+        write_wav(path.parent / file, samples, rate_hz)
     for target, lines in files.items():
         write_atomically(target, lines.encode())
-    loader.load([*files])  # it can be read, or this is a fault of ours
-    if evidence.server_sent is None and lasts_s - from_s <= _LONGEST_PLAYED_S:
-        _put_in_time(path, evidence, from_s, call.turns_ms)
-    return path
+    return loader.load([*files])  # it can be read, or this is a fault of ours
+
+
+def _played(scenarios: Sequence[Scenario]) -> dict[str, float]:
+    """The largest of each thing that is measured where the last of them is played in memory.
+
+    Of a part of a call much is otherwise than it was in the call: it begins with a new session, and
+    nobody has said anything before. Empty where it cannot be played here.
+    """
+    with TemporaryDirectory() as folder:
+        try:
+            planned = plan(scenarios, repeat=None, seed=0)
+            lane = VirtualLane(planned, Path(folder))
+            *_, last = (evaluate(lane.play(one), "virtual") for one in planned)
+        except (PlanError, ToolError, AudioFileError, VoiceError, OSError):
+            return {}
+    largest: dict[str, float] = {}
+    for one in last.result.measured.measurements if last.result is not None else ():
+        largest[one.name] = max(one.value, largest.get(one.name, one.value))
+    return largest
 
 
 def _target(evidence: CallEvidence, name: str, folder: Path) -> Path:
@@ -195,12 +225,14 @@ def _target(evidence: CallEvidence, name: str, folder: Path) -> Path:
 
 
 def _put_in_time(
-    path: Path, evidence: CallEvidence, from_s: float, turns_ms: Sequence[float]
-) -> None:
+    path: Path, call: "_CallToReplay", evidence: CallEvidence, from_s: float
+) -> "_CallToReplay":
     """Have its answers come as late as they came: by how late they come when it is played.
 
-    One turn's answer moves what hangs on it, so that is done up to three times.
+    One turn's answer moves what hangs on it, so that is done up to three times. Answers the call as
+    it is written then.
     """
+    turns_ms = call.turns_ms
     later_ms = [0.0] * len(turns_ms)
     for _ in range(_ROUNDS):
         more_ms = _played_later_ms(path, turns_ms)
@@ -209,6 +241,7 @@ def _put_in_time(
         later_ms = [one + more for one, more in zip(later_ms, more_ms, strict=True)]
         call = _CallToReplay(evidence, from_s, later_ms)
         write_atomically(path, call.text(_Writing(path.stem)).encode())
+    return call
 
 
 def _played_later_ms(path: Path, turns_ms: Sequence[float]) -> list[float]:
@@ -253,14 +286,20 @@ class _PartOfScript:
     """So many of its replies are over,"""
     turns: int
     """and so many of the caller's turns."""
+    is_connected: bool
+    """Whether a session was open, as far as is known: how it came to be was before the part."""
 
     def greeting_of(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
         """What is to be said first."""
+        key = self.greeting.replace(" ", "_")
         if self.greeting.startswith("reply "):
-            said: Mapping[str, Any] = own["replies"][int(self.greeting.removeprefix("reply ")) - 1]
-            return said
-        other: Mapping[str, Any] = own.get(self.greeting.replace(" ", "_"), own["greeting"])
-        return other
+            number = int(self.greeting.removeprefix("reply "))
+            scripted: Sequence[Mapping[str, Any]] = own.get("replies", ())
+            if number <= len(scripted):
+                return scripted[number - 1]
+            key = "default_reply"
+        said: Mapping[str, Any] = own.get(key, own["greeting"])
+        return said
 
     def faults(self, faults: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         """Lines for those that strike in it, where they strike now; the others in a comment."""
@@ -277,11 +316,22 @@ class _PartOfScript:
         if kept:
             yield f"  faults: {_flow(kept)}"
 
+    def timing(self, timing: Mapping[str, Any]) -> Iterator[str]:
+        """Lines for the server's times: how late it connected is over, where it was connected."""
+        later = {key: one for key, one in timing.items() if key != _CONNECTS_LATE}
+        if not self.is_connected or len(later) == len(timing):
+            yield f"  timing: {_flow(timing)}"
+            return
+        late = {_CONNECTS_LATE: timing[_CONNECTS_LATE]}
+        yield f"  # left out, for it was before: {_flow(late)}"
+        if later:
+            yield f"  timing: {_flow(later)}"
+
     def _place(self, at: str) -> str | None:
         """Where that is in the part; None if it is before it, or nobody knows."""
         place, plus, offset = at.partition(" +")
         name, _, number = place.partition(" ")
-        if place == self.greeting == "greeting":
+        if place == self.greeting == "greeting" or (place == "connect" and not self.is_connected):
             return at
         over = {"reply": self.replies, "turn": self.turns, "speech": self.turns}.get(name)
         if over is None or not number.isdigit() or int(number) <= over:
@@ -289,7 +339,7 @@ class _PartOfScript:
         return f"{name} {int(number) - over}{plus}{offset}"
 
 
-_WHOLE = _PartOfScript(greeting="greeting", replies=0, turns=0)
+_WHOLE = _PartOfScript(greeting="greeting", replies=0, turns=0, is_connected=False)
 
 
 class _CallToReplay:
@@ -311,6 +361,8 @@ class _CallToReplay:
         self._kept: dict[_Act, _Sound] = {}
         self.acts = [act for act in self._acts() if act.start_ns >= self._from_ns]
         self.utterances = [u for u in self._listen() if u.start_ns >= self._from_ns]
+        self.played: Mapping[str, float] = {}
+        """What was measured where the part was played in memory, the largest of each."""
         self._greets = self._is_set_to_greet()
         self._replaying = _WHOLE if self._from_beginning else self._part()
 
@@ -363,7 +415,14 @@ class _CallToReplay:
             if (name := str(mark.fields["reply"])).startswith("reply ") and mark.at_ns < first_ns
         ]
         turns = [act for act in self._acts() if act.takes_turn and act.start_ns < self._from_ns]
-        return _PartOfScript(greeting=greeting, replies=max(numbers, default=0), turns=len(turns))
+        opened = evidence.first("realtime", "session_opened")
+        is_seen = any(mark.source == "realtime" for mark in evidence.marks)
+        return _PartOfScript(
+            greeting=greeting,
+            replies=max(numbers, default=0),
+            turns=len(turns),
+            is_connected=not is_seen or (opened is not None and opened.at_ns < self._from_ns),
+        )
 
     def _is_set_to_greet(self) -> bool:
         """Whether the first that the agent says is a greeting."""
@@ -607,13 +666,16 @@ class _CallToReplay:
     def _meant(self, from_ns: int, until_ns: int) -> Iterator[str]:
         """Answers of that time that a caller cannot use: meant, as the call passed with them.
 
-        Only where the server is to fail as it failed there. They keep no caller waiting.
+        Only where the server is to fail as it failed there. They keep no caller waiting. One whose
+        sound was lost on its way is silent for the caller alone: the server ends it as any other.
         """
         info = self._evidence.info
         if info.verdict != "passed" or not self._own_script():
             return
-        for answer in unusable_answers(self._evidence.marks):
-            if from_ns <= answer.at_ns < until_ns:
+        marks = self._evidence.marks
+        for answer in unusable_answers(marks):
+            lost = answer.how == "silent" and is_made_up_for(answer, marks)
+            if from_ns <= answer.at_ns < until_ns and not lost:
                 yield f"  - expect: {{response: {answer.how}}}"
 
     def _when(
@@ -628,7 +690,7 @@ class _CallToReplay:
         amid = [u for u in begun if before is not None and u.start_ns < before.end_ns]
         begun = [u for u in begun if u not in amid]
         if not begun:
-            if before is None and not self._from_beginning:
+            if before is None and self._replaying.is_connected:
                 return f"answer + {_SETTLED_MS:.0f}ms"
             if before is None:
                 late_ms = ns_to_ms(acts_ns - self._answered_ns())
@@ -820,6 +882,8 @@ class _CallToReplay:
                 lines.append(f"  greeting: {_flow(_timed(greeting, planned.get(part.greeting)))}")
             elif key == "faults":
                 lines += part.faults(value)
+            elif key == "timing":
+                lines += part.timing(value)
             elif key == "replies":
                 later = [(number, one) for number, one in replies if number > part.replies]
                 lines += ["  replies:"] if later else []
@@ -837,8 +901,11 @@ class _CallToReplay:
         opened = self._evidence.first("realtime", "session_opened")
         delay_ms = _number(opened, "delay_ms") if opened is not None else None
         lines = [f"  {key}: {_flow(own[key])}" for key in _OF_THE_SERVER if own.get(key)]
-        if delay_ms and not {"faults", "timing"} & own.keys():  # one may be what delayed it
-            lines.append(f"  timing: {{connect_delay_ms: {delay_ms:g}}}")
+        if own.get("timing"):
+            lines += self._replaying.timing(own["timing"])
+        delayed_otherwise = {"faults", "timing"} & own.keys()  # one may be what delayed it
+        if delay_ms and not delayed_otherwise and not self._replaying.is_connected:
+            lines.append(f"  timing: {{{_CONNECTS_LATE}: {delay_ms:g}}}")
         struck = [*self._evidence.find("realtime", "fault_applied")] if "faults" not in own else []
         lines += [f"  # in that call a fault struck: {mark.fields['fault']}" for mark in struck]
         return lines
@@ -1036,13 +1103,16 @@ class _CallToReplay:
         for name in LIMITED:
             values = [value for one, value in kept if one == name]
             if values:
-                limit = math.ceil((max(values) * _ROOM + _ROOM_MS) / 10) * 10
                 were = ", ".join(f"{value:.0f}" for value in values[:8])
-                lines.append(f"  {name}: {limit}  # measured: {were}")
+                played = self.played.get(name, 0.0)
+                if played > _limit(max(values)):
+                    were += f"; in memory, of this part: {played:.0f}"
+                    values.append(played)
+                lines.append(f"  {name}: {_limit(max(values))}  # measured: {were}")
         own = self._own.get("budget") or {}
         others = own.keys() - {*LIMITED}
         if not self._from_beginning:  # what nothing is held to ends a run with 2
-            others &= {one for one, _ in kept}
+            others &= {one for one, _ in kept} | self.played.keys()
         lines += [f"  {name}: {_flow(own[name])}" for name in own if name in others]
         if self._greets and not self._greets_as_it_did and "ready_ms" not in own:
             lines.append("  ready_ms: off  # what greets may be a long answer")
@@ -1051,11 +1121,16 @@ class _CallToReplay:
         return ["# Somewhat more than was measured; make it what it should be.", "budget:", *lines]
 
 
+def _limit(measured: float) -> int:
+    return math.ceil((measured * _ROOM + _ROOM_MS) / 10) * 10
+
+
 _SOUNDS = ("mm-hmm", "uh-huh", "hum", "cough", "breath")
 
 
 _AROUND = ("target", "network")
-_OF_THE_SERVER = ("vad", "dialect", "commits", "faults", "path", "timing")
+_CONNECTS_LATE = "connect_delay_ms"
+_OF_THE_SERVER = ("vad", "dialect", "commits", "faults", "path")
 _OF_THE_LINE = ("user", "level_dbfs", "noise", "echo", "gain_db", "clip_dbfs")
 
 

@@ -197,25 +197,37 @@ PARTS = {
     "function_call": "2.4",
 }
 """Calls, and from where on they are played again."""
+OTHERWISE = {
+    "fallback_declines": "1",  # nobody was connected before, and nobody is
+    "late_session_without_greeting": "1",  # nor here, until the caller speaks
+    "longest_call": "1.5",  # in which the time that is left is longer
+    "slow_connect": "0.2",  # whose answer took longer than it takes
+    "watchdog_response": "2.7",  # whose answer was lost on its way
+}
+"""Likewise; much is otherwise in these than it was in the call."""
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of parts of calls: those of the library, and of their bare recordings."""
     folder = tmp_path_factory.mktemp("parts")
-    found = {"greeting_goes_on": "found/greeting_goes_on"}
-    run(folder / "out", *(SCENARIOS / f"{found.get(name, name)}.yaml" for name in PARTS))
-    for name, from_s in PARTS.items():
+    found = {
+        name: f"found/{name}" for name in ("greeting_goes_on", "late_session_without_greeting")
+    }
+    both = {**PARTS, **OTHERWISE}
+    run(folder / "out", *(SCENARIOS / f"{found.get(name, name)}.yaml" for name in both))
+    for name, from_s in both.items():
         call = folder / "out" / "latest" / "calls" / name
         recording = bare(folder / "out", name, folder / f"{name}.wav")
-        for what, more in ((call, [name]), (recording, [f"bare_{name}", "--caller", "left"])):
+        made_of = [(call, [name]), (recording, [f"bare_{name}", "--caller", "left"])]
+        for what, more in made_of[: 1 if name in OTHERWISE else 2]:
             made = ["scenario", str(what), "--folder", str(folder / "parts"), "--from", from_s]
             assert main([*made, "--name", *more]) == 0
     run(folder / "again", folder / "parts")
     return folder
 
 
-@pytest.mark.parametrize("name", [*PARTS, *(f"bare_{name}" for name in PARTS)])
+@pytest.mark.parametrize("name", [*PARTS, *(f"bare_{name}" for name in PARTS), *OTHERWISE])
 def test_a_part_keeps_the_limits_that_are_written_for_it(parts: Path, name: str) -> None:
     """Each has something to be held against, too: what struck or was said before is left out."""
     assert results(parts / "again")[name]["verdict"] == "passed", results(parts / "again")[name]
@@ -227,6 +239,17 @@ def test_what_struck_before_a_part_is_told_and_left_out(parts: Path) -> None:
     assert "faults:" not in text
     assert '"fails"' in (parts / "parts" / "stubbed_function.yaml").read_text()
     assert '"returns"' not in (parts / "parts" / "stubbed_function.yaml").read_text()
+
+
+def test_a_part_has_room_for_what_it_takes_itself(parts: Path) -> None:
+    text = (parts / "parts" / "longest_call.yaml").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("  dead_air_ms: ")]
+    limit, _, measured = line.partition("  # measured: ")
+    was, played = (float(one.split()[-1]) for one in measured.split("; in memory, of this part: "))
+    assert was < played < float(limit.split()[1])
+    refused = (parts / "parts" / "fallback_declines.yaml").read_text()
+    assert '"fault": "refuse"' in refused
+    assert "# left out" not in refused
 
 
 def test_a_part_in_which_the_caller_does_nothing_is_refused(
