@@ -23,6 +23,7 @@ from prometheus_client import (
 from callerside.agent.observe.turn_latency import Turn, TurnTracker
 from callerside.clock import NS_PER_S
 from callerside.marks import Mark
+from callerside.terminal import one_line
 
 MAX_LABEL_VALUES = 32
 
@@ -57,10 +58,7 @@ class BoundedLabel:
 
     def __call__(self, value: object) -> str:
         """The label's value for this value; `none` where there is none."""
-        text = "none" if value is None else str(value)[:64]
-        text = text.encode(
-            errors="backslashreplace"
-        ).decode()  # or the page cannot be made any more
+        text = "none" if value is None else one_line(str(value)[:64])[:64]
         if text not in self._seen:
             if len(self._seen) >= self._limit:
                 return "other"

@@ -162,6 +162,15 @@ def test_a_label_is_short() -> None:
     assert len(BoundedLabel()("x" * 10_000)) == 64
 
 
+@pytest.mark.parametrize("hostile", ["a\0b", "a\nb", "a\x1b[2Jb", "a\u202eb", "a\ud800b"])
+def test_a_label_is_text_that_can_be_read(hostile: str) -> None:
+    """An error's code is whatever a server says."""
+    label = BoundedLabel()(hostile)
+    assert label.isprintable()
+    assert label.startswith("a")
+    assert label.endswith("b")
+
+
 def test_calls_that_never_end_do_not_pile_up(metrics: AgentMetrics) -> None:
     for number in range(MAX_TRACKED_CALLS + 5):
         Call(metrics, f"c{number}")("call_received", number)
