@@ -5,6 +5,7 @@ Each enemy is a server of raw bytes; the key that it is sent, if it is any, is l
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
 import struct
@@ -19,6 +20,7 @@ import pytest
 from agent_rig import Agent, until
 from raw_sip import RawPhone
 
+from callerside.agent.call.event_bounds import MOST_EVENTS_AT_ONCE
 from callerside.agent.realtime.client import (
     MAX_MESSAGE_BYTES,
     MOST_SILENT_FRAMES,
@@ -27,6 +29,7 @@ from callerside.agent.realtime.client import (
 from callerside.agent.realtime.interface import (
     RealtimeClosed,
     RealtimeConnected,
+    RealtimeEvent,
     RealtimeGarbage,
     RealtimeInput,
 )
@@ -84,6 +87,22 @@ def slow(peer: socket.socket) -> None:
     for byte in b"HTTP/1.1 101 Switching Protocols\r\n" * 100:
         peer.sendall(bytes([byte]))
         time.sleep(0.2)
+
+
+def never_stops(peer: socket.socket) -> None:
+    """Makes a session and a response, and sends silence for ever: what is heard is not its own."""
+    shake_hands(peer)
+    made = {"type": "session.created", "session": {"id": "s1"}}
+    updated = {"type": "session.updated", "session": {}}
+    begun = {"type": "response.created", "response": {"id": "r1"}}
+    for event in (made, *[updated] * 8, begun):  # of which one comes when it was asked for
+        peer.sendall(frame(json.dumps(event).encode(), TEXT))
+        time.sleep(0.05)
+    delta = {"response_id": "r1", "item_id": "i1", "delta": b64encode(b"\xff" * 160).decode()}
+    event = {"type": "response.output_audio.delta", **delta}
+    endless = frame(json.dumps(event).encode(), TEXT) * 100
+    while True:
+        peer.sendall(endless)
 
 
 def reads_nothing(peer: socket.socket) -> None:
@@ -163,6 +182,22 @@ async def test_what_never_ends_on_the_wire_is_given_up(what: str) -> None:
     assert all(isinstance(one, RealtimeGarbage) for one in others)
 
 
+async def test_what_comes_is_told_with_its_size() -> None:
+    """Of an event and of garbage."""
+    texts = ['{"type":"x","text":"%s"}' % ("a" * 1_000), "[" * 500]
+
+    def say(peer: socket.socket) -> None:
+        shake_hands(peer)
+        for text in texts:
+            peer.sendall(frame(text.encode(), TEXT))
+        peer.close()
+
+    with enemy(say) as server:
+        inputs = await told(f"ws://127.0.0.1:{server.port}/v1/realtime")
+    came = [one for one in inputs if isinstance(one, RealtimeEvent | RealtimeGarbage)]
+    assert [one.size_bytes for one in came] == [len(text) for text in texts]
+
+
 async def test_a_certificate_of_another_name_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that is trusted, for the name that it has."""
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
@@ -177,9 +212,11 @@ async def test_a_certificate_of_another_name_gets_no_key(monkeypatch: pytest.Mon
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("what", ["pings", "10 MB frames", "a slow handshake", "no reader"])
+@pytest.mark.parametrize(
+    "what", ["pings", "10 MB frames", "a slow handshake", "no reader", "no end"]
+)
 def test_the_caller_hears_our_own_words(what: str, tmp_path: Path) -> None:
-    deed = reads_nothing if what == "no reader" else ENEMIES[what][0]
+    deed = {"no reader": reads_nothing, "no end": never_stops}.get(what) or ENEMIES[what][0]
     with enemy(deed) as server:
         realtime = {
             "url": f"ws://127.0.0.1:{server.port}/v1/realtime",
@@ -197,6 +234,9 @@ def test_the_caller_hears_our_own_words(what: str, tmp_path: Path) -> None:
                 caller.reply(bye, "200 OK")
             until(lambda: agent.records(), "the record of the call")
             assert agent.records()[0]["ended"]["by"] == "agent"
+            if what == "no end":
+                first = agent.logged("realtime_failed")[0]
+                assert first["reason"].startswith(f"more than {MOST_EVENTS_AT_ONCE} events")
         finally:
             agent.close()
 

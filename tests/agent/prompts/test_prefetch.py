@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from callerside.agent.call.event_bounds import MOST_BYTES_AT_ONCE
 from callerside.agent.call.prompts import PromptName
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import Settings
@@ -45,6 +46,19 @@ def asked(session: PromptSession) -> None:
     assert request["type"] == "response.create"
     assert request["response"]["instructions"] == wanted().instructions
     told(session, "response.created", response={"id": "r", "metadata": {"purpose": "greeting"}})
+
+
+def test_audio_without_end_is_no_prompt() -> None:
+    session = PromptSession(wanted(), 24_000)
+    asked(session)
+    event = {"type": "response.output_audio.delta", "response_id": "r", "item_id": "i"}
+    delta = RealtimeEvent(event={**event, "delta": bytes(96_000)}, size_bytes=2**20)
+    for _ in range(MOST_BYTES_AT_ONCE // 2**20):
+        session.handle(delta)
+    assert not session.over
+    session.handle(delta)
+    assert session.problem == f"more than {MOST_BYTES_AT_ONCE} bytes came for one prompt"
+    assert not session._audio
 
 
 def test_each_prompt_of_each_route_is_wanted_once() -> None:
