@@ -113,7 +113,7 @@ class SipEndpoint:
         self.modules: Sequence[StackModule] = (
             MalformedMessageFilter(self.may_name_hosts),
             OneLine(options.codecs, options.srtp_with),
-            InDialogRequests(self.allowed, self._note_answered),
+            InDialogRequests(self.allowed, self._note_answered, self.has_call),
         )
 
     def may_name_hosts(self, _source: str) -> bool:
@@ -240,6 +240,10 @@ class SipEndpoint:
             self._at_rest.clear()
         else:
             self._at_rest.set()
+
+    def has_call(self, sip_call_id: str) -> bool:
+        """Whether there is one of this Call-ID that is not over."""
+        return any(leg.sip_call_id == sip_call_id for leg in self.legs)
 
     def _note_answered(self, request: SipMessage, answer: Answer) -> bool:
         """See `InDialogRequests`."""
@@ -380,7 +384,7 @@ class AnsweringEndpoint(SipEndpoint):
         self._peers = PeerList(options.allowed_peers)
         self._admission = Admission(options, self._lines.values)
         refuser = InviteRefuser(self._admission, options.retry_after_s, self._refused.note)
-        gate = RequestGate(options, self._has_call, self._refused.note_turned_away)
+        gate = RequestGate(options, self.has_call, self._refused.note_turned_away)
         self.modules = (Gatekeeper(gate), *self.modules, refuser)
 
     async def start(self) -> int:
@@ -397,9 +401,6 @@ class AnsweringEndpoint(SipEndpoint):
     def may_name_hosts(self, source: str) -> bool:
         """Those may whom the settings name: anybody else could stop all calls with one message."""
         return self._peers.names(source)
-
-    def _has_call(self, sip_call_id: str) -> bool:
-        return any(leg.sip_call_id == sip_call_id for leg in self.legs)
 
     def _later(self, after_s: float, what: Callable[[], None]) -> None:
         if self._loop is not None:
