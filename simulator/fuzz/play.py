@@ -24,6 +24,7 @@ from callerside.simulator.fuzz.calls import (
 )
 from callerside.simulator.fuzz.choices import ReplayedChoices, SeededChoices
 from callerside.simulator.fuzz.coverage import pairs, reached
+from callerside.simulator.fuzz.sayings import CALM_MS, QUESTION
 from callerside.simulator.fuzz.shrink import shrink, simplicity
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.virtual.call import Drain, VirtualCall, options_for, play_call
@@ -97,7 +98,10 @@ def play_seed(seed: int, make_machine: MakeMachine = TracedMachine) -> Outcome:
 
 def play_client_of(name: str, choices: SeededChoices | ReplayedChoices) -> Outcome:
     """Play a client of the fake, in memory; there is no call, and no scenario of it."""
-    data = clients.generate_client(choices)
+    return _play_client(name, clients.generate_client(choices), choices.made)
+
+
+def _play_client(name: str, data: dict[str, Any], choices: Sequence[int]) -> Outcome:
     try:
         told = list(islice(clients.play_client(data), _MOST_TOLD))
         breaches = [Breach(invariant=CLIENT_IS_SERVED, detail=one) for one in told]
@@ -106,7 +110,7 @@ def play_client_of(name: str, choices: SeededChoices | ReplayedChoices) -> Outco
     return Outcome(
         name=name,
         data=data,
-        choices=choices.made,
+        choices=choices,
         breaches=breaches,
         reached=frozenset(),
         pairs=frozenset(),
@@ -274,19 +278,35 @@ def shrink_outcome(
         return tried.choices
 
     shrink(outcome.choices, fails)
-    if outcome.game in ("wrong", "client") or wanted == recovers.__name__:
-        return simplest  # the last needs the calm at its end
+    if outcome.game == "wrong":
+        return simplest  # with fewer steps it may be right
+    if outcome.game == "client":
+        return _with_fewer_requests(simplest, wanted)
     return _with_fewer_steps(simplest, wanted, make_machine)
+
+
+def _with_fewer_requests(outcome: Outcome, wanted: str) -> Outcome:
+    """The same client without what its breach does not need, whatever drew that."""
+    place = 0
+    while place < len(outcome.data["requests"]):
+        requests = outcome.data["requests"]
+        data = {**outcome.data, "requests": [*requests[:place], *requests[place + 1 :]]}
+        tried = _play_client(outcome.name, data, outcome.choices)
+        if len(requests) > 1 and any(breach.invariant == wanted for breach in tried.breaches):
+            outcome, place = tried, 0
+        else:
+            place += 1
+    return outcome
 
 
 def _with_fewer_steps(outcome: Outcome, wanted: str, make_machine: MakeMachine) -> Outcome:
     """The same call without the steps that its breach does not need, whatever drew them."""
     _, _, drain = generated(ReplayedChoices(outcome.choices))
-    place = len(outcome.data["steps"]) - 1
-    while place >= 0 and len(outcome.data["steps"]) > 1:
+    for place in _may_be_left_out(outcome, wanted):
         steps = outcome.data["steps"]
+        if len(steps) == 1:
+            break
         data = {**outcome.data, "steps": [*steps[:place], *steps[place + 1 :]]}
-        place -= 1
         try:
             scenario = Scenario.model_validate(data).named(outcome.name)
         except ValidationError:  # what begins has an end, and a call ends once
@@ -296,3 +316,19 @@ def _with_fewer_steps(outcome: Outcome, wanted: str, make_machine: MakeMachine) 
         if any(breach.invariant == wanted for breach in tried.breaches):
             outcome = tried
     return outcome
+
+
+def _may_be_left_out(outcome: Outcome, wanted: str) -> list[int]:
+    """Which steps, the last first: of a call that must recover, not its calm and its question."""
+    steps = outcome.data["steps"]
+    places = range(len(steps) - 1, -1, -1)
+    if wanted != recovers.__name__:
+        return [*places]
+    if outcome.data.get("realtime", {}).get("faults"):
+        return []  # they are told by turns: with fewer of these they would strike in the calm
+    calm = {"pause": CALM_MS}
+    until = steps.index(calm) if calm in steps else len(steps) - len(QUESTION)
+    is_twice = calm in steps  # a pause of its own is before the question
+    return [
+        place for place in places if place < until or (is_twice and steps[place] == QUESTION[0])
+    ]

@@ -261,9 +261,15 @@ def _unpressed_key(choices: Choices, right: Judged, data: dict[str, Any]) -> Wro
         keys_ns = max(mark.at_ns for mark in right.caller("dtmf_heard"))
         if _turn_began_after(right, keys_ns, data["steps"], replies[-1]):
             data["steps"].insert(replies[-1] + 1, {"expect": {"dtmf": _KEYS}, "within": 1000})
+            _take_keys_out(data)  # what is met there meets nothing else
             return Wrong(data=data, what="keys that were pressed a turn ago")
     data["steps"].insert(one_of(choices, replies) + 1, expected)
     return Wrong(data=data, what="a key that nobody presses")
+
+
+def _take_keys_out(data: dict[str, Any]) -> None:
+    """The first step that expects keys: they are expected elsewhere."""
+    del data["steps"][next(n for n, step in enumerate(data["steps"]) if _is_of_keys(step))]
 
 
 def _turn_began_after(right: Judged, at_ns: int, steps: list[Any], reply: int) -> bool:
@@ -362,6 +368,7 @@ def _too_early(choices: Choices, right: Judged, data: dict[str, Any]) -> Wrong |
     if keys and quiet and chance(choices, 2):
         took_ms = ns_to_ms(keys[-1].at_ns - quiet[0].at_ns)
         within = {"when": "greeting end", "within": round(took_ms - _SURE_MS / 2)}
+        _take_keys_out(data)
         data["meanwhile"] = [{"expect": {"dtmf": _KEYS}, **within}]
         return Wrong(
             data=data, what=f"keys that came {took_ms:.0f} ms after the greeting, {within}"

@@ -68,6 +68,14 @@ def test_aliases_of_aliases_count_each_time() -> None:
     assert source.Source(Path("a.yaml"), few, source.parse(Path("a.yaml"), few)).data["l3"]
 
 
+def test_mappings_are_not_merged() -> None:
+    """As with aliases, a few lines of them are more values than a machine has room for."""
+    levels = [f"l{n}: &l{n} {{<<: [{', '.join([f'*l{n - 1}'] * 9)}]}}" for n in range(1, 9)]
+    text = "\n".join(["l0: &l0 {a: 1}", *levels])
+    with pytest.raises(YamlError, match=r"a\.yaml:2:10: <<: mappings are not merged here"):
+        source.Source(Path("a.yaml"), text, source.parse(Path("a.yaml"), text))
+
+
 @pytest.mark.parametrize(
     "wrong", ["a: *x", "{a: b", "a: b: c", "'abc", "a\ud800", "a\n---\nb", "\0"]
 )

@@ -77,4 +77,127 @@ MUTANTS = (
         ),
         tests=("tests/agent/call/test_tool_calls.py", "tests/agent/call/test_consultation.py"),
     ),
+    Mutant(
+        name="turn_that_nobody_began_is_out_of_place",
+        row="kind",
+        says="the end of a turn without speech, as the idle timeout's, is dropped",
+        edits=(
+            Edit(
+                "agent/call/states.py",
+                "            # key press, or the answer to a turn that was dismissed too early.\n"
+                "            Trigger.SPEECH_STOPPED: State.COMMITTING_INPUT,\n",
+                "            # key press, or the answer to a turn that was dismissed too early.\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_states.py", "tests/agent/call/test_turn_taking.py"),
+    ),
+    Mutant(
+        name="who_leaves_amid_an_answer_is_kept",
+        row="kind",
+        says="a call goes on for ever whose caller hangs up while the agent speaks",
+        edits=(
+            Edit(
+                "agent/call/termination.py",
+                '        """The telephone\'s side is over, whoever ended it."""\n',
+                "        if not self._playout.idle:\n            return\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_turn_taking.py", "tests/agent/call/test_playout.py"),
+    ),
+    Mutant(
+        name="keys_are_answered_before_the_greeting",
+        row="kind",
+        says="a key that is pressed before the greeting is answered before it",
+        edits=(
+            Edit(
+                "agent/call/responses.py",
+                "        if self._greets_first and self._waiting[0].purpose is Purpose.TURN:\n",
+                "        if self._greets_first and self._waiting[0].purpose is Purpose.GOODBYE:\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_opening.py",),
+    ),
+    Mutant(
+        name="what_is_kept_has_no_bound",
+        row="kind",
+        says="what the caller says without a session is kept beyond `limits.capture_ms`",
+        edits=(
+            Edit(
+                "agent/call/uplink.py",
+                "        while self._kept_bytes > self._max_kept_bytes:\n",
+                "        while self._kept_bytes > 10 * self._max_kept_bytes:\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_api_session.py", "tests/agent/call/test_opening.py"),
+    ),
+    Mutant(
+        name="mark_has_another_field",
+        row="kind",
+        says="a mark says something else than the page of marks: who reads it finds nothing",
+        edits=(
+            Edit(
+                "agent/call/playout.py",
+                '            "dropped_ms": self.ms(segment.queued - segment.played),\n        }\n',
+                '            "left_ms": self.ms(segment.queued - segment.played),\n        }\n',
+            ),
+        ),
+        tests=("tests/agent/call/test_playout.py", "tests/agent/call/test_turn_taking.py"),
+    ),
+    Mutant(
+        name="what_waits_to_be_heard_has_no_bound",
+        row="kind",
+        says="each delta may fill all of `playout.max_ms`, whatever waits to be heard",
+        edits=(
+            Edit(
+                "agent/call/playout.py",
+                "        room = 0 if segment.cut_short else self._max_samples - self._waiting_samples\n",
+                "        room = 0 if segment.cut_short else self._max_samples\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_playout.py",),
+    ),
+    Mutant(
+        name="what_was_dropped_is_heard_later",
+        row="kind",
+        says="what a barge-in has dropped is heard behind what follows",
+        edits=(
+            Edit(
+                "agent/telephony/media/playout_buffer.py",
+                "            size = sum(map(len, self._queues.pop(tag, ())))\n",
+                "            queue = self._queues.pop(tag, deque())\n"
+                "            size = sum(map(len, queue))\n"
+                "            self._queues.setdefault(0, deque()).extend(queue)\n"
+                "            self._size += size\n",
+            ),
+        ),
+        tests=("tests/agent/telephony/media/test_playout_buffer.py",),
+    ),
+    Mutant(
+        name="audio_goes_to_a_session_that_is_not_ready",
+        row="kind",
+        says="the caller's first words go to a session that does not know their format yet",
+        edits=(
+            Edit(
+                "agent/call/api_session.py",
+                "        return self.state is ApiSessionState.READY\n",
+                "        return self.state in (ApiSessionState.UPDATING, ApiSessionState.READY)\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_api_session.py",),
+    ),
+    Mutant(
+        name="transcript_behind_its_answer_ends_all",
+        row="kind",
+        says="a transcript that comes when no answer runs is an exception",
+        edits=(
+            Edit(
+                "agent/call/responses.py",
+                "        if active and active.id == event.response_id and"
+                " len(active.transcripts) < MOST_ITEMS:\n",
+                "        if active.id == event.response_id and"
+                " len(active.transcripts) < MOST_ITEMS:\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_answers.py", "tests/agent/call/test_turn_taking.py"),
+    ),
 )

@@ -55,7 +55,7 @@ MUTANTS = (
                 "_JUMP = 0.7  # another lag\n",
             ),
         ),
-        tests=("tests/reports/hearing/test_alignment.py", _TRUTH),
+        tests=("tests/reports/hearing/test_behind_faults.py", _TRUTH),
     ),
     Mutant(
         name="faults_of_an_unknown_answer_are_absent",
@@ -112,7 +112,7 @@ MUTANTS = (
                 "        mouth = list(mouth)\n",
             ),
         ),
-        tests=("tests/reports/sound/test_bare_recordings.py", _TRUTH),
+        tests=("tests/reports/metrics/test_short_sounds.py", _TRUTH),
     ),
     Mutant(
         name="pause_of_its_own_is_a_stop",

@@ -140,7 +140,7 @@ MUTANTS = (
                 "",
             ),
         ),
-        tests=("tests/agent/service/test_serve.py", "tests/e2e/test_workers_serve.py"),
+        tests=("tests/agent/service/test_early_reloads.py", "tests/e2e/test_workers_serve.py"),
     ),
     Mutant(
         name="early_reload_is_forgotten",

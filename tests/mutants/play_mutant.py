@@ -15,8 +15,6 @@ from pathlib import Path
 from callerside.simulator.cli.fuzz import printed
 from callerside.simulator.fuzz import play, runner
 
-_MAX_PLAYS = 60
-"""For shrinking: most are small by then."""
 _MORE = 10
 """Seeds after the one that found it, to see what else it breaks."""
 _AGAIN = "play it again: callerside "
@@ -31,7 +29,7 @@ def main(tree: str, seeds: Iterable[int], folder: Path) -> dict[str, object]:
         outcome = play.play_seed(seed)
         if not outcome.breaches:
             continue
-        finding = runner.write_up(seed, folder, max_plays=_MAX_PLAYS)
+        finding = runner.write_up(seed, folder, max_plays=play.MAX_PLAYS)
         small = runner.steps_of(finding.path)
         more = (play.play_seed(one).breaches for one in islice(left, _MORE))
         broken = {one.invariant for some in (outcome.breaches, *more) for one in some}

@@ -174,6 +174,63 @@ def test_an_answer_that_is_cut_short_is_continued_once(
     assert incomplete == (["r1", "r2"] if status == "incomplete" else [])
 
 
+def test_an_answer_is_continued_as_often_as_the_settings_say_and_no_more() -> None:
+    rig = listening({"answers": {"continuations": 2}})
+    rig.turn()
+    answered(rig, status="incomplete", details=TOO_LONG, audio_ms=400)
+    for response in ("r2", "r3"):
+        rig.wait(600)
+        answered(
+            rig,
+            status="incomplete",
+            details=TOO_LONG,
+            audio_ms=400,
+            response=response,
+            asked=True,
+        )
+    rig.wait(2000)
+    assert repairs(rig) == ["continued", "continued", "apology"]
+
+
+def test_an_answer_that_failed_is_asked_for_again_as_it_was_and_not_as_a_greeting() -> None:
+    rig = listening()
+    rig.turn()
+    answered(rig, status="failed", details={"error": {"code": "server_error"}})
+    rig.wait(5000)
+    (request,) = asked_for(rig)
+    assert "instructions" not in request
+
+
+def test_an_answer_of_more_items_than_anybody_says_is_heard_up_to_there() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    for number in range(70):
+        rig.delta(20, item=f"a{number}")
+    dropped = [fields["reason"] for fields in rig.marks("event_dropped")]
+    assert dropped == ["more than 64 items"] * 6
+
+
+def test_a_response_that_calls_functions_one_after_another_is_no_stalled_one() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    for number in range(3):
+        rig.wait(rig.settings.turns.watchdogs.response_end_ms - 200)
+        item = call('{"day": "Sunday"}', f"c{number}")
+        rig.event("response.output_item.done", response_id="r1", item=item)
+    fired = {fields["what"] for fields in rig.marks("watchdog_fired")}
+    assert fired == {"tool"}  # which are not answered here; the response was not given up
+
+
+def test_a_caller_who_speaks_on_waits_for_no_answer_to_what_was_said_before() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=2000)
+    rig.wait(rig.settings.turns.watchdogs.response_ms + 100)
+    assert "response" not in [fields["what"] for fields in rig.marks("watchdog_fired")]
+
+
 def test_what_a_filter_has_cut_is_not_continued() -> None:
     rig = listening()
     rig.turn()

@@ -199,6 +199,13 @@ def test_a_call_that_is_not_whole_is_not_started(status: str | None) -> None:
     assert not starting(wrong).asked(events.RunTool)
 
 
+def test_a_call_that_is_told_twice_is_run_once() -> None:
+    hours = call("opening_hours", {"day": "Sunday"})
+    rig = starting(hours)
+    rig.event("response.output_item.done", response_id="r1", item=hours)
+    assert len(rig.asked(events.RunTool)) == 1
+
+
 def test_functions_wait_for_the_end_of_their_response_where_the_settings_say_so() -> None:
     hours = call("opening_hours", {"day": "Sunday"})
     waits = with_settings(NO_GREETING, {"tools": {"at_once": False}})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_call import SERVER_HZ, MadeCall, at_rate, steady, tone
+from made_call import SERVER_HZ, MadeCall, at_rate, steady, tone, voice
 from msgspec import structs
 from synthetic_call import (
     IN_ITS_FRAME_MS,
@@ -29,6 +29,7 @@ from callerside.reports.metrics.metrics import measure
 from callerside.reports.metrics.turn_path import LATENCY_PATH
 
 TOLERANCE_MS = 2
+_OTHERS = "Please hold the line for a moment."
 
 
 def numbers(evidence: CallEvidence) -> dict[tuple[str, int | None], Measurement]:
@@ -277,6 +278,71 @@ def test_a_hole_in_an_answer_is_a_gap() -> None:
     found = numbers(replace(full, recording=recording))
     assert found["gap_ms", 1].value == pytest.approx(40, abs=6)
     assert numbers(full)["gap_ms", 1].value == 0
+
+
+def test_a_hole_that_nothing_follows_is_a_gap() -> None:
+    """The server sent nothing more either: the agent's mark alone tells of it."""
+    full = SyntheticCall(turns=[TurnTruth()]).build()
+    fields = {"item": "item_1", "missing_ms": 900.0, "until": "given_up"}
+    hole = Mark(
+        at_ns=full.marks[-3].at_ns, source="agent", call="c", name="playout_underrun", fields=fields
+    )
+    found = numbers(replace(full, marks=[*full.marks[:-3], hole, *full.marks[-3:]]))
+    assert found["gap_ms", 1].value == 900
+
+
+def test_an_answer_that_is_not_recognised_has_a_reason_for_each_of_its_metrics() -> None:
+    call = MadeCall(10)
+    call.set_up(None)
+    end_ms = call.say(1000, voice("Are you open on Saturday?"))
+    answer = voice("We open at nine in the morning and close at five.")
+    call.respond(end_ms + 900, end_ms + 950, answer, heard=at_rate(voice(_OTHERS, "en-us+f3")))
+    call.hang_up(end_ms + 5000)
+    heard = measure(call.evidence())
+    of_it = {"missing_ms", "repeated_ms", "onset_clipped_ms", "tail_clipped_ms", "intelligibility"}
+    assert not of_it & {one.name for one in heard.measurements}
+    reasons = {one.name: one.reason for one in heard.unmeasured if one.turn == 1}
+    for name in of_it:
+        assert "was not recognised in what was heard" in reasons[name]
+
+
+def test_a_sound_that_runs_into_an_answer_leaves_nothing_to_measure_by_sound_alone() -> None:
+    call = MadeCall(10)
+    call.set_up(None)
+    end_ms = call.say(1000, voice("Are you open on Saturday?"))
+    call.hears(end_ms + 300, at_rate(voice(_OTHERS, "en-us+f3")))
+    answer = voice("We open at nine in the morning and close at five.")
+    call.respond(end_ms + 900, end_ms + 1000, answer)
+    call.hang_up(end_ms + 5000)
+    heard = measure(replace(call.evidence(), server_sent=None))
+    assert "turn_ms" not in {one.name for one in heard.measurements}
+    reasons = {one.name: one.reason for one in heard.unmeasured}
+    assert reasons["turn_ms"] == "another sound of the agent's runs on into the answer"
+
+
+def test_an_answer_begins_where_what_was_sent_is_heard_not_with_the_next_sound() -> None:
+    call = MadeCall(10)
+    call.set_up(None)
+    end_ms = call.say(1000, at_rate(steady(800), SERVER_HZ))
+    answer_ms = end_ms + 1600
+    call.hears(end_ms + 1000, tone(425, 200))
+    call.respond(end_ms + 900, answer_ms, steady(1500, seed=9), playout_ms=end_ms + 950)
+    call.hang_up(answer_ms + 3000)
+    turn = numbers(call.evidence())["turn_ms", 1]
+    assert turn.value == pytest.approx(answer_ms - call.left_ms(end_ms), abs=TOLERANCE_MS)
+
+
+def test_an_answer_that_began_before_the_callers_last_packet_left_has_no_turn() -> None:
+    call = MadeCall(10)
+    call.set_up(None)
+    wave = at_rate(steady(800), SERVER_HZ)
+    begins_ms = max(range(1000, 1020), key=lambda ms: call.left_ms(ms + 800.0) - ms)
+    end_ms = call.say(begins_ms, wave)
+    assert call.left_ms(end_ms) - end_ms > 10
+    call.respond(end_ms + 1, end_ms + 3, steady(1500, seed=9))
+    call.hang_up(end_ms + 4000)
+    heard = measure(call.evidence())
+    assert "turn_ms" not in {m.name for m in heard.measurements}
 
 
 def test_how_well_an_answer_could_be_understood() -> None:

@@ -1,5 +1,7 @@
 """A snatch of the agent's voice while the caller speaks is the agent's, and no echo."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from made_call import at_rate, voice
@@ -14,16 +16,22 @@ SNATCHES = 20
 
 def heard(mouth: np.ndarray, ear: np.ndarray) -> list[tuple[int, int]]:
     """First samples and past the last ones of what the agent is heard to say."""
+    evidence = a_call(mouth, ear, "virtual")
+    sounds = listen(evidence).ear
+    return [(evidence.sample_at(one.start_ns), evidence.sample_at(one.end_ns)) for one in sounds]
+
+
+def a_call(
+    mouth: np.ndarray, ear: np.ndarray, lane: Literal["virtual", "recording"]
+) -> CallEvidence:
     both = np.stack([np.pad(one, (RATE_HZ, RATE_HZ)) for one in (mouth, ear)], axis=1)
-    evidence = CallEvidence(
-        info=CallInfo(name="short", lane="virtual"),
+    return CallEvidence(
+        info=CallInfo(name="short", lane=lane),
         marks=[],
         recording=(np.clip(both, -1, 1) * 32767).astype(np.int16),
         rate_hz=RATE_HZ,
         recording_start_ns=0,
     )
-    sounds = listen(evidence).ear
-    return [(evidence.sample_at(one.start_ns), evidence.sample_at(one.end_ns)) for one in sounds]
 
 
 @pytest.mark.parametrize("length_ms", [30, 60, 120])
@@ -45,6 +53,15 @@ def test_a_snatch_while_the_caller_speaks_is_no_echo(length_ms: int) -> None:
 
 
 def test_an_echo_of_a_short_word_is_not_the_agent() -> None:
-    mouth = at_rate(voice("Yes."))
-    echo = 0.2 * np.pad(mouth, (RATE_HZ // 8, 0))
-    assert not heard(np.pad(mouth, (0, RATE_HZ // 8)), echo)
+    mouth = np.pad(at_rate(voice("Yes.")), (0, RATE_HZ // 8))
+    echo = 0.5 * np.roll(mouth, RATE_HZ // 8)
+    assert heard(np.zeros(mouth.size), echo)  # it is loud enough to be heard
+    assert not heard(mouth, echo)
+
+
+def test_an_echo_of_the_agent_is_not_the_caller_of_a_bare_recording() -> None:
+    """Who listens by a loudspeaker has the agent's voice in the telephone's microphone."""
+    agent = np.pad(at_rate(voice("We have two rooms free, both of them with a bath.")), (0, 2000))
+    echo = 0.3 * np.roll(agent, 2000)
+    assert listen(a_call(echo, np.zeros(agent.size), "recording")).mouth
+    assert not listen(a_call(echo, agent, "recording")).mouth

@@ -11,7 +11,7 @@ import pytest
 from callerside.fakes.session.input_audio import InputAudio
 from callerside.simulator.caller import expect, listener
 from callerside.simulator.caller.expect import Met
-from callerside.simulator.fuzz import wrong
+from callerside.simulator.fuzz import clients, wrong
 from callerside.simulator.fuzz.choices import SeededChoices
 from callerside.simulator.fuzz.play import (
     CLIENT_IS_SERVED,
@@ -103,3 +103,9 @@ def test_a_fake_that_hears_what_has_been_committed_again_is_found(
     monkeypatch.setattr(InputAudio, "_forget", forget_nothing)
     found = next(one for seed in range(60) if (one := a_client(seed)).breaches)
     assert found.breaches[0].invariant == CLIENT_IS_SERVED
+    small = shrink_outcome(found, max_plays=8)
+    assert small.breaches[0].invariant == CLIENT_IS_SERVED
+    for place in range(len(small.data["requests"])):  # each of them is needed
+        requests = [*small.data["requests"]]
+        del requests[place]
+        assert not list(clients.play_client({**small.data, "requests": requests}))
