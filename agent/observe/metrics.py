@@ -359,7 +359,8 @@ class AgentMetrics:
             "callerside_calls_refused",
             "Calls turned away before they had a timeline: 403 `not_allowed`; 420 `replaces` "
             "(nobody takes the place of another call), `extension` (another that the engine does "
-            "not have, docs/engines.md); 422 `interval` (a session timer below 90 s); 486 `full`; "
+            "not have, docs/engines.md); 422 `interval` (a session timer below 90 s); 482 `merged` "
+            "(another call has its Call-ID); 486 `full`; "
             "488 `media` (no audio that we have), `lines` (more than 4 of audio, or 15 of media); "
             "400 `malformed` (its session description is none); 503 `starting`, `draining`, "
             "or `closing`: more than about 45 calls a second, whose sockets are not closed that "

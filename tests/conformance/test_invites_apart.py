@@ -50,3 +50,23 @@ def test_two_callers_with_one_branch_are_told_apart(agent: Phone, engine: Engine
         for caller, status in zip((one, other), told, strict=True):
             assert status != 200 or caller.request("BYE") == 200
     wait_until(lambda: agent.facts().active_calls == 0, "the places to be free")
+
+
+def test_a_second_call_of_the_same_id_is_none(agent: Phone) -> None:
+    """Whoever makes them one behind the other leaves nothing open."""
+    wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
+    before = agent.facts().open_files
+    for _ in range(4):
+        with RawPhone(agent.port) as caller:
+            assert caller.call(caller.sdp()).status == 200
+            tag = caller._to_tag
+            for cseq in (2, 3, 4):
+                caller._to_tag = ""
+                caller.send("INVITE", caller.sdp(), cseq=cseq)
+                assert caller.final().status == 482
+                caller.acknowledge()
+            caller._to_tag, caller._cseq = tag, 5
+            assert caller.request("OPTIONS") == 200
+            assert caller.request("BYE") == 200
+        wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
+    wait_until(lambda: agent.facts().open_files <= before, "what was opened to be closed")

@@ -48,6 +48,9 @@ _MOST_INVITES = 100
 
 Refusal = tuple[int, str, str]
 
+_MERGED: Refusal = (482, "Loop Detected", "")
+"""RFC 3261 §8.2.2.2, and of any INVITE without a To tag whose Call-ID is a call's: a second call of
+one name would have sockets that nobody closes."""
 _NO_SUCH_CALL: Refusal = (481, "Call/Transaction Does Not Exist", "")
 _EXTENSIONS = extensions("baresip")
 _REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
@@ -346,6 +349,8 @@ class BaresipEndpoint(BaresipStation):
         if message.begins_call and self._has_come_before(message, source):
             return SWALLOWED
         if message.call_id in self._admitted or message.call_id in self.legs:
+            if message.begins_call:
+                return self._merged(message, source)
             if message.method == "REFER":
                 return (603, "Decline", "")
             return super().refusal_of(message, source)
@@ -359,6 +364,14 @@ class BaresipEndpoint(BaresipStation):
                 self._note_refusal, message.call_id, refusal[0], why, source
             )
         return refusal
+
+    def _merged(self, invite: SipMessage, source: str) -> Refusal:
+        """To a second INVITE of a Call-ID; while the call rings it would be taken for its end."""
+        leg = self.legs.get(invite.call_id)
+        if leg is None or not leg.is_agreed_to:
+            return SWALLOWED
+        self.stack.loop.call_soon_threadsafe(self._refusals.note, _MERGED[0], "merged", source)
+        return _MERGED
 
     def _has_come_before(self, invite: SipMessage, source: str) -> bool:
         request, now_ns = identity(source, invite.text), time.monotonic_ns()

@@ -42,7 +42,8 @@ EXTENSIONS = extensions("pjsua2")
 """Option tags that this engine has."""
 
 Reason = (
-    Literal["not_allowed", "replaces", "draining", "full", "lines", "closing", "failed"] | Unmet
+    Literal["not_allowed", "replaces", "merged", "draining", "full", "lines", "closing", "failed"]
+    | Unmet
 )
 """Why a call was refused. `closing`: the sockets of calls before it are not closed yet."""
 
@@ -61,6 +62,9 @@ NOT_ALLOWED = Refusal(403, "not_allowed")
 REPLACES = Refusal(420, "replaces", Answer(420, "Bad Extension", (("Unsupported", "replaces"),)))
 """RFC 3891 §3, for those who do not do it: as any extension that is asked for (RFC 3261 §8.2.2.3).
 Taken as a call like any other it would be one more, beside the one that it was to replace."""
+MERGED = Refusal(482, "merged", Answer(482, "Loop Detected"))
+"""RFC 3261 §8.2.2.2, and of any INVITE that begins a call of a Call-ID that another has: by that
+calls are told apart here."""
 FULL = Refusal(486, "full")
 TOO_MANY_LINES = Refusal(488, "lines")
 UNREACHABLE = Refusal(488, "media")
@@ -108,10 +112,16 @@ class ClosingSockets:
 class Admission:
     """Lets calls in, and offers within calls; what is let in is counted until it is over.
 
-    `calls` answers how many lines of audio each call that is up was let in with.
+    `calls` answers how many lines of audio each call that is up was let in with, `has_call` whether
+    a call of this Call-ID is not over.
     """
 
-    def __init__(self, options: SipOptions, calls: Callable[[], Iterable[int]]) -> None:
+    def __init__(
+        self,
+        options: SipOptions,
+        calls: Callable[[], Iterable[int]],
+        has_call: Callable[[str], bool] = lambda _sip_call_id: False,
+    ) -> None:
         self.drain_status = 0
         """To refuse every call with; 0: calls are taken."""
         self._peers = PeerList(options.allowed_peers)
@@ -119,6 +129,7 @@ class Admission:
         self._codecs = options.codecs
         self._policy_with = options.srtp_with
         self._calls = calls
+        self._has_call = has_call
         self._closing = ClosingSockets()
         """And those of what was let in, and is no call yet."""
 
@@ -164,6 +175,8 @@ class Admission:
             return NOT_ALLOWED
         if invite.replaces:
             return REPLACES
+        if self._has_call(SipMessage(invite.message).call_id):
+            return MERGED
         if self.drain_status:
             return Refusal(self.drain_status, "draining")
         if not invite.has_place or sum(1 for _ in self._calls()) >= self._max_calls:

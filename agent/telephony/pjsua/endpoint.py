@@ -382,7 +382,7 @@ class AnsweringEndpoint(SipEndpoint):
             lambda source: source in self._sources.values(),
         )
         self._peers = PeerList(options.allowed_peers)
-        self._admission = Admission(options, self._lines.values)
+        self._admission = Admission(options, self._lines.values, self.has_call)
         refuser = InviteRefuser(self._admission, options.retry_after_s, self._refused.note)
         gate = RequestGate(options, self.has_call, self._refused.note_turned_away)
         self.modules = (Gatekeeper(gate), *self.modules, refuser)
