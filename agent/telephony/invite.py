@@ -84,6 +84,7 @@ _PLACES = re.compile(
     r"[\r\n](?:c=\S*[ \t]+\S*|a=rtcp:\S*[ \t]+\S*[ \t]+\S*)[ \t]+([^/\s]*)", re.IGNORECASE
 )
 """What a session description says of where media go (RFC 4566 §5.7, RFC 3605 §2.1)."""
+_HIGHEST_PORT, _LONGEST_PORT = 65_535, 5
 _KEYS = "TELEPHONE-EVENT"
 _NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0(?:/\d+)?(?=[ \t]*\r?$)", re.MULTILINE)
 _IPV6 = re.compile(r"^c=IN IP6 ", re.MULTILINE)
@@ -365,6 +366,8 @@ def described(description: str, codecs: Sequence[str]) -> Described | None:
     address = _ADDRESS.search(line if _SOMEWHERE.search(line) else session)
     if audio is None or port is None or address is None:
         return None
+    if len(port[0]) > _LONGEST_PORT or int(port[0]) > _HIGHEST_PORT or _is_everybodys(address[1]):
+        return None
     codec = next(_known(line, codecs))
     names = {**_STATIC, **dict(_names(line))}
     numbers = [number for number in audio[1].split() if names.get(number) == codec]
@@ -380,6 +383,11 @@ def described(description: str, codecs: Sequence[str]) -> Described | None:
         direction=direction[1] if direction else "sendrecv",
         cryptos=tuple(cryptos(line)),
     )
+
+
+def _is_everybodys(host: str) -> bool:
+    """Whether audio that is sent there reaches many: a multicast group, or a broadcast."""
+    return is_address(host) and (ip_address(host).is_multicast or host == "255.255.255.255")
 
 
 def _names(line: str) -> Iterator[tuple[str, str]]:

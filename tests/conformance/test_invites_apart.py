@@ -70,3 +70,14 @@ def test_a_second_call_of_the_same_id_is_none(agent: Phone) -> None:
             assert caller.request("BYE") == 200
         wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
     wait_until(lambda: agent.facts().open_files <= before, "what was opened to be closed")
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("127.0.0.1", 65_536), ("127.0.0.1", 99_999_999_999_999), ("224.0.0.1", 4_000)],
+)
+def test_audio_for_no_port_or_for_many_hosts_is_refused(agent: Phone, host: str, port: int) -> None:
+    with RawPhone(agent.port) as caller:
+        offer = caller.sdp(port=port).replace("c=IN IP4 127.0.0.1", f"c=IN IP4 {host}")
+        assert caller.call(offer).status == 488
+    wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")

@@ -12,6 +12,7 @@ from callerside.agent.telephony.invite import (
     is_description,
     names_a_host,
     quiet,
+    unmet,
     with_keys_last,
     with_one_audio,
 )
@@ -107,6 +108,29 @@ def test_what_names_no_address_names_no_host() -> None:
         "v=0\r\nc=IN IP6 2001:db8::7\r\na=rtcp:4001\r\na=rtcp-mux\r\na=tool:c=IN IP4 a.example\r\n"
     )
     assert not names_a_host(sdp)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "status"),
+    [
+        ("192.0.2.1", "4000", 0),
+        ("192.0.2.1", "65535", 0),
+        ("192.0.2.1", "65536", 488),
+        ("192.0.2.1", "99999999999999", 488),
+        ("192.0.2.1", "9" * 5_000, 488),
+        ("224.0.0.1", "4000", 488),
+        ("239.255.255.255/16", "4000", 488),
+        ("255.255.255.255", "4000", 488),
+        ("0.0.0.0", "4000", 0),
+    ],
+)
+def test_audio_goes_to_one_port_of_one_host(host: str, port: str, status: int) -> None:
+    """Not to a group of them, at whose cost anybody could have us send."""
+    offer = (
+        f"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+        f"m=audio {port} RTP/AVP 0\r\n"
+    )
+    assert unmet(offer, OURS) == status
 
 
 def test_an_answer_becomes_quiet_and_stays_as_long() -> None:
