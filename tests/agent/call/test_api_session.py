@@ -565,3 +565,11 @@ def test_a_caller_who_speaks_again_needs_no_retry() -> None:
     rig.respond("r2")
     rig.wait(5000)
     assert not rig.sent("response.create")
+
+
+def test_no_audio_goes_to_a_session_that_does_not_know_its_format_yet() -> None:
+    rig = CallRig(NO_GREETING).ring().media().connect(update=False)
+    rig.caller_audio()
+    assert not rig.asked(events.AppendAudio)
+    rig.event("session.updated", session={})
+    assert rig.asked(events.AppendAudio)

@@ -4,6 +4,7 @@ import random
 from collections import deque
 
 import pytest
+from call_rig import NO_GREETING, CallRig, with_settings
 
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import ClearPlayout, EmitMark, Play
@@ -407,3 +408,11 @@ def test_in_random_calls_the_account_is_what_was_heard_and_nothing_stays_mute(se
         assert segment.queued in (written, segment.played) or segment in call.dropped
     ended = [mark.fields["item"] for mark in call.marks if mark.name == "playout_ended"]
     assert len(ended) == len(set(ended))
+
+
+def test_what_waits_to_be_heard_is_bounded_whatever_each_delta_brings() -> None:
+    rig = CallRig(with_settings(NO_GREETING, {"playout": {"max_ms": 1000}})).listening()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(800)
+    rig.delta(800)
+    assert [fields["dropped_ms"] for fields in rig.marks("playout_overflowed")] == [600]

@@ -62,6 +62,6 @@ def test_an_echo_of_a_short_word_is_not_the_agent() -> None:
 def test_an_echo_of_the_agent_is_not_the_caller_of_a_bare_recording() -> None:
     """Who listens by a loudspeaker has the agent's voice in the telephone's microphone."""
     agent = np.pad(at_rate(voice("We have two rooms free, both of them with a bath.")), (0, 2000))
-    echo = 0.3 * np.roll(agent, 2000)
+    echo = 0.8 * np.roll(agent, 2000)
     assert listen(a_call(echo, np.zeros(agent.size), "recording")).mouth
     assert not listen(a_call(echo, agent, "recording")).mouth
