@@ -22,6 +22,7 @@ UNSPEAKABLE = Answer(0, "cannot be answered")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _BEFORE_HOST = re.compile(r"sips?:(?:[^@]*@)?", re.IGNORECASE)
 _HOST = re.compile(r"[;?/]")
+_HEAD_ENDS = re.compile(r"\r?\n\r?\n")
 _SINGLE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type")
 _NEEDED = ("via", "from", "to", "call-id", "cseq")
 _ELSEWHERE = re.compile(r"[^,]*?;\s*maddr\s*=\s*\"?\[?([^\s;,\"\]]*)", re.IGNORECASE)
@@ -250,7 +251,7 @@ def _looks_at_length(request: SipMessage, _method: str, _uri: str) -> Answer | N
     """More than there is, is a message cut short: its beginning may say something else (§18.3)."""
     length = request.header("content-length")
     if not length:
-        return None
+        return None if _HEAD_ENDS.search(request.text) else _bad("no end of headers")
     size = len(request.body.encode(errors="surrogateescape"))
     if not _NUMBER.fullmatch(length) or int(length[:20]) > size:
         return _bad("Content-Length")

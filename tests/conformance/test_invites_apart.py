@@ -38,6 +38,48 @@ def test_a_long_invite_over_udp_is_read_whole_or_refused(agent: Phone, size: int
     wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
 
 
+BARESIP_READS = 8_192
+"""Bytes of a message over UDP; one whose headers are longer it drops."""
+
+
+@pytest.mark.parametrize("size", [100, 3_000, 5_000, 20_000])
+def test_an_invite_with_a_long_header_is_read_whole_or_not_at_all(
+    agent: Phone, engine: EngineName, size: int
+) -> None:
+    """Cut within its headers it has no description, nor the length of one."""
+    with RawPhone(agent.port) as caller:
+        caller.send("INVITE", caller.sdp(codecs="8"), {"X-Long": "x" * size})
+        if engine == "baresip" and size > BARESIP_READS:
+            with pytest.raises(TimeoutError):
+                caller.final(within_s=1)
+            return
+        answer = caller.final()
+        caller.send("ACK", cseq=1)
+        if answer.status != 200:
+            assert answer.status in (400, 413, 513)
+            return
+        assert f"m=audio {answer.audio_port} RTP/AVP 8\r\n" in answer.message
+        assert caller.request("BYE") == 200
+    wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
+
+
+def test_an_invite_that_does_not_say_its_length_is_one(agent: Phone) -> None:
+    """Over UDP it ends where its packet ends (RFC 3261 §18.3)."""
+    with RawPhone(agent.port) as caller:
+        send, caller.send_bytes = caller.send_bytes, lambda _: None  # type: ignore[method-assign,assignment]
+        caller.send("INVITE", caller.sdp(codecs="8"))
+        caller.send_bytes = send  # type: ignore[method-assign]
+        length = b"Content-Length: " + str(len(caller.sdp(codecs="8"))).encode() + b"\r\n"
+        assert length in caller.last
+        caller.last = caller.last.replace(length, b"")
+        caller.send_bytes(caller.last)
+        answer = caller.final()
+        assert answer.status == 200
+        caller.send("ACK", cseq=1)
+        assert caller.request("BYE") == 200
+    wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
+
+
 def test_two_callers_with_one_branch_are_told_apart(agent: Phone, engine: EngineName) -> None:
     """RFC 3261 §17.2.3: by the sent-by, too. PJSIP looks at the branch alone, and says so."""
     with RawPhone(agent.port) as one, RawPhone(agent.port) as other:
