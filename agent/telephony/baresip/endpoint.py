@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 from baresip import BaresipError, Call, StackEvent, UserAgent
+from baresip import Event as Told
 
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
 from callerside.agent.telephony.baresip.placing import BaresipPlacedLeg, Placing
@@ -70,6 +71,8 @@ class BaresipStation:
         """By Call-ID."""
         self._timer: asyncio.TimerHandle | None = None
         self._at_rest = asyncio.Event()
+        self._endings: set[asyncio.Task[None]] = set()
+        """Of calls that became no leg."""
         self.stack.runtime.subscribe(self._on_event)
 
     @property
@@ -186,11 +189,30 @@ class BaresipStation:
             self.on_new_message(sent, message)
 
     def _on_event(self, event: StackEvent) -> None:
+        if event.event is Told.CALL_INCOMING:
+            self._begin(Call._from_incoming(self.stack.runtime, event))  # noqa: SLF001 - the
+            return  # bindings tell it by the agent, and one that nobody has asked is told to none
         leg = self.legs.get(event.call_id or "")
         if leg is not None:
             leg.on_event(event)
         elif event.call_id:
             self.on_new_event(event)
+
+    def _begin(self, call: Call) -> None:
+        """A call that the stack has let in becomes a leg, or is ended: it has ports, and rings."""
+        taken = False
+        try:
+            taken = self.take_call(call)
+        finally:
+            if not taken:
+                _log.warning("sip_call_unknown", call_id=call.call_id)
+                ending = self.stack.loop.create_task(_reject(call))
+                self._endings.add(ending)
+                ending.add_done_callback(self._endings.discard)
+
+    def take_call(self, call: Call) -> bool:  # noqa: ARG002
+        """Make a leg of a call that has come; whether there is one now."""
+        return False
 
     def check_legs(self) -> None:
         """End what has to end."""
@@ -326,11 +348,10 @@ class BaresipEndpoint(BaresipStation):
 
     async def open_accounts(self) -> None:
         """One that takes all calls, and one at the registrar."""
-        for taking in await self.stack.taking_agents("callerside"):
-            taking.on_incoming(self._take_call)
+        await self.stack.taking_agents("callerside")
         self._is_open = True
         if self._registrant is not None:
-            await self._registrant.open(self._take_call)
+            await self._registrant.open()
 
     async def say_goodbye(self) -> None:
         """Take no more calls, and un-REGISTER (RFC 3261 §10.2.2)."""
@@ -448,11 +469,13 @@ class BaresipEndpoint(BaresipStation):
         super().forget(leg)
         self._admitted.pop(leg.sip_call_id, None)
 
-    def _take_call(self, call: Call) -> None:
+    def take_call(self, call: Call) -> bool:
+        """See `BaresipStation`."""
         invite = self._invites.pop(call.call_id or "", None)
         if invite is None:
-            _log.warning("sip_call_unknown", call_id=call.call_id)
-            return
+            if call.call_id not in self.legs:
+                self._admitted.pop(call.call_id or "", None)
+            return False
         called, caller = parties(invite.text)
         rate_hz = self.options.leg_rate_hz(expected_codec(invite.text, self.options.codecs))
         leg = BaresipCallLeg(
@@ -466,6 +489,12 @@ class BaresipEndpoint(BaresipStation):
         )
         self.add(leg)
         self._on_call(leg)
+        return True
+
+
+async def _reject(call: Call) -> None:
+    with contextlib.suppress(BaresipError):  # it is over by itself
+        await call.reject()
 
 
 def _is_goodbye(message: SipMessage) -> bool:

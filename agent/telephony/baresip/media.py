@@ -55,6 +55,14 @@ Body = tuple[bytes, int]
 _KEYS_FRAME = frame_samples(rtp.KEYS_CLOCK_HZ)
 
 
+def lead_nowhere(*descriptors: int) -> None:
+    """Close sockets of the stack's, which goes on using their numbers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nowhere:
+        nowhere.setblocking(False)  # the stack empties it, too, before it begins
+        for descriptor in descriptors:
+            os.dup2(nowhere.fileno(), descriptor)
+
+
 class RtpSocket:
     """A call's socket, which the stack has bound and does not use any more."""
 
@@ -69,15 +77,11 @@ class RtpSocket:
             self.port: int = theirs.getsockname()[1]
             self._socket = _bound_beside(theirs, host, self.port)  # from now on all comes here
             PacketReader(theirs, lambda *packet: self._early.append(packet)).read_all()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nowhere:
-            nowhere.setblocking(False)  # the stack empties it, too, before it begins
-            for descriptor in (rtp, rtcp):
-                os.dup2(nowhere.fileno(), descriptor)
+        lead_nowhere(rtp, rtcp)
         self._reports: socket.socket | None = None
         """RTCP's, on the port above (RFC 3550 §11)."""
         with contextlib.suppress(OSError):
             self._reports = _bound(host, self.port + 1)
-            stamp(self._reports)
 
     def fileno(self) -> int:
         """Its number."""
@@ -120,19 +124,23 @@ class RtpSocket:
             self._reports.close()
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
     opened = _opened()
-    opened.bind((host, port))
+    try:
+        stamp(opened)  # what comes before there is a reader, too
+        if shared:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+    except OSError:
+        opened.close()
+        raise
     return opened
 
 
 def _bound_beside(theirs: socket.socket, host: str, port: int) -> socket.socket:
     """One more on a port, for which what comes is meant rather than for the first."""
-    opened = _opened()
-    stamp(opened)  # what comes before there is a reader, too
-    for one in (theirs, opened):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    opened.bind((host, port))
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened = _bound(host, port, shared=True)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # nobody else
     return opened
 
@@ -184,6 +192,7 @@ class CallMedia:
         self._held = False
         self._has_ended = False
         """Whether nothing is said any more."""
+        self._is_over = False
         source = random.getrandbits(32)
         self._sender = rtp.Sender(source, random.getrandbits(16), random.getrandbits(32))
         self._reporter = rtcp.Reporter(source)
@@ -206,8 +215,11 @@ class CallMedia:
         return self._socket.port if self._socket is not None else 0
 
     def adopt(self, own: RtpSocket) -> None:
-        """The call's socket, taken over from the stack."""
-        self._socket = own
+        """The call's socket, taken over from the stack; if the call is over, it is closed."""
+        if self._is_over:
+            own.close()
+        else:
+            self._socket = own
 
     def play(self, pcm: bytes, tag: int) -> None:
         """Queue audio; tell what found no room."""
@@ -301,6 +313,7 @@ class CallMedia:
 
     def disconnect(self) -> None:
         """The call is over: no packet comes or goes any more."""
+        self._is_over = True
         self._pacer.remove(self)
         for timer in (self._timer, self._report_timer):
             if timer is not None:

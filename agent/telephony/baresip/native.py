@@ -41,6 +41,8 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ua_hangup": (None, (Pointer, Pointer, ctypes.c_uint16, Text)),
     "call_set_media_estdir": (None, (Pointer, Int, Int)),
     "audio_strm": (Pointer, (Pointer,)),
+    "call_video": (Pointer, (Pointer,)),
+    "video_strm": (Pointer, (Pointer,)),
     "audio_set_source": (Int, (Pointer, Text, Text)),
     "audio_set_player": (Int, (Pointer, Text, Text)),
     "stream_rtp_sock": (Pointer, (Pointer,)),
@@ -267,7 +269,16 @@ class Library:
 
     def take_rtp_sockets(self, call: int) -> tuple[int, int]:
         """Have the stack leave a call's RTP and RTCP alone; returns their sockets, still open."""
-        both = self.stream_rtp_sock(self.audio_strm(self.call_audio(call)))
+        return self._take_sockets(self.audio_strm(self.call_audio(call)))
+
+    def take_video_sockets(self, call: int) -> tuple[int, ...]:
+        """The same of its video, which is opened before there is an answer, whoever wants it."""
+        video = self.call_video(call)
+        numbers = self._take_sockets(self.video_strm(video)) if video else ()
+        return tuple(number for number in numbers if number >= 0)
+
+    def _take_sockets(self, stream: int) -> tuple[int, int]:
+        both = self.stream_rtp_sock(stream)
         rtp, rtcp = self.rtp_sock(both), self.rtcp_sock(both)
         numbers = int(self.udp_sock_fd(rtp, _AF_INET)), int(self.udp_sock_fd(rtcp, _AF_INET))
         for one in (rtp, rtcp):

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 import structlog
-from baresip import BaresipError, Call, Event, RegistrationError, StackEvent, UserAgent
+from baresip import BaresipError, Event, RegistrationError, StackEvent, UserAgent
 
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnRegistration
@@ -44,10 +44,9 @@ class Registrant:
         """Until we ask again, or until the registrar has forgotten us."""
         self._is_leaving = False
 
-    async def open(self, on_call: Callable[[Call], None]) -> None:
-        """Ask for the place; `on_call` is told the calls that come for it."""
+    async def open(self) -> None:
+        """Ask for the place."""
         self._agent = await self._stack.registering_agent(self._place)
-        self._agent.on_incoming(on_call)
         self._agent.on(self._on_event)
         self._ask()
 

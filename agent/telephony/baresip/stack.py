@@ -8,6 +8,7 @@ the loop's thread, ahead of what baresip says about it.
 import asyncio
 import contextlib
 import ctypes
+import json
 import random
 import re
 import socket
@@ -18,15 +19,20 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 from baresip import Account, BaresipError, Config, Runtime, UserAgent, _events
+from baresip import Event as Told
 from baresip._native import ffi, lib
 
 from callerside.agent.telephony.baresip.late_offers import LateOffers
-from callerside.agent.telephony.baresip.media import RtpSocket
+from callerside.agent.telephony.baresip.media import RtpSocket, lead_nowhere
 from callerside.agent.telephony.baresip.native import (
     Library,
     MessageHandler,
     TraceHandler,
     open_library,
+)
+from callerside.agent.telephony.baresip.resolver_sockets import (
+    bind_resolvers,
+    open_datagram_sockets,
 )
 from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.errors import PortTakenError, SipError
@@ -80,6 +86,7 @@ _ALLOW = re.compile(rb"(?im)^(allow[ \t]*:)([^\r\n]*)")
 _NOT_DONE = re.compile(rb"(?i)(?:^|,)[ \t]*(?:SUBSCRIBE|MESSAGE|REFER|PUBLISH)[ \t]*(?=,|$)")
 _DOORBELL = 0
 """A number that no command of the bindings has."""
+_HAS_COME, _IS_OVER = lib.BP_EV_BASE + Told.CALL_INCOMING, lib.BP_EV_BASE + Told.CALL_CLOSED
 _RING_AGAIN_S = 0.001
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _NO_TOKEN = re.compile(rb"[^A-Za-z0-9.!%*_+`'~-]")
@@ -148,9 +155,11 @@ class Stack:
         self._agents: dict[tuple[str, str, str], UserAgent] = {}
         self._lines: dict[str, int] = {}
         """By Call-ID: which line of the other side's offer the call is, if it is not the first."""
-        self._dialled: dict[str, RtpSocket | None] = {}
-        """By Call-ID, of calls that we place: their sockets, until there are legs to have them, and
-        None from then on."""
+        self._untaken: dict[str, RtpSocket | None] = {}
+        """By Call-ID: sockets of calls, ours until there are legs to have them, or the calls are
+        over, and None from then on. On the stack's thread."""
+        self._not_theirs: set[int] = set()
+        """Numbers of sockets that were there before the stack was."""
         self._nowhere: dict[str, int] = {}
         """By Call-ID: the number of the other side's offer, if it can be sent nothing."""
         self._keyless: dict[str, int] = {}
@@ -187,6 +196,7 @@ class Stack:
         _check(host, self.options.port or self.port)
         if needs_tls(self.options):
             self._prepare_tls()
+        self._not_theirs = open_datagram_sockets()
         bound = _Bound(self._stand_before)
         self.runtime._ready = bound  # noqa: SLF001 - nothing else comes before the first message
         try:
@@ -246,7 +256,7 @@ class Stack:
 
         None: it is over.
         """
-        native, own = self.library.find(call_id), self._dialled.get(call_id)
+        native, own = self.library.find(call_id), self._untaken.get(call_id)
         self._note_socket(call_id, None)
         if native:
             return native, own or self._taken(native)
@@ -255,6 +265,7 @@ class Stack:
         return None
 
     def _taken(self, native: int) -> RtpSocket:
+        lead_nowhere(*self.library.take_video_sockets(native))
         return RtpSocket(*self.library.take_rtp_sockets(native), self.options.listen_host)
 
     def answer_of_registrar(self, told: str) -> str:
@@ -452,17 +463,47 @@ class Stack:
         if handle == _DOORBELL and kind < lib.BP_EV_BASE:
             _do(self._jobs)
         else:
+            self._see_to_socket(kind, payload)
             self._forward(kind, handle, payload)
+
+    def _see_to_socket(self, kind: int, payload: bytes | None) -> None:
+        """A call that has come gives its sockets up at once, not when the loop hears of it.
+
+        One that is over has none: what no leg has taken is closed here, and nowhere else.
+        """
+        if kind not in (_HAS_COME, _IS_OVER) or not payload:
+            return
+        try:
+            call_id = str(json.loads(payload).get("call_id") or "")
+            if kind == _IS_OVER:
+                self._close_untaken(call_id)
+            elif native := self.library.find(call_id):
+                self._note_socket(call_id, self._taken(native))
+        except Exception:  # what is raised here would be lost in the stack's thread
+            _log.exception("sip_socket_failed")
+
+    def _close_untaken(self, call_id: str) -> None:
+        own = self._untaken.get(call_id)
+        if own is not None:
+            own.close()
+            self._untaken[call_id] = None
 
     def _stand_before(self) -> None:
         """Whoever calls before that is told by the stack that there is nobody."""
         if self.runtime._init_err:  # noqa: SLF001 - there is no stack to stand before
             return
+        self._bind_resolvers()
         if self.tls_port:
             self._open_tls()
         self.library.listen(self._requests, requests=True)
         self.library.listen(self._requests, requests=False)
         self.library.sip_set_trace_handler(self.library.uag_sip(), self._trace)
+
+    def _bind_resolvers(self) -> None:
+        try:
+            bind_resolvers(self._not_theirs, self.options.listen_host)
+        except OSError as error:
+            raise SipError(f"baresip's DNS cannot be bound to an address: {error}") from None
 
     def _look_at(
         self, sent: bool, _transport: int, source: int, target: int, at: int, size: int, _: object
@@ -527,21 +568,23 @@ class Stack:
         And a loop that stands still may learn of the call when it has been answered already. The
         stack tells next that it calls, and then has an object of the call.
         """
-        if not message.begins_call or message.call_id in self._dialled:  # with a password, twice
+        if not message.begins_call or message.call_id in self._untaken:  # with a password, twice
             return
 
         def take() -> None:
             native = self.library.find(message.call_id)
-            self._dialled[message.call_id] = self._taken(native) if native else None
+            self._untaken[message.call_id] = self._taken(native) if native else None
 
         self._note_socket(message.call_id, None)
         self._takes.append(take)
 
     def _note_socket(self, call_id: str, own: RtpSocket | None) -> None:
         """Over TCP and TLS an INVITE leaves when the call may have its socket already."""
-        self._dialled[call_id] = own
-        if len(self._dialled) > _MOST_NOTED:
-            forgotten = self._dialled.pop(next(iter(self._dialled)))
+        if own is not None:
+            self._close_untaken(call_id)
+        self._untaken[call_id] = own
+        if len(self._untaken) > _MOST_NOTED:
+            forgotten = self._untaken.pop(next(iter(self._untaken)))
             if forgotten is not None:
                 forgotten.close()
 
