@@ -20,6 +20,8 @@ class Drawn:
     """How much likelier than one of weight 1; 0: it is never drawn by itself, it has its place."""
     then: Sequence[str] = ()
     """What comes behind it: an end for what it begins."""
+    later: bool = True
+    """A fault that may also strike some time after its place."""
 
 
 @dataclass(frozen=True, slots=True)

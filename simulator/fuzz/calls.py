@@ -77,6 +77,8 @@ def _fault(choices: Choices, turns: int) -> dict[str, Any]:
     possible = _PLACES if turns else _PLACES_WITHOUT_TURNS
     place = one_of(choices, [place for place in possible if place in model.places])
     later = _later(choices) if model.delayable and place != "connect" else ""
+    if not _FAULTS[kind].later:  # the choice is made all the same: what follows it stays as it was
+        later = ""
     if place == "event":
         fault["at"] = f"event {between(choices, 1, _EVENTS_A_TURN * (1 + turns))}{later}"
     elif place in ("turn", "reply"):

@@ -18,7 +18,7 @@ from callerside.agent.call.events import Timer, TimerFired
 from callerside.agent.realtime.interface import RealtimeClosed
 from callerside.agent.telephony.interface import PlayoutOverflowed
 from callerside.audio import BYTES_PER_SAMPLE, heard_from_ms
-from callerside.simulator.lanes.virtual.invariants import client_events, server_event
+from callerside.simulator.lanes.virtual.invariants import server_event
 from callerside.simulator.lanes.virtual.trace import Step
 
 AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
@@ -77,17 +77,27 @@ class AnswersOwed:
         event = server_event(step)
         if fired(step, Timer.RESPONSE_END_LIMIT) or _loses_its_session(step):
             self._lose_all()
-        self._enter_turn(step, event)
+        self._enter_turn(event)
         self._enter_sound(step, event)
         self._enter_response(event)
         if event.get("type") == "session.updated":
             self._told.clear()
         if is_told(step, _STARTED):
             self._stop()
-        wrong = [sent for sent in client_events(step) if self._is_wrong(sent)]
+        wrong = [effect for effect in step.effects if self._enter_effect(effect)]
         return bool(wrong)
 
-    def _enter_turn(self, step: Step, event: Mapping[str, Any]) -> None:
+    def _enter_effect(self, effect: events.Effect) -> bool:
+        """Each in its place: of two turns that one step tells, the second's end comes later.
+
+        Returns whether the effect asks for an answer that is not owed.
+        """
+        if isinstance(effect, events.EmitMark) and effect.name == _STOPPED:
+            # Under the policy `local` the agent's own ear ends turns.
+            self._owe(str(effect.fields["item"]), self._turns)
+        return isinstance(effect, events.SendEvent) and self._is_wrong(effect.event)
+
+    def _enter_turn(self, event: Mapping[str, Any]) -> None:
         """A turn is over by its stop, or by its commit where that comes first."""
         kind, item = event.get("type"), str(event.get("item_id"))
         if kind == f"input_audio_buffer.{_STARTED}":
@@ -97,9 +107,6 @@ class AnswersOwed:
         is_turn = item in self._spoken or not self._commits
         if kind in _ENDS_OF_TURNS or (kind == _COMMITTED and is_turn):
             self._owe(item, self._turns)
-        for effect in step.effects:  # under the policy `local` the agent's own ear ends turns
-            if isinstance(effect, events.EmitMark) and effect.name == _STOPPED:
-                self._owe(str(effect.fields["item"]), self._turns)
 
     def _owe(self, what: str, known: set[str]) -> None:
         if what not in known:

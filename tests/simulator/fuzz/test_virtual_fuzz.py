@@ -182,6 +182,16 @@ def test_every_generated_call_can_be_checked_and_run() -> None:
         assert [line for line in problems(scenario) if "ends the caller's turn" not in line] == []
 
 
+def test_events_are_lost_at_a_place_not_some_time_after_it() -> None:
+    """The calm's question would be lost, where nothing is sent between the two."""
+    calls = [generate(SeededChoices(seed)) for seed in range(500)]
+    faults = [fault for call in calls for fault in call.get("realtime", {}).get("faults", ())]
+    lost = [fault["at"] for fault in faults if fault["fault"] == "lose"]
+    assert lost
+    assert not [at for at in lost if "+" in at]
+    assert any("+" in fault["at"] for fault in faults if fault["fault"] == "duplicate")
+
+
 def test_a_seed_that_does_not_fail_is_not_written_up(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="seed 5 does not fail"):
         write_up(5, tmp_path)

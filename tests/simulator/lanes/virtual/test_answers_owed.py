@@ -61,6 +61,12 @@ class Account:
         self.ends(response)
 
 
+def ends(item: str) -> events.EmitMark:
+    """A turn's end, by the agent's own ear."""
+    fields = {"item": item, "audio_end_ms": 0}
+    return events.EmitMark(name="speech_stopped", at_ns=0, fields=fields)
+
+
 @pytest.fixture
 def account() -> Account:
     return Account()
@@ -227,6 +233,25 @@ def test_where_the_agent_asks_what_the_server_begins_by_itself_is_no_answer() ->
     account.answers("r1")
     assert not account.asks()
     account.answers("r2", "turn")
+    assert account.asks()
+
+
+def test_a_turn_that_ends_behind_the_request_of_the_same_step_is_owed_another_answer() -> None:
+    """Two turns of before there was a session: the second's commit comes behind the request."""
+    account = Account(asks=True)
+    request = account.sends("response.create", response={"metadata": {"purpose": "turn"}})
+    assert not account.server("session.updated", ends("local_1"), request, ends("local_2"))
+    account.answers("r1", "turn")
+    assert not account.asks()
+    account.answers("r2", "turn")
+    assert account.asks(), "nothing is owed any more"
+
+
+def test_turns_that_end_before_the_request_of_their_step_are_owed_one_answer() -> None:
+    account = Account(asks=True)
+    request = account.sends("response.create", response={"metadata": {"purpose": "turn"}})
+    assert not account.server("session.updated", ends("local_1"), ends("local_2"), request)
+    account.answers("r1", "turn")
     assert account.asks()
 
 
