@@ -42,7 +42,8 @@ class Consultation:
         """Whom the call is with; None: there is none."""
         self._reason = ""
         self._request_id: str | None = None
-        self._response_id: str | None = None
+        self.response_id: str | None = None
+        """Of what the model says to them; None: nothing yet, or no more."""
         self._is_answered = False
         self._is_said = False
         """Whatever the model has to tell them has come."""
@@ -85,14 +86,14 @@ class Consultation:
         if isinstance(event, events.ResponseCreated | events.ResponseDone):
             is_ours = event.purpose == PURPOSE
             if is_ours and isinstance(event, events.ResponseCreated):
-                self._response_id = self._request_id and event.response_id
-            elif event.response_id == self._response_id and isinstance(event, events.ResponseDone):
+                self.response_id = self._request_id and event.response_id
+            elif event.response_id == self.response_id and isinstance(event, events.ResponseDone):
                 self._done(event.status)
                 return True
             return is_ours
-        if self._response_id is None:
+        if self.response_id is None:
             return False
-        if not isinstance(event, _OF_RESPONSES) or event.response_id != self._response_id:
+        if not isinstance(event, _OF_RESPONSES) or event.response_id != self.response_id:
             return False
         if isinstance(event, events.AudioDelta) and self._uri is not None:
             pcm = audio_format.decode(event.audio)
@@ -134,13 +135,13 @@ class Consultation:
     def _ask(self) -> None:
         told = f"{self._settings.tools.transfer_instructions} {self._reason}"
         dialect = self._settings.realtime.dialect
-        self._response_id = None
+        self.response_id = None
         self._request_id = self._context.send(
             response_create(PURPOSE, instructions=told, aside=True, dialect=dialect)
         )
 
     def _done(self, status: str) -> None:
-        self._request_id = self._response_id = None
+        self._request_id = self.response_id = None
         if self._uri is None:
             return
         self._is_said = True

@@ -173,8 +173,9 @@ class Conversation:
         """A server event. Returns whether something may be to `settle` after it."""
         if self._parts.termination.hanging_up or self._parts.session.state not in UP:
             return False
-        if self._given_up(self._bounds.flooded(self._context.now_ns, event.size_bytes)):
-            return True
+        flooded = self._bounds.flooded(self._context.now_ns, event.size_bytes)
+        if flooded:
+            return self._given_up(flooded)
         try:
             parsed = events.read(event.event, self._dialect)
         except events.EventError as error:
@@ -182,12 +183,14 @@ class Conversation:
             self._context.mark("event_dropped", {"type": kind, "reason": str(error)})
             self._parts.opening.missed_something()
             return self._counts(unusable=True)
-        if self._parts.consultation.takes(parsed, self._parts.format):
+        is_audio = type(parsed) is events.AudioDelta  # many a second, as is the next
+        consultation, responses = self._parts.consultation, self._parts.responses
+        may_be_theirs = not is_audio or consultation.response_id is not None
+        if may_be_theirs and consultation.takes(parsed, self._parts.format):
             return True
-        responses = self._parts.responses
-        if type(parsed) is events.AudioDelta:  # many a second, as is the next
+        if type(parsed) is events.AudioDelta:
             changed = responses.delta(parsed)
-            return self._given_up(responses.endless) or changed
+            return self._given_up(responses.endless) if responses.endless else changed
         if type(parsed) is events.ResponseProgressed:
             responses.progressed(parsed.response_id, event.size_bytes)
             return self._given_up(responses.endless)

@@ -133,6 +133,8 @@ class Responses:
         self._active: Response | None = None
         self._progressed_ns = 0
         """When the running response last gave a sign of life."""
+        self.endless = ""
+        """What a response has more of than any can have, as its last delta came; empty: nothing."""
         self._sounded_ns = 0
         """When audio of it last came, or when it began."""
         self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
@@ -263,6 +265,7 @@ class Responses:
 
         Returns whether it is the first of its item: the others change nothing but what waits.
         """
+        self.endless = ""
         response = self._active
         if response is None or response.id != event.response_id or self._interrupted:
             response = self._find(event.response_id, "response.output_audio.delta")
@@ -274,6 +277,8 @@ class Responses:
             audio = response.whole_samples(event.item_id, audio)
         pcm = self._format.decode(audio)
         response.samples += len(pcm) // BYTES_PER_SAMPLE
+        if response.samples > MOST_AUDIO_S * self._rate_hz:
+            self.endless = f"more than {MOST_AUDIO_S} s of audio in one response"
         if not response.can_be_heard:
             response.can_be_heard = heard_from_ms(pcm, self._rate_hz) < math.inf
         segment = response.segments.get(event.item_id)
@@ -304,20 +309,14 @@ class Responses:
 
     def progressed(self, response_id: str, size_bytes: int) -> None:
         """A sign of life of a response, as each of its deltas is."""
+        self.endless = ""
         if self._active and self._active.id == response_id:
             self._progressed_ns = self._context.now_ns
             self._active.words_bytes += size_bytes
-
-    @property
-    def endless(self) -> str:
-        """What the running response has more of than any can have; empty if it has not."""
-        if self._active is None:
-            return ""
-        if self._active.samples > MOST_AUDIO_S * self._rate_hz:
-            return f"more than {MOST_AUDIO_S} s of audio in one response"
-        if self._active.words_bytes > MOST_WORDS_BYTES:
-            return f"more than {MOST_WORDS_BYTES} bytes beside the audio of one response"
-        return ""
+            if self._active.words_bytes > MOST_WORDS_BYTES:
+                self.endless = (
+                    f"more than {MOST_WORDS_BYTES} bytes beside the audio of one response"
+                )
 
     def watch_on(self) -> bool:
         """The watchdog fired: if there was a sign of life since it was set, set it by that.

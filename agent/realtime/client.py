@@ -295,25 +295,19 @@ def _decode(message: str | bytes) -> RealtimeInput:
         event: Any = json.loads(message)
     except (ValueError, RecursionError) as error:
         return RealtimeGarbage(reason=f"not JSON: {error}", size_bytes=size_bytes)
-    wrong = _decode_audio(event)
-    if wrong:
-        return RealtimeGarbage(reason=wrong, size_bytes=size_bytes)
-    return RealtimeEvent(event=event, size_bytes=size_bytes)
-
-
-def _decode_audio(event: Any) -> str:
-    """Put the bytes of an event's audio into it; returns why it is no event, if it is none."""
+    wrong = ""
     if not isinstance(event, dict):
-        return f"a JSON {type(event).__name__}, expected an object"
-    event_type = event.get("type")
-    if not isinstance(event_type, str):
-        return "an object without a type"
-    if event_type in _AUDIO_DELTAS:
+        wrong = f"a JSON {type(event).__name__}, expected an object"
+    elif not isinstance(event_type := event.get("type"), str):
+        wrong = "an object without a type"
+    elif event_type in _AUDIO_DELTAS:
         try:
             event["delta"] = base64.b64decode(event.get("delta", ""), validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
-            return f"{event_type}: bad base64 in delta: {error}"
-    return ""
+            wrong = f"{event_type}: bad base64 in delta: {error}"
+    if wrong:
+        return RealtimeGarbage(reason=wrong, size_bytes=size_bytes)
+    return RealtimeEvent(event=event, size_bytes=size_bytes)
 
 
 def _headers(api_key: str | None, dialect: Dialect) -> dict[str, str]:
