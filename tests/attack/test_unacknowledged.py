@@ -73,7 +73,7 @@ def test_what_is_turned_away_is_answered_once_and_forgotten(agent: Phone) -> Non
     too_many = 2 * BURST_S * options.requests_per_source_per_s
     with RawPhone(agent.port) as silent:
         for _ in range(too_many):
-            silent._call_id = uuid.uuid4().hex
+            silent.call_id = uuid.uuid4().hex
             silent.send("INVITE", silent.sdp())
         counted: Counter[str] = Counter()
         deadline = time.monotonic() + 4 * RETRANSMIT_S

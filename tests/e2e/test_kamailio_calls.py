@@ -487,7 +487,7 @@ def test_a_call_goes_both_ways_by_the_recorded_route(
     with RawPhone(lone.port, "127.0.0.2", over) as caller:
         probed(lone)
         caller.send("INVITE", caller.sdp())
-        worker, invite, proxy = invited(lone)
+        worker, invite, proxy = invited(lone, caller)
         contact = f"sip:callerside@{host}:{worker.getsockname()[1]}"
         worker.sendto(
             reply(
@@ -629,8 +629,11 @@ def probed(lone: Lone) -> None:
     time.sleep(QUIET_S)  # in which the proxy reads the answers
 
 
-def invited(lone: Lone) -> tuple[socket.socket, str, tuple[str, int]]:
-    """The worker that has an INVITE, the INVITE, and where it comes from."""
+def invited(lone: Lone, caller: RawPhone) -> tuple[socket.socket, str, tuple[str, int]]:
+    """The worker that has a caller's INVITE, the INVITE, and where it comes from.
+
+    Those of other tests, which no worker has answered, the proxy still tries at one after another.
+    """
     found: list[tuple[socket.socket, str, tuple[str, int]]] = []
 
     def came() -> bool:
@@ -640,7 +643,7 @@ def invited(lone: Lone) -> tuple[socket.socket, str, tuple[str, int]]:
                 while True:
                     message, proxy = worker.recvfrom(65536)
                     text = message.decode()
-                    if text.startswith("INVITE"):
+                    if text.startswith("INVITE") and caller.call_id in text:
                         found.append((worker, text, proxy))
                         worker.sendto(reply(text, "100 Trying"), proxy)
                         break

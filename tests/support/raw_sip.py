@@ -38,7 +38,7 @@ class RawPhone:
         self._over = over
         self._sip = _udp(bind_host) if over == "udp" else _TcpWire(bind_host, self._agent)
         self.rtp = _udp(bind_host)
-        self._call_id = _text(call_id or uuid.uuid4().hex.encode())
+        self.call_id = _text(call_id or uuid.uuid4().hex.encode())
         self.target = f"sip:100@127.0.0.1:{agent_port}"
         """The address that requests go to."""
         self.called = "sip:100@127.0.0.1"
@@ -121,7 +121,7 @@ class RawPhone:
             "Max-Forwards: 70",
             f"From: <sip:raw@{self.host}>;tag=raw",
             f"To: <{self.called}>{';tag=' + self._to_tag if self._to_tag else ''}",
-            f"Call-ID: {self._call_id}",
+            f"Call-ID: {self.call_id}",
             f"CSeq: {cseq or self._cseq} {method}",
             f"Contact: <{self.contact}>",
             *(f"{name}: {value}" for name, value in (headers or {}).items()),
@@ -236,7 +236,7 @@ class RawPhone:
         assert contact is not None
         assert caller is not None
         self.target, (self.called, self._to_tag) = contact[1], caller.groups()
-        self._call_id = told.header("Call-ID")
+        self.call_id = told.header("Call-ID")
         host, _, port = self.target.partition("@")[2].partition(";")[0].rpartition(":")
         self._agent = (host, int(port))
         return told.audio_port
