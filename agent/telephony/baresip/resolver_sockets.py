@@ -12,6 +12,7 @@ import struct
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from callerside.agent.telephony.invite import is_address
 from callerside.agent.telephony.own_sockets import own_sockets
 from callerside.agent.telephony.peers_filter import drop_from_others
 
@@ -63,7 +64,8 @@ def bind_resolvers(but: Collection[int], host: str, resolvers: Path = _RESOLVERS
 def _name_servers(resolvers: Path) -> list[str]:
     with contextlib.suppress(OSError):
         lines = [line.split() for line in resolvers.read_text(errors="replace").splitlines()]
-        return [words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1]
+        named = (words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1)
+        return list(filter(is_address, named))
     return []
 
 
