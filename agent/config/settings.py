@@ -123,7 +123,8 @@ class SipSettings(Strict):
     engine: Literal["auto", "pjsua2", "baresip"] = "auto"
     """The SIP stack (docs/engines.md); `auto`: the better one of those that are installed."""
     host: Host = "127.0.0.1"
-    """IPv4 address to listen on; 0.0.0.0 is every interface."""
+    """Address to listen on; 0.0.0.0 is every interface. One of IPv6 (:: is every interface) has all
+    calls over IPv6 alone, on the engine that has it (docs/engines.md)."""
     port: Port = 5060
     """Of SIP; 0: any free one."""
     transports: list[Transport] = Field(["udp", "tcp"], min_length=1)

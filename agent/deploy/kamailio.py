@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from callerside.addresses import in_uri, joined
 from callerside.agent.config.settings import Settings
 from callerside.agent.deploy.kamailio_browsers import (
     Browsers,
@@ -92,7 +93,7 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
         listen="\n".join(_listen(proxy, transport) for transport in proxy.transports),
         worker_timeout_ms=WORKER_TIMEOUT_MS,
         probe_interval_s=PROBE_INTERVAL_S,
-        probe_from=_bracketed(proxy.host),
+        probe_from=in_uri(proxy.host),
         list_file=list_file,
         allowed_peers=_allowed(proxy),
         load_limits=_load_limits(proxy),
@@ -192,13 +193,13 @@ def worker_addresses(host: str, first_port: int, count: int) -> list[str]:
             f"sip.host is {host}, which is no address to send calls to: set sip.host to the one "
             "that the proxy shall reach the workers at (127.0.0.1 on the same host)"
         )
-    return [f"{_bracketed(host)}:{first_port + index}" for index in range(count)]
+    return [joined(host, first_port + index) for index in range(count)]
 
 
 def _check(proxy: Proxy) -> None:
-    if f"{_bracketed(proxy.host)}:{proxy.port}" in proxy.workers:
+    if joined(proxy.host, proxy.port) in proxy.workers:
         raise KamailioError(
-            f"the proxy cannot listen on {proxy.host}:{proxy.port}: it is a worker's; "
+            f"the proxy cannot listen on {joined(proxy.host, proxy.port)}: it is a worker's; "
             "set sip.port to another one, or let the proxy listen elsewhere"
         )
     peers = [ip_network(peer, strict=False) for peer in proxy.allowed_peers]
@@ -232,9 +233,11 @@ def _in(host: str, network: object) -> bool:
 
 
 def _listen(proxy: Proxy, transport: str) -> str:
-    line = f"listen={transport}:{_bracketed(proxy.host)}:{proxy.port}"
+    line = f"listen={transport}:{joined(proxy.host, proxy.port)}"
     return (
-        line if proxy.public_host is None else f"{line} advertise {proxy.public_host}:{proxy.port}"
+        line
+        if proxy.public_host is None
+        else f"{line} advertise {joined(proxy.public_host, proxy.port)}"
     )
 
 
@@ -300,7 +303,7 @@ def _known_as(proxy: Proxy) -> str:
     if proxy.workers_known_as is None:
         return "    # workers are known by the address that they take calls at"
     host = proxy.workers[0].rpartition(":")[0]
-    return f"""    if ($rd == "{_bracketed(proxy.workers_known_as)}") {{
+    return f"""    if ($rd == "{in_uri(proxy.workers_known_as)}") {{
         $var(host) = "{host}";
     }}"""
 
@@ -314,10 +317,6 @@ def _worker_list(proxy: Proxy) -> str:
     transport = _worker_transport(proxy)
     lines = [f"1 sip:{worker};transport={transport}" for worker in proxy.workers]
     return "\n".join(["# set, where the worker takes calls", *lines, ""])
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _is_any(host: str) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from callerside.addresses import joined
+
 RTPENGINE_AT = "127.0.0.1:2223"
 """Where Kamailio tells rtpengine of calls."""
 DEFAULT_MEDIA_PORTS = (30_000, 39_999)
@@ -133,9 +135,9 @@ def browser_parts(
     if browsers is None:
         names = ("but_browsers", "tls_core", "load_browsers", "browsers_may_call")
         return {**dict.fromkeys(names, ""), "browser_routes": _NO_ROUTES}
-    listen = f"listen=tls:{_bracketed(browsers.host)}:{browsers.port}"
+    listen = f"listen=tls:{joined(browsers.host, browsers.port)}"
     if public_host is not None:
-        listen += f" advertise {public_host}:{browsers.port}"
+        listen += f" advertise {joined(public_host, browsers.port)}"
     modules = ("tls", "xhttp", "websocket", "nathelper", "rtpengine")
     load = "".join(f'loadmodule "{name}.so"\n' for name in modules)
     routes = _ROUTES.replace("@{origins}", _origins(browsers))
@@ -199,7 +201,3 @@ timeout = 60
 silent-timeout = 3600
 delete-delay = 0
 """
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -14,6 +14,7 @@ from typing import assert_never
 
 import structlog
 
+from callerside.addresses import joined
 from callerside.agent.config.loader import ConfigError, Secrets
 from callerside.agent.config.settings import Settings
 from callerside.agent.observe.call_records import CallRecords, RecordFile, record_writer
@@ -84,7 +85,7 @@ async def run_worker(
         if socket is not None:
             stack.enter_context(end_of_input(worker.drain))
         keep_what_is_there()
-        on_ready(f"sip:{settings.sip.host}:{port}")
+        on_ready(f"sip:{joined(settings.sip.host, port)}")
         return await worker.until_stopped()
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, get_args
 
+from callerside.addresses import host_of, is_ipv6
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallerLeg, CallLeg
+from callerside.agent.telephony.invite import is_address
 from callerside.agent.telephony.options import (
     CALLER_PASSWORD,
     CODECS,
@@ -56,7 +58,7 @@ MEANING: Mapping[Capability, str] = {
     Capability.TCP: "SIP over TCP",
     Capability.TLS: "SIP over TLS, of a trunk that is known; what is public ends in a proxy",
     Capability.SRTP: "encrypted audio (SRTP, with keys in SIP: SDES)",
-    Capability.IPV6: "IPv6",
+    Capability.IPV6: "SIP and RTP over IPv6, if `sip.host` is an address of it",
     Capability.LATCHING: "sending audio to where the other side's comes from",
     Capability.CONCEALMENT: "filling lost packets with what was said before",
     Capability.PUBLIC_CONTACT: "naming another host in SIP than it listens on (`sip.public_host`)",
@@ -116,7 +118,6 @@ PROFILES: Mapping[EngineName, Profile] = {
         capabilities=frozenset(Capability)
         - {
             Capability.TCP_FLOODS,
-            Capability.IPV6,
             Capability.PUBLIC_CONTACT,
             Capability.NAT_CONTACT,
             Capability.SESSION_TIMERS,
@@ -201,6 +202,9 @@ def check_options(engine: EngineName, options: SipOptions) -> None:
     for codec in options.codecs:
         if codec not in codecs_of(profile):
             raise CapabilityError(engine, CODEC_NEEDS[codec], f"sip.codecs: {codec}")
+    if options.family == "IP6" and Capability.IPV6 not in profile.capabilities:
+        raise CapabilityError(engine, Capability.IPV6, f"sip.host: {options.listen_host}")
+    _check_families(options)
     if options.max_calls > profile.calls_a_process:
         holds = {name: one.calls_a_process for name, one in PROFILES.items()}
         able = [name for name, calls in holds.items() if calls >= options.max_calls]
@@ -209,6 +213,30 @@ def check_options(engine: EngineName, options: SipOptions) -> None:
             f"{options.max_calls}: start more workers"
             + "".join(f", or set sip.engine: {name}, which holds {holds[name]}" for name in able)
         )
+
+
+def _check_families(options: SipOptions) -> None:
+    """An endpoint speaks the IP that the address has at which it listens, and no other.
+
+    Raises:
+        SipError: an address that it is told is of another; names it.
+    """
+    place, account = options.registration, options.account
+    told = {
+        "public_host": options.public_host,
+        "rtp_public_host": options.rtp_public_host,
+        "outbound_proxy": options.outbound_proxy,
+        "registration.registrar": place.registrar if place is not None else "",
+        "account: registrar": account.registrar if account is not None else "",
+        "account: outbound_proxy": account.outbound_proxy if account is not None else "",
+    }
+    for name, value in told.items():
+        host = host_of(value or "")
+        if is_address(host) and is_ipv6(host) != (options.family == "IP6"):
+            raise SipError(
+                f"sip.{name}: {value}: sip.host is {options.listen_host}: expected a name, or an "
+                f"address of IPv{options.family[2]} as that one is"
+            )
 
 
 _TAGS = {Capability.SESSION_TIMERS: "timer", Capability.RELIABLE_RINGING: "100rel"}

@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from callerside.addresses import owner_of
 from callerside.clock import NS_PER_S
 
 _log = structlog.get_logger(__name__)
@@ -58,7 +59,7 @@ class CountsPerSecond:
             return
         self._counts[" ".join(map(str, kind.values()))] += 1
         if len(self._sources) < _MOST_SOURCES:
-            self._sources.add(source.rpartition(":")[0])
+            self._sources.add(owner_of(source))
 
     def _tell(self) -> None:
         counts, self._counts = self._counts, Counter()

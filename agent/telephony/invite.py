@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import unquote
 
+from callerside.addresses import Family, as_compared, is_ipv6
 from callerside.agent.telephony.sip_message import SipMessage, address_of
 from callerside.agent.telephony.srtp import Crypto, cryptos
 from callerside.terminal import one_line
@@ -74,8 +75,8 @@ _ANY_AUDIO = re.compile(r"^m=audio\b(?! 0[ /])", re.MULTILINE | re.IGNORECASE)
 _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 """RFC 3551 §6: these need no `rtpmap`."""
 _DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)[ \t]*\r?$", re.MULTILINE)
-_ADDRESS = re.compile(r"^c=IN IP4 (\S+?)(?:/\d+)?[ \t]*\r?$", re.MULTILINE)
-_ORIGIN = re.compile(r"^o=\S+ \d+ \d+ IN IP[46] (\S+)[ \t]*\r?$", re.MULTILINE)
+_ADDRESS = re.compile(r"^c=IN (IP[46]) (\S+?)(?:/\d+)?[ \t]*\r?$", re.MULTILINE)
+_ORIGIN = re.compile(r"^o=\S+ \d+ \d+ (IN IP[46] \S+)[ \t]*\r?$", re.MULTILINE)
 _ANY_ADDRESS = re.compile(r"^c=(?!IN IP[46] \S+[ \t]*\r?$)", re.MULTILINE)
 """One that is written in no way that there is (RFC 4566 §5.7)."""
 _LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNORECASE)
@@ -86,8 +87,9 @@ _PLACES = re.compile(
 """What a session description says of where media go (RFC 4566 §5.7, RFC 3605 §2.1)."""
 _HIGHEST_PORT, _LONGEST_PORT = 65_535, 5
 _KEYS = "TELEPHONE-EVENT"
-_NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0(?:/\d+)?(?=[ \t]*\r?$)", re.MULTILINE)
-_IPV6 = re.compile(r"^c=IN IP6 ", re.MULTILINE)
+_NOWHERE = re.compile(
+    r"^c=IN (?:IP4 0\.0\.0\.0(?:/\d+)?|IP6 [0:]+(?:/\d+)?)(?=[ \t]*\r?$)", re.MULTILINE
+)
 _SOMEWHERE = re.compile(r"^c=", re.MULTILINE)
 
 
@@ -118,14 +120,15 @@ def with_one_audio(offer: str, codecs: Sequence[str]) -> str:
     )
 
 
-def is_over_ipv6(offer: str, codecs: Sequence[str]) -> bool:
-    """Whether the audio of the call that an offer makes would have to go to an IPv6 address."""
+def is_out_of_reach(offer: str, codecs: Sequence[str], family: Family) -> bool:
+    """Whether the audio of the call that an offer makes would have to go to another family."""
     session, *lines = _LINES.split(offer)
     chosen = _chosen(session, lines, codecs)
     if chosen is None:
         return False
     place = lines[chosen] if _SOMEWHERE.search(lines[chosen]) else session
-    return _IPV6.search(place) is not None
+    address = _ADDRESS.search(place)
+    return address is not None and address[1] != family
 
 
 def _chosen(session: str, lines: Sequence[str], codecs: Sequence[str]) -> int | None:
@@ -184,18 +187,19 @@ def is_address(text: str) -> bool:
     return True
 
 
-def unmet(description: str, codecs: Sequence[str]) -> int:
+def unmet(description: str, codecs: Sequence[str], family: Family = "IP4") -> int:
     """The status with which an offer is refused that cannot be met (RFC 3261 §14.2); 0: it can be.
 
     Args:
         description: of a session.
         codecs: ours.
+        family: of our address.
     """
     if not is_description(description) or has_long_address(description):
         return _BAD_REQUEST
     if names_a_host(description):
         return _NOT_ACCEPTABLE
-    return _NOT_ACCEPTABLE if described(description, codecs) is None else 0
+    return _NOT_ACCEPTABLE if described(description, codecs, family) is None else 0
 
 
 def held_somewhere(offer: str) -> str:
@@ -208,7 +212,7 @@ def held_somewhere(offer: str) -> str:
     origin = _ORIGIN.search(session)
     if origin is None or _NOWHERE.search(offer) is None:
         return offer
-    somewhere = f"c=IN IP4 {origin[1]}"
+    somewhere = f"c={origin[1]}"
     return _NOWHERE.sub(somewhere, session) + "".join(
         _on_hold(line, session, somewhere) for line in lines
     )
@@ -337,7 +341,7 @@ class Described:
     @property
     def is_nowhere(self) -> bool:
         """Whether its writer can be sent nothing: a hold, as RFC 2543 §B.5 has it."""
-        return self.host == "0.0.0.0"  # noqa: S104 - that is how it is said
+        return self.host in ("0.0.0.0", "::")  # noqa: S104 - that is how it is said
 
     @property
     def holds(self) -> bool:
@@ -355,8 +359,11 @@ class Described:
         return self.port != 0 and not self.is_nowhere and self.direction in ("sendrecv", "recvonly")
 
 
-def described(description: str, codecs: Sequence[str]) -> Described | None:
-    """The audio of a session description that can be a call's; None if none can."""
+def described(description: str, codecs: Sequence[str], family: Family = "IP4") -> Described | None:
+    """The audio of a session description that can be a call's; None if none can.
+
+    That is at an address of our own family.
+    """
     session, *lines = _LINES.split(description)
     chosen = _chosen(session, lines, codecs)
     if chosen is None:
@@ -366,7 +373,10 @@ def described(description: str, codecs: Sequence[str]) -> Described | None:
     address = _ADDRESS.search(line if _SOMEWHERE.search(line) else session)
     if audio is None or port is None or address is None:
         return None
-    if len(port[0]) > _LONGEST_PORT or int(port[0]) > _HIGHEST_PORT or _is_everybodys(address[1]):
+    kind, host = address.groups()
+    if kind != family or is_ipv6(host) != (family == "IP6"):
+        return None
+    if len(port[0]) > _LONGEST_PORT or int(port[0]) > _HIGHEST_PORT or _is_everybodys(host):
         return None
     codec = next(_known(line, codecs))
     names = {**_STATIC, **dict(_names(line))}
@@ -374,7 +384,7 @@ def described(description: str, codecs: Sequence[str]) -> Described | None:
     keys = [number for number, name in names.items() if name == _KEYS]
     direction = _DIRECTION.search(line) or _DIRECTION.search(session)
     return Described(
-        host=address[1],
+        host=as_compared(host),
         port=int(port[0]),
         codec=codec,
         payload_type=int(numbers[0]),

@@ -8,6 +8,7 @@ and gets our audio, if it is of the host that the description names, or SIP came
 from collections.abc import Callable
 from typing import Literal
 
+from callerside.addresses import joined
 from callerside.agent.telephony.invite import is_address
 from callerside.agent.telephony.options import PeerList
 
@@ -80,5 +81,5 @@ class Latch:
 
     def _may_be(self, source: Address) -> bool:
         host, port = source
-        listed = self._peers is not None and self._peers.allows(f"{host}:{port}")
+        listed = self._peers is not None and self._peers.allows(joined(host, port))
         return listed or host in (self.described[0], self._signalled)

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
+from callerside.addresses import Family, host_of, in_uri, is_ipv6
 from callerside.agent.telephony.srtp import SrtpPolicy
 from callerside.ports import HIGHEST_PORT
 
@@ -97,7 +98,7 @@ class SipAccount:
     @property
     def home(self) -> str:
         """Host of From; empty: our own address."""
-        return self.domain or self.registrar.partition(":")[0]
+        return self.domain or in_uri(host_of(self.registrar))
 
     @property
     def registration(self) -> Registration | None:
@@ -205,11 +206,20 @@ class SipOptions:
             one != "off" for one in (self.srtp_default, *(policy for _, policy in self.srtp_peers))
         )
 
+    @property
+    def family(self) -> Family:
+        """Of which addresses an endpoint is: the one that it listens at says it."""
+        return "IP6" if is_ipv6(self.listen_host) else "IP4"
+
+    @property
+    def own_place(self) -> str:
+        """Our host in SIP, as URIs have it."""
+        return in_uri(self.public_host or self.listen_host)
+
     def srtp_with(self, source: str) -> SrtpPolicy:
         """What holds for whoever is at "host:port", or at a host."""
-        host = source.rpartition(":")[0] or source
         for network, policy in self.srtp_peers:
-            if PeerList((network,)).allows(f"{host}:0"):
+            if PeerList((network,)).allows(source):
                 return policy
         return self.srtp_default
 
@@ -220,7 +230,7 @@ class SipOptions:
 
     def known_host(self, source: str) -> str | None:
         """The host, of "host:port", whose audio a call from there has; None: anybody's."""
-        return source.rpartition(":")[0] if self.rtp_sources == "known" else None
+        return host_of(source) if self.rtp_sources == "known" else None
 
     def leg_rate_hz(self, codec: str) -> int:
         """Of the audio of a call that will have this codec."""
@@ -294,9 +304,8 @@ class PeerList:
 
     def names(self, source: str) -> bool:
         """Whether `source` is one of those that were named."""
-        host = source.rpartition(":")[0].strip("[]")
         try:
-            address = ip_address(host)
+            address = ip_address(host_of(source))
         except ValueError:
             return False
         return any(address in network for network in self._networks)

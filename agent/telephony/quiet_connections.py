@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from callerside.addresses import joined, owner_of
 from callerside.agent.telephony.own_sockets import own_sockets
 
 _log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ class Connection:
     @property
     def host(self) -> str:
         """Whose it is."""
-        return self.source.rpartition(":")[0]
+        return owner_of(self.source)
 
 
 def superfluous(
@@ -136,6 +137,6 @@ def _connections(ports: Collection[int]) -> Iterator[tuple[Connection, socket.so
         except OSError:  # it listens, or is over
             is_ours = False
         if is_ours:
-            yield Connection(source=f"{host}:{port}", quiet_ms=_INFO.unpack(info)[0]), handle
+            yield Connection(source=joined(host, port), quiet_ms=_INFO.unpack(info)[0]), handle
         else:
             handle.close()

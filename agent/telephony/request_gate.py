@@ -9,6 +9,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 
+from callerside.addresses import owner_of
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.screening import fault_of
@@ -128,7 +129,7 @@ class RequestGate:
         if not may_call and self._drops_strangers:
             return self._tell(DROPPED, NOT_ALLOWED, message, source)
         rate = self._of_peers if may_call else self._of_strangers
-        if rate.takes(source.rpartition(":")[0], now_ns):
+        if rate.takes(owner_of(source), now_ns):
             return None
         # Who may not call would be told so, but for the flood.
         is_answered = may_call and call_id is not None and _can_be_answered(message)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Literal
 
+from callerside.addresses import Family
 from callerside.agent.telephony.in_dialog import SDP, Answer, Header, allow
 from callerside.agent.telephony.invite import is_address, unmet
 from callerside.agent.telephony.sip_message import SipMessage, address_of, without_quoted
@@ -179,7 +180,10 @@ description is none."""
 
 
 def unmet_invite(
-    invite: SipMessage, codecs: Sequence[str], extensions: Collection[str]
+    invite: SipMessage,
+    codecs: Sequence[str],
+    extensions: Collection[str],
+    family: Family = "IP4",
 ) -> tuple[Answer, Unmet] | None:
     """What an INVITE of no call is answered that cannot become one, and why; None: it can.
 
@@ -187,13 +191,14 @@ def unmet_invite(
         invite: without a fault.
         codecs: ours.
         extensions: option tags that the engine has.
+        family: of our address.
     """
     answer = _unmet_extension(invite, extensions)
     if answer is not None:
         return answer, "extension"
     if "timer" in extensions and _is_short(invite):
         return _TOO_SHORT, "interval"
-    status = unmet(invite.description, codecs) if invite.description else 0
+    status = unmet(invite.description, codecs, family) if invite.description else 0
     if not status:
         return None
     return (_NO_DESCRIPTION, "malformed") if status == _BAD_REQUEST else (_NO_MEDIA, "media")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
+from callerside.addresses import is_ipv6
 from callerside.agent.telephony.engine import CHOICES
 from callerside.agent.telephony.options import SipAccount
 from callerside.interrupts import EXIT_INTERRUPTED
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
 LOG_WIDTH = 140
 """Of the closing table where no terminal says how wide it is."""
 
-_SIP_URI = re.compile(r"sips?:[^@\s;]+@[^@\s;:\[\]]+(?::(\d+))?(;\S*)?", re.IGNORECASE)
+_SIP_URI = re.compile(
+    r"sips?:[^@\s;]+@(?:[^@\s;:\[\]]+|\[([^\]]*)\])(?::(\d+))?(;\S*)?", re.IGNORECASE
+)
 _TRANSPORT = re.compile(r";transport=(?!(?:udp|tcp|tls)(?:;|$))([^;]*)", re.IGNORECASE)
 
 _NOT_SHOWN = {"agent", "realtime", "after"}
@@ -157,14 +160,14 @@ def _share(text: str) -> float:
 def sip_uri(text: str) -> str:
     """An address that a telephone can dial, for `type=` of an argument."""
     expected = "expected sip:number@host, or host:port"
-    if "@[" in text:
-        raise argparse.ArgumentTypeError(f"{text!r}: IPv6 is not spoken here: {expected}")
     if other := _TRANSPORT.search(text):
         raise argparse.ArgumentTypeError(
             f"{text!r}: transport={other[1]}: expected udp, tcp or tls"
         )
     found = _SIP_URI.fullmatch(text)
-    if found is None or (found[1] and not 1 <= int(found[1]) <= HIGHEST_PORT):
+    if found is not None and found[1] is not None and not is_ipv6(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r}: in brackets stands an address of IPv6")
+    if found is None or (found[2] and not 1 <= int(found[2]) <= HIGHEST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r}: {expected} with a port of 1 to {HIGHEST_PORT}")
     return text
 

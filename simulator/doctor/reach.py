@@ -8,7 +8,10 @@ import ipaddress
 import re
 import socket
 import statistics
+from collections.abc import Sequence
+from typing import Any
 
+from callerside.addresses import Family, host_of, joined, port_of
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.options import (
     SipAccount,
@@ -20,6 +23,7 @@ from callerside.agent.telephony.options import (
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.tls import client_context, tls_of_account
 from callerside.audio import AudioFormat, level_dbfs, to_samples
+from callerside.families import family_of
 from callerside.ports import HIGHEST_PORT
 from callerside.simulator.doctor.findings import Finding, State
 from callerside.simulator.doctor.sip_wire import Arrivals, Dialog, Wire
@@ -42,10 +46,12 @@ _ONE_WAY = {
     "inactive": "it neither sends sound nor listens",
 }
 _DOCUMENTATION = [
-    ipaddress.ip_network(one) for one in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
+    ipaddress.ip_network(one)
+    for one in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 ]
-_ALIKE_BITS = 16
-"""Of two addresses of one site; no house has 65536 telephones on one wire, and most have fewer."""
+_ALIKE_BITS = {4: 16, 6: 48}
+"""By version of IP: of two addresses of one site. No house has 65536 telephones on one wire, and
+most have fewer."""
 
 _REGISTER_MEANING = {
     403: "it takes no registration of that user: see to the account's user, domain and registrar, "
@@ -112,13 +118,13 @@ class _Reach:
         account = self._account
         proxy = account.outbound_proxy if account else ""
         target = proxy or self._uri.partition("@")[2].partition(";")[0]
-        host, _, port = target.partition(":")
-        at = int(port or default_port(transport_for(self._uri, account)))
+        host = host_of(target)
+        at = port_of(target) or default_port(transport_for(self._uri, account))
         try:
-            found = socket.getaddrinfo(host, at, socket.AF_INET)
+            found = _addresses(host, at)
         except OSError as error:
             self._add(
-                "name", State.BAD, f"{host} has no IPv4 address: {error.strerror}",
+                "name", State.BAD, f"{host} has no address: {error.strerror}",
                 "see to the name; SRV records are not followed: write host:port",
                 f"-> which address has {host}?", f"<- {error.strerror}",
             )  # fmt: skip
@@ -134,11 +140,11 @@ class _Reach:
     def _host(self) -> str:
         """As the address has it that is called, or the proxy's."""
         proxy = self._account.outbound_proxy if self._account else ""
-        return (proxy or self._uri.partition("@")[2].partition(";")[0]).partition(":")[0]
+        return host_of(proxy or self._uri.partition("@")[2].partition(";")[0])
 
     def _call(self, there: tuple[str, int]) -> None:
         over = transport_for(self._uri, self._account)
-        where = f"{there[0]}:{there[1]}/{over}"
+        where = f"{joined(*there)}/{over}"
         try:
             context = client_context(tls_of_account(self._account)) if over == "tls" else None
             self._wire = Wire(_own_address(there), there, over, ASK_S, context, self._host())
@@ -169,12 +175,13 @@ class _Reach:
     ) -> bool:
         """As a run does before its calls; `stack` takes it back."""
         assert self._wire is not None  # noqa: S101 - opened by `_call`
-        host, _, port = (account.outbound_proxy or account.registrar).partition(":")
+        place = account.outbound_proxy or account.registrar
         who = f"{account.registrar} and {account.user}"
         wire = self._wire
         wire.log.clear()
         try:
-            at = (socket.gethostbyname(host), int(port or default_port(account.transport)))
+            port = port_of(place) or default_port(account.transport)
+            at = str(_addresses(host_of(place), port)[0][4][0]), port
             if at != there or account.transport != wire.over:
                 wire = Wire(_own_address(at), at, account.transport, ASK_S)
                 stack.callback(wire.close)
@@ -285,6 +292,7 @@ class _Reach:
         return _MEANING.get(answer.status, "see to its own log for this Call-ID")
 
     def _codec(self, answer: SipMessage) -> tuple[str, int, list[int]] | None:
+        assert self._wire is not None  # noqa: S101 - opened by `_call`
         sdp = answer.description
         audio = re.search(r"^m=audio (\d+) (\S+) ([\d ]+)", sdp, re.MULTILINE)
         if audio is not None and audio[1] == "0":
@@ -310,14 +318,15 @@ class _Reach:
                 *sdp.splitlines(),
             )  # fmt: skip
             return None
-        host, port = _connection(sdp), int(audio[1])
+        host, port = _connection(sdp, self._wire.family), int(audio[1])
         if not host or port > HIGHEST_PORT:
             self._add(
                 "codec", State.BAD, "the answer says not where to send sound",
-                f"expected c=IN IP4 ADDRESS and a port of 1 to {HIGHEST_PORT}", *sdp.splitlines(),
+                f"expected c=IN {self._wire.family} ADDRESS and a port of 1 to {HIGHEST_PORT}",
+                *sdp.splitlines(),
             )  # fmt: skip
             return None
-        told = f"{known[0]}, by {audio[2]} to {host}:{port}"
+        told = f"{known[0]}, by {audio[2]} to {joined(host, port)}"
         way = _direction(sdp)
         if way == "sendrecv":
             self._add("codec", State.FINE, told)
@@ -333,7 +342,7 @@ class _Reach:
     def _address(self, answer: SipMessage, media: tuple[str, int, list[int]]) -> None:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
         host, there, here = media[0], self._wire.there[0], self._wire.here[0]
-        seen = re.search(r"received=([0-9.]+)", answer.header("via"))
+        seen = re.search(r"received=\[?([0-9A-Fa-f.:]+)", answer.header("via"))
         sdp = tuple(answer.description.splitlines())
         nowhere = _leads_nowhere(host, there)
         if nowhere:
@@ -365,7 +374,7 @@ class _Reach:
             self._add(
                 "address", State.DOUBTFUL, told,
                 "sound comes back only if the other side sends to where yours comes from",
-                f"-> c=IN IP4 {here}", f"<- Via: {answer.header('via')}",
+                f"-> c=IN {self._wire.family} {here}", f"<- Via: {answer.header('via')}",
             )  # fmt: skip
         else:
             self._add("address", State.FINE, f"sound goes to {host}, SIP to {there}")
@@ -374,9 +383,9 @@ class _Reach:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
         host, port, _ = media
         came = self._wire.exchange_media((host, port), self._listen_s)
-        here, at = self._wire.rtp.getsockname()
+        here, at = self._wire.rtp.getsockname()[:2]
         said = f"to port {at} in {self._listen_s:.0f} s"
-        sdp = [f"-> c=IN IP4 {here}", f"-> m=audio {at}"]
+        sdp = [f"-> c=IN {self._wire.family} {here}", f"-> m=audio {at}"]
         sdp += [f"<- {one}" for one in answer.description.splitlines() if one[:2] in ("c=", "m=")]
         if not came.packets:
             self._add(
@@ -398,7 +407,7 @@ class _Reach:
                 State.BAD if sure else State.DOUBTFUL,
                 f"one-way: {told}" if sure else f"perhaps one-way: {told}",
                 self._likely(("" if sure else "it never reports what it gets, as baresip, or ")
-                + f"what is sent to {host}:{port} does not get there: a firewall or NAT "
+                + f"what is sent to {joined(host, port)} does not get there: a firewall or NAT "
                 "on its side, or that address is not the one it listens at"), *sdp, came.deaf,
             )  # fmt: skip
         elif loudest is not None and loudest < SILENT_DBFS:
@@ -420,9 +429,20 @@ class _Reach:
 
 def _own_address(there: tuple[str, int]) -> str:
     """This machine's, on the way there."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(family_of(there[0]), socket.SOCK_DGRAM) as probe:
         probe.connect(there)  # sends nothing
         return str(probe.getsockname()[0])
+
+
+def _addresses(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+    """Those that a host has, of IPv4 if there are any.
+
+    Raises:
+        OSError: it has none.
+    """
+    with contextlib.suppress(OSError):
+        return socket.getaddrinfo(host, port, socket.AF_INET)
+    return socket.getaddrinfo(host, port, socket.AF_INET6)
 
 
 def _take_back(registration: Dialog) -> None:
@@ -448,9 +468,9 @@ def _head(message: SipMessage) -> list[str]:
     return [line for line in message.text.split("\r\n\r\n")[0].splitlines() if line][:12]
 
 
-def _connection(sdp: str) -> str:
+def _connection(sdp: str, family: Family) -> str:
     """Where the audio is to be sent; empty: it does not say."""
-    return _of_audio(sdp, r"^c=IN IP4 ([^\s/]+)")
+    return _of_audio(sdp, rf"^c=IN {family} ([^\s/]+)")
 
 
 def _direction(sdp: str) -> str:
@@ -476,7 +496,7 @@ def _leads_nowhere(host: str, there: str) -> str:
     if address.is_unspecified:
         return "which is none: it holds the call, or does not know its own address"
     if any(address in network for network in _DOCUMENTATION):
-        return "an address for examples (RFC 5737): its configuration still has one"
+        return "an address for examples (RFC 5737, RFC 3849): its configuration still has one"
     if address.is_loopback and not called.is_loopback:
         return f"which is this machine itself, and it is called at {there}"
     return ""
@@ -484,7 +504,8 @@ def _leads_nowhere(host: str, there: str) -> str:
 
 def _is_beside(host: str, there: str) -> bool:
     """Whether one network may hold both: they begin alike."""
-    bits = 8 if ipaddress.ip_address(there).is_loopback else _ALIKE_BITS
+    called = ipaddress.ip_address(there)
+    bits = 8 if called.is_loopback else _ALIKE_BITS[called.version]
     return ipaddress.ip_address(host) in ipaddress.ip_network(f"{there}/{bits}", strict=False)
 
 
@@ -507,7 +528,7 @@ def _hears(came: Arrivals) -> str:
 
 
 def _sources(came: Arrivals) -> str:
-    return " and ".join(f"{host}:{port}" for host, port in sorted(came.sources))
+    return " and ".join(joined(*source) for source in sorted(came.sources))
 
 
 def _loudest_dbfs(came: Arrivals) -> float | None:

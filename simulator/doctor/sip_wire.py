@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from callerside.addresses import Family, is_ipv6, joined
 from callerside.agent.telephony.media.rtp import RtpPacket, Sender, parse
 from callerside.agent.telephony.options import SipAccount, Transport, suffix_of
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.families import family_of
 
 _T1_S, _T2_S = 0.5, 4.0
 """RFC 3261 §17.1.1.1."""
@@ -89,13 +91,14 @@ class Wire:
                 if context is not None:
                     self._sip = context.wrap_socket(self._sip, server_hostname=name)
             else:
-                self._sip = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                self._sip = socket.socket(family_of(here), socket.SOCK_DGRAM)
                 self._sip.bind((here, 0))
                 self._sip.connect(there)  # so that a refusal by ICMP is told
         except OSError:
             self.close()
             raise
         self.here: tuple[str, int] = self._sip.getsockname()[:2]
+        self.family: Family = "IP6" if is_ipv6(here) else "IP4"
 
     def close(self) -> None:
         """Give the sockets back."""
@@ -295,9 +298,9 @@ class Dialog:
 
     def _request(self, method: str, cseq: int, digest: str = "", branch: str = "") -> str:
         wire, account = self._wire, self._account
-        host, port = wire.here
+        here = joined(*wire.here)
         name = account.from_user if account else "callerside"
-        home = (account.home if account else "") or f"{host}:{port}"
+        home = (account.home if account else "") or here
         shown = f'"{account.display_name}" ' if account and account.display_name else ""
         to = self._uri
         if account and self.expires_s is not None:  # as whom, and no more of what calls show
@@ -309,14 +312,14 @@ class Dialog:
         tag = f";tag={self._their_tag}" if self._their_tag and method != "CANCEL" else ""
         lines = [
             f"{method} {self._uri if method == 'CANCEL' else self._target} SIP/2.0",
-            f"Via: SIP/2.0/{wire.over.upper()} {host}:{port};rport;branch=z9hG4bK{branch}",
+            f"Via: SIP/2.0/{wire.over.upper()} {here};rport;branch=z9hG4bK{branch}",
             "Max-Forwards: 70",
             *(f"Route: {one}" for one in self._route),
             f"From: {shown}<sip:{name}@{home}>;tag={self._tag}",
             f"To: <{to}>{tag}",
             f"Call-ID: {self._call_id}",
             f"CSeq: {cseq} {method}",
-            f"Contact: <sip:{name}@{host}:{port}{over}>",
+            f"Contact: <sip:{name}@{here}{over}>",
             "User-Agent: callerside-doctor",
             *([digest] if digest else []),
             *(f"{name}: {value}" for name, value in self._headers(method)),
@@ -332,8 +335,9 @@ class Dialog:
 
     def _offer(self) -> str:
         host, port = self._wire.here[0], self._wire.rtp.getsockname()[1]
+        place = f"IN {self._wire.family} {host}"
         return (
-            f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+            f"v=0\r\no=- 1 1 {place}\r\ns=-\r\nc={place}\r\nt=0 0\r\n"
             f"m=audio {port} RTP/AVP 0 8 9 101\r\n"
             "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
         )
@@ -378,8 +382,8 @@ def _md5(text: str) -> str:
 def _rtp_pair(here: str) -> tuple[socket.socket, socket.socket]:
     """An even port and the odd one above it (RFC 3550 §11)."""
     for _ in range(100):
-        rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        rtcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        rtp = socket.socket(family_of(here), socket.SOCK_DGRAM)
+        rtcp = socket.socket(family_of(here), socket.SOCK_DGRAM)
         try:
             rtp.bind((here, 10_000 + 2 * secrets.randbelow(10_000)))
             rtcp.bind((here, rtp.getsockname()[1] + 1))
@@ -395,7 +399,7 @@ def _dump(kind: str, data: bytes, source: tuple[str, int]) -> str:
     """A packet as it came: from where, how long, and how it begins."""
     more = " ..." if len(data) > _SHOWN_BYTES else ""
     begins = data[:_SHOWN_BYTES].hex(" ")
-    return f"<- {kind} from {source[0]}:{source[1]}, {len(data)} bytes: {begins}{more}"
+    return f"<- {kind} from {joined(*source[:2])}, {len(data)} bytes: {begins}{more}"
 
 
 def _shown(message: str) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callerside import host
-from callerside.agent.telephony.engine import EngineChoice
+from callerside.addresses import is_ipv6
+from callerside.agent.telephony.engine import PROFILES, Capability, EngineChoice, lack
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.agent.telephony.options import SipAccount
 from callerside.reports.verdict.looked_at import FEW
@@ -183,7 +184,12 @@ async def run(options: RunOptions, console: "Console") -> Run:
             chosen,
         )
     if options.agent_uri is not None:
-        _see_that_it_can_be_dialled(options.agent_uri, options.account, chosen)
+        _see_that_it_can_be_dialled(
+            options.agent_uri,
+            options.account,
+            chosen,
+            options.caller_engine or options.engine,
+        )
     done = begin_run(options.out)
     with make_progress(console, len(planned_calls)) as progress:
         try:
@@ -215,12 +221,15 @@ def see_that_engines_can(
 
 
 def _see_that_it_can_be_dialled(
-    uri: str, account: SipAccount | None, chosen: Sequence[Scenario]
+    uri: str, account: SipAccount | None, chosen: Sequence[Scenario], engine: EngineChoice
 ) -> None:
     try:
-        address_towards(uri, account)
+        here = address_towards(uri, account)
     except OSError as error:
         raise RunError(f"{uri}: cannot be dialled from here: {error.strerror}") from None
+    caller = resolve(engine)
+    if is_ipv6(here) and Capability.IPV6 not in PROFILES[caller].capabilities:
+        raise RunError(f"{uri}: {lack(caller, Capability.IPV6)}")
     bad = [scenario for scenario in chosen if scenario.network is not None]
     if bad:
         listed = "".join(f"\n{one.at('network')}: {one.name}" for one in bad)

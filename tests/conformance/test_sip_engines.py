@@ -25,6 +25,7 @@ from numbered_frames import encoded, level, numbers
 from raw_sip import Flood, RawPhone, Response
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
+from callerside.addresses import joined
 from callerside.agent.telephony.engine import (
     PROFILES,
     Capability,
@@ -66,7 +67,8 @@ QUIET_S = 0.2
 """Ten packets' time."""
 SETTLE_S = 0.1
 """For the packet that was on its way."""
-STRANGER = "127.0.0.9"
+STRANGERS = {"127.0.0.1": "127.0.0.9", "::1": "2001:db8::9"}
+"""To whoever is at a host. The last is no address of this machine, but can be sent from."""
 LOUD = 300
 RATE_HZ = 8_000
 
@@ -100,7 +102,7 @@ class Line:
 
     def ring(self, stall_s: float = 0.0) -> str:
         """Have the engine's side call, and return its INVITE; it is not answered yet."""
-        self.phone.dial(f"sip:100@127.0.0.1:{self.raw.sip_port}", stall_s=stall_s)
+        self.phone.dial(f"sip:100@{joined(self.raw.host, self.raw.sip_port)}", stall_s=stall_s)
         self.invite = self.raw.asked("INVITE")
         self.port = self.raw.take(self.invite)
         return self.invite
@@ -170,7 +172,7 @@ def side(request: pytest.FixtureRequest) -> Iterator[tuple[Phone, EngineName, st
 def line(side: tuple[Phone, EngineName, str]) -> Iterator[Line]:
     """A call that can come about; each test has one of its own."""
     phone, _, role = side
-    with RawPhone(phone.port) as raw:
+    with RawPhone(phone.port, phone.host) as raw:
         made = Line(phone, raw, role)
         yield made
         made.abandon()
@@ -196,7 +198,7 @@ def agent(request: pytest.FixtureRequest) -> Iterator[Phone]:
 @pytest.fixture
 def caller(agent: Phone) -> Iterator[RawPhone]:
     agent.behave(answer_at_once)
-    with RawPhone(agent.port) as raw:
+    with RawPhone(agent.port, agent.host) as raw:
         yield raw
     end_all(agent)
 
@@ -211,7 +213,7 @@ def dialler(request: pytest.FixtureRequest) -> Iterator[Phone]:
 @pytest.fixture
 def called(dialler: Phone) -> Iterator[Line]:
     dialler.behave(None)
-    with RawPhone(dialler.port) as raw:
+    with RawPhone(dialler.port, dialler.host) as raw:
         made = Line(dialler, raw, "caller")
         yield made
         made.abandon()
@@ -243,7 +245,7 @@ def test_what_is_said_to_be_supported_is_what_is_there(
     engine: EngineName = request.node.callspec.params["agent"]
     asked = caller.ask("OPTIONS").header("Supported")
     assert set(asked.split(", ")) == extensions(engine) | {"norefersub"}
-    with RawPhone(agent.port) as other:
+    with RawPhone(agent.port, agent.host) as other:
         said = [other.call(other.sdp()).header("Supported")]
         said += [other.ask(method).header("Supported") for method in ("OPTIONS", "UPDATE", "BYE")]
         known = extensions(engine) | {"norefersub", ""}
@@ -304,7 +306,7 @@ def test_what_is_agreed_is_agreed_once_and_for_all(line: Line) -> None:
 def test_what_an_agent_says_that_it_does_is_what_it_does(agent: Phone, caller: RawPhone) -> None:
     """RFC 3261 §20.5, §20.1, §20.37: alike in and out of calls, and nothing that is refused."""
     outside = caller.ask("OPTIONS")
-    with RawPhone(agent.port) as raw:
+    with RawPhone(agent.port, agent.host) as raw:
         told = [outside, raw.call(raw.sdp()), raw.ask("OPTIONS")]
         assert raw.request("BYE") == 200
     methods = [set(re.split(r",\s*", one.header("Allow").strip())) for one in told]
@@ -489,7 +491,7 @@ HOLDS = pytest.mark.parametrize(
 
 def holding(raw: RawPhone, attributes: str, host: str) -> str:
     offer = raw.sdp(attributes=attributes)
-    return offer.replace(f"c=IN IP4 {raw.host}", f"c=IN IP4 {host}") if host else offer
+    return offer.replace(f"c={raw.place}", f"c={raw.nowhere}") if host else offer
 
 
 def is_sent_sound(raw: RawPhone) -> None:
@@ -500,8 +502,8 @@ def is_sent_sound(raw: RawPhone) -> None:
 def is_quiet(answer: Response, raw: RawPhone) -> None:
     """RFC 3264 §8.4: it names our address all the same, and nothing is sent back."""
     assert answer.status == 200
-    assert "c=IN IP4 127.0.0.1" in answer.message
-    assert "c=IN IP4 0.0.0.0" not in answer.message
+    assert f"c={raw.place}" in answer.message
+    assert f"c={raw.nowhere}\r\n" not in answer.message
     assert re.search(r"^a=(recvonly|inactive)\r?$", answer.message, re.MULTILINE)
     time.sleep(SETTLE_S)
     assert raw.packets(QUIET_S) == 0
@@ -733,7 +735,7 @@ def test_an_answer_to_our_offer_that_names_nothing_of_it_ends_the_call(agent: Ph
     """
     call = agent.calls()
     for n in range(5):
-        with RawPhone(agent.port) as caller:
+        with RawPhone(agent.port, agent.host) as caller:
             caller.send("INVITE")
             assert caller.final().status == 200
             caller.send("ACK", caller.sdp(codecs="97", attributes="a=rtpmap:97 iLBC/8000"), cseq=1)
@@ -750,7 +752,7 @@ def test_a_call_whose_ack_has_no_answer_to_our_offer_is_ended(agent: Phone) -> N
     """RFC 3261 §13.2.1: it has to have one; without a session it is a BYE that says so."""
     call = agent.calls()
     for n in range(5):
-        with RawPhone(agent.port) as caller:
+        with RawPhone(agent.port, agent.host) as caller:
             caller.send("INVITE")
             assert caller.final().status == 200
             caller.send("ACK", cseq=1)
@@ -885,7 +887,7 @@ REQUESTS = [
     ),
     Row(
         "INVITE", "with c=0.0.0.0", 200, "RFC 3264 §8.4: on hold, our address in the answer",
-        body="m=audio {port} RTP/AVP 0\r\nc=IN IP4 0.0.0.0", says="c=IN IP4 127.0.0.1",
+        body="m=audio {port} RTP/AVP 0\r\nc={nowhere}", says="c={place}",
     ),
     Row("INVITE", "that resumes", 200, "RFC 3264 §8.4", body="m=audio {port} RTP/AVP 0"),
 ]  # fmt: skip
@@ -896,9 +898,12 @@ def answered(line: Line, row: Row) -> tuple[str, str, int, str]:
 
     What it does not say is in its place.
     """
-    body = line.raw.offer(*row.body.split("\r\n")) if row.method == "INVITE" else row.body
+    body, says = row.body, row.says
+    if row.method == "INVITE":
+        body = line.raw.offer(*body.replace("{nowhere}", line.raw.nowhere).split("\r\n"))
+        says = says.replace("{place}", line.raw.place)
     answer = line.raw.ask(row.method, body, row.headers)
-    said = re.search(rf"^{row.says}\r?$", answer.message, re.MULTILINE | re.IGNORECASE)
+    said = re.search(rf"^{says}\r?$", answer.message, re.MULTILINE | re.IGNORECASE)
     return f"{row.method} {row.what}", row.rule, answer.status, row.says if said else answer.message
 
 
@@ -993,7 +998,7 @@ def test_a_session_timer_is_agreed_to_or_refused_by_its_name(
         assert answer.header("Require") == "timer"
         caller.send("ACK", cseq=1)
         assert caller.request("BYE") == 200
-        with RawPhone(agent.port) as hasty:
+        with RawPhone(agent.port, agent.host) as hasty:
             short = {**timer, "Session-Expires": "10", "Supported": "timer"}
             hasty.send("INVITE", hasty.sdp(), short)
             refused = hasty.final()
@@ -1006,7 +1011,7 @@ def test_a_session_timer_is_agreed_to_or_refused_by_its_name(
         assert refused.status == 420
         assert refused.header("Unsupported") == "timer"
         caller.acknowledge()
-        with RawPhone(agent.port) as other:
+        with RawPhone(agent.port, agent.host) as other:
             other.send("INVITE", other.sdp(), {"Supported": "timer", **timer})
             answer = other.final()
             assert answer.status == 200
@@ -1034,7 +1039,7 @@ def send(
         + timestamp.to_bytes(4, "big")
         + source.to_bytes(4, "big")
     )
-    line.raw.rtp.sendto(header + payload, ("127.0.0.1", line.port))
+    line.raw.rtp.sendto(header + payload, (line.raw.host, line.port))
 
 
 RTP_TIMEOUT_MS = 800
@@ -1048,7 +1053,10 @@ def test_a_peer_who_sends_nothing_any_more_is_given_up_unless_it_holds(
 ) -> None:
     options = SipOptions(sample_rate_hz=RATE_HZ, rtp_timeout_ms=RTP_TIMEOUT_MS)
     reaction = answer_at_once if role == "agent" else None
-    with open_phone(role, options, reaction, engine=engine) as phone, RawPhone(phone.port) as raw:
+    with (
+        open_phone(role, options, reaction, engine=engine) as phone,
+        RawPhone(phone.port, phone.host) as raw,
+    ):
         line = Line(phone, raw, role).up()
         line.speak(10)
         assert raw.request("INVITE", raw.sdp(attributes="a=sendonly")) == 200
@@ -1072,7 +1080,7 @@ def test_a_caller_who_only_listens_is_spoken_to_and_stays(engine: EngineName) ->
     """RFC 3264 §5.1: it must not send anything; what the call costs is limited elsewhere."""
     options = SipOptions(sample_rate_hz=RATE_HZ, rtp_timeout_ms=RTP_TIMEOUT_MS)
     with open_phone("agent", options, answer_at_once, engine=engine) as phone:
-        with RawPhone(phone.port) as raw:
+        with RawPhone(phone.port, phone.host) as raw:
             answer = raw.call(raw.sdp(attributes="a=recvonly"))
             assert "a=sendonly" in answer.message
             phone.wait_for(0, MediaReady)
@@ -1091,7 +1099,7 @@ def test_media_stay_within_their_block_of_ports(engine: EngineName, odd: int, co
     taken = set()
     with open_phone("agent", options, answer_at_once, engine=engine) as phone:
         for call in range(4):
-            with RawPhone(phone.port) as raw:
+            with RawPhone(phone.port, phone.host) as raw:
                 answer = raw.call(raw.sdp())
                 assert answer.status == 200
                 taken.add(answer.audio_port)
@@ -1218,7 +1226,7 @@ def test_what_a_network_does_to_packets_is_made_good(side: tuple[Phone, EngineNa
     with ExitStack() as stack:
         lines = {}
         for name in NETWORKS:
-            line = Line(phone, stack.enter_context(RawPhone(phone.port)), role)
+            line = Line(phone, stack.enter_context(RawPhone(phone.port, phone.host)), role)
             lines[name] = line.up()
         senders = [
             threading.Thread(target=send_at, args=(lines[name], arrivals[name]))
@@ -1288,7 +1296,7 @@ def test_what_is_said_right_behind_the_answer_is_heard_from_its_beginning(
     called: Line, *, beside: bool
 ) -> None:
     """Both wait for a process that could not run, as may what comes of another call."""
-    with RawPhone(called.phone.port) as raw:
+    with RawPhone(called.phone.port, called.raw.host) as raw:
         other = Line(called.phone, raw, "caller")
         if beside:
             other.up()
@@ -1296,7 +1304,7 @@ def test_what_is_said_right_behind_the_answer_is_heard_from_its_beginning(
         called.ring()
         called.phone.stall(called.call, STALL_S)
         if beside:
-            raw.rtp.sendto(REPORT, ("127.0.0.1", other.port + 1))
+            raw.rtp.sendto(REPORT, (raw.host, other.port + 1))
         called.raw.reply(called.invite, "200 OK", body=called.raw.sdp())
         send_at(called, [(20.0 * n, n) for n in range(15)])
         assert called.raw.asked("ACK")
@@ -1316,7 +1324,7 @@ def test_what_waits_beside_a_report_came_when_it_came(line: Line) -> None:
     line.speak(3)
     line.phone.stall(line.call, STALL_S)
     time.sleep(0.1)
-    line.raw.rtp.sendto(REPORT, ("127.0.0.1", line.port + 1))
+    line.raw.rtp.sendto(REPORT, (line.raw.host, line.port + 1))
     sent_ns = []
     for _ in range(15):
         sent_ns.append(time.monotonic_ns())
@@ -1394,8 +1402,8 @@ def send_at(line: Line, arrivals: Sequence[tuple[float, int]]) -> None:
 
 def test_audio_goes_to_where_it_comes_from(line: Line) -> None:
     """Behind NAT a description names a port that nobody can reach."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nowhere:
-        nowhere.bind(("127.0.0.1", 0))
+    with socket.socket(line.raw.rtp.family, socket.SOCK_DGRAM) as nowhere:
+        nowhere.bind((line.raw.host, 0))
         line.up(port=nowhere.getsockname()[1])
         nowhere.settimeout(2)
         assert nowhere.recv(2048), "at first where the description says"
@@ -1409,7 +1417,7 @@ def test_audio_goes_to_where_it_comes_from(line: Line) -> None:
 def test_a_stranger_does_not_get_the_voice(line: Line) -> None:
     """Nor whoever comes later: audio goes to where the other side's has come from."""
     line.up()
-    with RawPhone(line.phone.port, STRANGER) as stranger:
+    with RawPhone(line.phone.port, STRANGERS[line.raw.host]) as stranger:
         stranger._rtp_sequence = 20_000
         for _ in range(25):
             stranger.send_rtp(FRAME, line.port)

@@ -447,7 +447,13 @@ def test_a_port_that_is_taken_is_said_in_words(tmp_path: Path, options: tuple[st
     ("sip", "said"),
     [
         ({"host": "203.0.113.7"}, "sip.host '203.0.113.7' is no IPv4 address of this machine"),
-        ({"host": "::1"}, "agent.yaml:2:9: host: '::1': expected a name or an IPv4 address"),
+        ({"host": "[::1]"}, "agent.yaml:2:9: host: '[::1]': expected a name or an IP address"),
+        ({"host": "fe80::1"}, "agent.yaml:2:9: host: 'fe80::1': expected a name or an IP address"),
+        (
+            {"host": "2001:db8::1", "engine": "baresip"},
+            "sip.host '2001:db8::1' is no IPv6 address of this machine",
+        ),
+        ({"host": "::1", "engine": "pjsua2"}, "sip.host: ::1: pjsua2 has no capability `ipv6`"),
         (
             {"public_host": "not a host"},
             "agent.yaml:3:16: public_host: 'not a host': expected a name",

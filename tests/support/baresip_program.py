@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from callerside.addresses import in_uri, joined
 from callerside.audio import to_samples, tone
 from callerside.audio_files import write_wav
 
@@ -11,8 +12,8 @@ RATE_HZ = 8_000
 
 _CONFIG = """\
 poll_method epoll
-sip_listen 127.0.0.1:{port}
-net_interface 127.0.0.1
+sip_listen {listen}
+net_interface {host}
 audio_player aufile,{folder}/heard.wav
 audio_source aufile,{folder}/tone.wav
 audio_alert aufile,/dev/null
@@ -40,14 +41,23 @@ def _modules() -> str:
 
 
 def write_baresip_config(
-    folder: Path, codec: str, port: int = 0, *, more: str = "", account: str = ""
+    folder: Path,
+    codec: str,
+    port: int = 0,
+    *,
+    host: str = "127.0.0.1",
+    more: str = "",
+    account: str = "",
 ) -> None:
     """Its configuration in `folder`: it says tone.wav there, a tone, and keeps heard.wav.
 
     `more`: further lines of it. `account`: another than that of plain calls.
     """
-    config = _CONFIG.format(folder=folder, port=port, modules=_modules(), codec=codec)
+    listen = joined(host, port)
+    config = _CONFIG.format(
+        folder=folder, listen=listen, host=host, modules=_modules(), codec=codec
+    )
     (folder / "config").write_text(config + more)
-    (folder / "accounts").write_text(f"{account or '<sip:bare@127.0.0.1>;regint=0'}\n")
+    (folder / "accounts").write_text(f"{account or f'<sip:bare@{in_uri(host)}>;regint=0'}\n")
     (folder / "contacts").write_text("")
     write_wav(folder / "tone.wav", to_samples(tone(1_000, 20_000, RATE_HZ)), RATE_HZ)

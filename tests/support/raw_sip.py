@@ -15,12 +15,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
+from callerside.addresses import host_of, in_uri, joined, port_of
 from callerside.agent.telephony.options import Transport
+from callerside.families import family_of
 
 WAIT_S = 10.0
 RETRANSMIT_S = 0.5
 """T1 of RFC 3261."""
 RTP_FRAME_BYTES = 160
+_IPV6_FREEBIND = 78
+"""Of linux/in6.h; Python has no name for it."""
 
 
 class RawPhone:
@@ -34,14 +38,14 @@ class RawPhone:
         call_id: bytes | None = None,
     ) -> None:
         self.host = bind_host
-        self._agent = ("127.0.0.1", agent_port)
+        self._agent = ("::1" if ":" in bind_host else "127.0.0.1", agent_port)
         self._over = over
         self._sip = _udp(bind_host) if over == "udp" else _TcpWire(bind_host, self._agent)
         self.rtp = _udp(bind_host)
         self.call_id = _text(call_id or uuid.uuid4().hex.encode())
-        self.target = f"sip:100@127.0.0.1:{agent_port}"
+        self.target = f"sip:100@{joined(*self._agent)}"
         """The address that requests go to."""
-        self.called = "sip:100@127.0.0.1"
+        self.called = f"sip:100@{in_uri(self._agent[0])}"
         """Whom we say that we call."""
         self._to_tag = ""
         self._cseq = 1
@@ -65,6 +69,16 @@ class RawPhone:
         self.rtp.close()
 
     @property
+    def place(self) -> str:
+        """Our host as descriptions have it."""
+        return f"IN {'IP6' if ':' in self.host else 'IP4'} {self.host}"
+
+    @property
+    def nowhere(self) -> str:
+        """No host, as descriptions have it."""
+        return "IN IP6 ::" if ":" in self.host else "IN IP4 0.0.0.0"
+
+    @property
     def sip_port(self) -> int:
         """Where our SIP is."""
         port: int = self._sip.getsockname()[1]
@@ -82,7 +96,7 @@ class RawPhone:
         """An offer of one audio stream."""
         shown = self.rtp_port if port is None else port
         return (
-            f"v=0\r\no=raw 1 1 IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\nt=0 0\r\n"
+            f"v=0\r\no=raw 1 1 {self.place}\r\ns=-\r\nc={self.place}\r\nt=0 0\r\n"
             f"m=audio {shown} RTP/AVP {codecs}\r\n{attributes}\r\n"
         )
 
@@ -90,8 +104,7 @@ class RawPhone:
         """An offer of these lines; `{port}` in one is where our RTP really is."""
         body = "\r\n".join(lines).replace("{port}", str(self.rtp_port))
         return (
-            f"v=0\r\no=raw 1 {version} IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\n"
-            f"t=0 0\r\n{body}\r\n"
+            f"v=0\r\no=raw 1 {version} {self.place}\r\ns=-\r\nc={self.place}\r\nt=0 0\r\n{body}\r\n"
         )
 
     def send_bytes(self, datagram: bytes) -> None:
@@ -102,7 +115,7 @@ class RawPhone:
     def contact(self) -> str:
         """Where we are called back."""
         over = ";transport=tcp" if self._over == "tcp" else ""
-        return f"sip:raw@{self.host}:{self._sip.getsockname()[1]}{over}"
+        return f"sip:raw@{joined(self.host, self._sip.getsockname()[1])}{over}"
 
     def send(
         self,
@@ -119,7 +132,7 @@ class RawPhone:
             f"{method} {self.target} SIP/2.0",
             f"Via: SIP/2.0/{via};rport;branch=z9hG4bK{self._branch}",
             "Max-Forwards: 70",
-            f"From: <sip:raw@{self.host}>;tag=raw",
+            f"From: <sip:raw@{in_uri(self.host)}>;tag=raw",
             f"To: <{self.called}>{';tag=' + self._to_tag if self._to_tag else ''}",
             f"Call-ID: {self.call_id}",
             f"CSeq: {cseq or self._cseq} {method}",
@@ -195,7 +208,7 @@ class RawPhone:
             (self._rtp_sequence * RTP_FRAME_BYTES) & 0xFFFFFFFF,
             self._source,
         )
-        self.rtp.sendto(header + payload, ("127.0.0.1", to_port))
+        self.rtp.sendto(header + payload, (self._agent[0], to_port))
 
     def asked(self, method: str = "", within_s: float = WAIT_S) -> str:
         """The next request to us, of a method if one is named; empty if none comes in time.
@@ -237,8 +250,8 @@ class RawPhone:
         assert caller is not None
         self.target, (self.called, self._to_tag) = contact[1], caller.groups()
         self.call_id = told.header("Call-ID")
-        host, _, port = self.target.partition("@")[2].partition(";")[0].rpartition(":")
-        self._agent = (host, int(port))
+        place = self.target.partition("@")[2].partition(";")[0]
+        self._agent = (host_of(place), port_of(place) or 0)
         return told.audio_port
 
     def forget_rtp(self) -> int:
@@ -418,7 +431,9 @@ class Flood:
 
 
 def _udp(host: str) -> socket.socket:
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    if opened.family == socket.AF_INET6:  # from addresses that are not this machine's, too
+        opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
     opened.bind((host, 0))
     opened.settimeout(WAIT_S)
     return opened

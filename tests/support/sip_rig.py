@@ -101,6 +101,8 @@ class Phone:
             _main, kind, engine or ENGINES[kind], options, relay, theirs
         )
         theirs.close()
+        self.host = options.listen_host
+        """Where it is."""
         self.port: int = self._reply(START_S)
 
     def do(self, call: int, method: str, *arguments: Any) -> None:

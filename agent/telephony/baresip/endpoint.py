@@ -166,7 +166,8 @@ class BaresipStation:
 
     def refusal_of_offer(self, message: SipMessage) -> Refusal | None:
         """Of what baresip would answer in some way of its own."""
-        status = unmet(message.description, self.options.codecs) if message.description else 0
+        options, offer = self.options, message.description
+        status = unmet(offer, options.codecs, options.family) if offer else 0
         return (status, _REASONS[status], "") if status else None
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
@@ -428,7 +429,7 @@ class BaresipEndpoint(BaresipStation):
             return (self._drain_status, "Service Unavailable", again), "draining"
         if len(self._admitted) >= self.options.max_calls:
             return (486, "Busy Here", again), "full"
-        found = unmet_invite(invite, self.options.codecs, _EXTENSIONS)
+        found = unmet_invite(invite, self.options.codecs, _EXTENSIONS, self.options.family)
         return (None, "") if found is None else (_as_refusal(found[0]), found[1])
 
     def _note_refusal(self, call_id: str, status: int, reason: str, source: str) -> None:

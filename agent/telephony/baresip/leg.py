@@ -262,7 +262,8 @@ class BaresipLeg(Leg):
             self._offered = None
         if not text or (message.method not in (*_INVITES, "ACK")):
             return
-        found = described(text, self._stack.options.codecs)
+        options = self._stack.options
+        found = described(text, options.codecs, options.family)
         if sent:
             self._our_direction = found.direction if found else self._our_direction
             self._our_cryptos = found.cryptos if found else ()
@@ -422,7 +423,8 @@ class BaresipCallLeg(BaresipLeg):
         self._adopt(call)
         self._answered_ns: int | None = None
         if invite.description:
-            self._offered = described(invite.description, self._stack.options.codecs)
+            options = self._stack.options
+            self._offered = described(invite.description, options.codecs, options.family)
         self._inputs.post(
             CallReceived(
                 called=called,

@@ -17,6 +17,7 @@ from functools import partial
 
 import structlog
 
+from callerside.addresses import joined
 from callerside.agent.telephony.baresip.codecs import codec_named, frame_samples
 from callerside.agent.telephony.baresip.native import Library
 from callerside.agent.telephony.baresip.srtp_packets import SrtpPackets
@@ -47,6 +48,7 @@ from callerside.agent.telephony.peers_filter import drop_from_others
 from callerside.agent.telephony.srtp import SrtpKeys
 from callerside.audio import BYTES_PER_SAMPLE, silence
 from callerside.clock import NS_PER_MS, NS_PER_S
+from callerside.families import family_of
 
 _log = structlog.get_logger(__name__)
 
@@ -125,7 +127,7 @@ class RtpSocket:
 
 
 def _bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    opened = _opened()
+    opened = _opened(host)
     try:
         stamp(opened)  # what comes before there is a reader, too
         if shared:
@@ -145,8 +147,10 @@ def _bound_beside(theirs: socket.socket, host: str, port: int) -> socket.socket:
     return opened
 
 
-def _opened() -> socket.socket:
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def _opened(host: str) -> socket.socket:
+    opened = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     opened.setblocking(False)
     return opened
 
@@ -286,7 +290,7 @@ class CallMedia:
         """See `Latch`; each once, but that the other side has moved."""
         if news == "moved" or news not in self._told:
             self._told.add(news)
-            self._inputs.post(MediaSource(what=news, source=f"{source[0]}:{source[1]}"))
+            self._inputs.post(MediaSource(what=news, source=joined(*source)))
 
     def hold(self, described: Described) -> bool:
         """Hear silence and send no more of what waits; returns whether that is news.

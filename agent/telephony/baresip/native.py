@@ -7,6 +7,7 @@ thread: in its callbacks, and in jobs (`Stack.run`).
 """
 
 import ctypes
+import socket
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from typing import Any
 
 from baresip import _native
 
+from callerside.addresses import joined
 from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.options import Verify
@@ -102,7 +104,7 @@ _VARIADIC = (
 )
 """Their arguments are given in full with each call."""
 
-_AF_INET = 2
+_FAMILIES = int(socket.AF_INET), int(socket.AF_INET6)
 _INACTIVE, _SENDRECV = 0, 3
 """`enum sdp_dir`."""
 _ADDRESS_CHARS = 64
@@ -152,7 +154,7 @@ class Library:
         return getattr(self._library, name)
 
     def address(self, at: int) -> tuple[str, int]:
-        """Host and port of a `struct sa`."""
+        """Host and port of a `struct sa`; the host without brackets."""
         self.sa_ntop(at, self._text, _ADDRESS_CHARS)
         return self._text.value.decode(), int(self.sa_port(at))
 
@@ -190,7 +192,7 @@ class Library:
         """Have the stack take and make connections of TLS, too.
 
         Args:
-            host: an address of IPv4.
+            host: an address.
             port: to listen at.
             pem: our certificate and its key; empty: none.
             ca: file of those who sign the other side's.
@@ -229,7 +231,7 @@ class Library:
             Pointer(self.uag_sip()), Int(_OVER_TLS), ctypes.byref(address), context
         )
         if error:
-            raise SipError(f"SIP cannot listen on {host}:{port}/tls: error {error}")
+            raise SipError(f"SIP cannot listen on {joined(host, port)}/tls: error {error}")
 
     def find(self, sip_call_id: str) -> int:
         """The stack's object of a call; 0: it has none any more."""
@@ -280,10 +282,15 @@ class Library:
     def _take_sockets(self, stream: int) -> tuple[int, int]:
         both = self.stream_rtp_sock(stream)
         rtp, rtcp = self.rtp_sock(both), self.rtcp_sock(both)
-        numbers = int(self.udp_sock_fd(rtp, _AF_INET)), int(self.udp_sock_fd(rtcp, _AF_INET))
+        numbers = self._number(rtp), self._number(rtcp)
         for one in (rtp, rtcp):
             self.udp_thread_detach(one)
         return numbers
+
+    def _number(self, sock: int) -> int:
+        """Of a socket, of whichever family it is."""
+        numbers = (int(self.udp_sock_fd(sock, family)) for family in _FAMILIES)
+        return next((number for number in numbers if number >= 0), -1)
 
     def want_audio_alone(self, call: int) -> None:
         """What the stack takes for agreed; else it offers anew, for the sake of its video."""

@@ -12,13 +12,14 @@ import struct
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from callerside.addresses import EVERYWHERE
 from callerside.agent.telephony.invite import is_address
 from callerside.agent.telephony.own_sockets import own_sockets
 from callerside.agent.telephony.peers_filter import drop_from_others
+from callerside.families import family_of
 
 _RESOLVERS = Path("/etc/resolv.conf")
 _DNS_PORT = 53
-_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared
 _NO_ADDRESS = struct.pack("H14x", socket.AF_UNSPEC)
 """A `struct sockaddr` to "connect" to, by which a datagram socket gives its addresses up
 (connect(2)): its port, too, if that was not asked for by number."""
@@ -40,7 +41,7 @@ def bind_resolvers(but: Collection[int], host: str, resolvers: Path = _RESOLVERS
 
     Args:
         but: numbers of sockets that are left alone.
-        host: an address of IPv4, to listen at if nothing says where name servers are.
+        host: an address to listen at, of its family, if nothing says where name servers are.
         resolvers: who they are (resolv.conf(5)).
 
     Raises:
@@ -49,16 +50,15 @@ def bind_resolvers(but: Collection[int], host: str, resolvers: Path = _RESOLVERS
     servers = _name_servers(resolvers)
     for own, number in own_sockets(socket.SOCK_DGRAM):
         with own:
-            is_theirs = number not in but and own.getsockname()[0] in _ANYWHERE
+            is_theirs = number not in but and own.getsockname()[0] in EVERYWHERE
             if not is_theirs or not own.getsockname()[1]:
                 continue
             _unbind(own)
             mine = [one for one in servers if (":" in one) == (own.family == socket.AF_INET6)]
-            if own.family == socket.AF_INET:
-                own.bind((_reached_from(own.family, mine) or host, 0))
-                drop_from_others(own, mine)
-            elif source := _reached_from(own.family, mine):
+            otherwise = host if own.family == family_of(host) else ""
+            if source := _reached_from(own.family, mine) or otherwise:
                 own.bind((source, 0))
+                drop_from_others(own, mine)
 
 
 def _name_servers(resolvers: Path) -> list[str]:

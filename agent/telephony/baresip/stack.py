@@ -22,6 +22,7 @@ from baresip import Account, BaresipError, Config, Runtime, UserAgent, _events
 from baresip import Event as Told
 from baresip._native import ffi, lib
 
+from callerside.addresses import EVERYWHERE, is_ipv6, joined
 from callerside.agent.telephony.baresip.late_offers import LateOffers
 from callerside.agent.telephony.baresip.media import RtpSocket, lead_nowhere
 from callerside.agent.telephony.baresip.native import (
@@ -62,6 +63,7 @@ from callerside.agent.telephony.srtp import (
     without_keys,
 )
 from callerside.agent.telephony.tls import ca_file, check_files, needs_tls, pem_of, tls_of
+from callerside.families import family_of
 
 T = TypeVar("T")
 
@@ -170,7 +172,10 @@ class Stack:
         told, here = options.rtp_public_host, options.listen_host
         self._advertised: tuple[bytes, bytes] | None = None
         if told and len(told) == len(here):
-            self._advertised = here.encode(), told.encode()
+            self._advertised = (
+                f" {options.family} {here}\r\n".encode(),
+                f" {options.family} {told}\r\n".encode(),
+            )
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -192,8 +197,9 @@ class Stack:
         """
         self._loop = asyncio.get_running_loop()
         host = self.options.listen_host
+        _check_host(host)
         self.port = self.options.port or _free_port(host)
-        _check(host, self.options.port or self.port)
+        _check_port(host, self.port)
         if needs_tls(self.options):
             self._prepare_tls()
         self._not_theirs = open_datagram_sockets()
@@ -311,7 +317,7 @@ class Stack:
         One that registers (`expires_s`) places none: what callers show is no part of it.
         """
         suffix = suffix_of(transport)
-        home = place.home or f"{self.options.listen_host}:{self.port}"
+        home = place.home or joined(self.options.listen_host, self.port)
         if expires_s:  # where a registrar is found by it
             home = place.domain or place.registrar
         proxy = place.outbound_proxy or (place.registrar if expires_s and place.domain else "")
@@ -372,7 +378,7 @@ class Stack:
         port = self.tls_port if transport == "tls" else self.port
         return Account(
             user,
-            f"{self.options.listen_host}:{port}",
+            joined(self.options.listen_host, port),
             "",
             reg_interval=0,
             transport=transport,
@@ -430,16 +436,17 @@ class Stack:
         first, last = self._rtp_block(host)
         over = [name for name in self.options.transports if name != "tls"] or ["udp"]
         lines = [
-            f"sip_listen {host}:{self.port}",
+            f"sip_listen {joined(host, self.port)}",
             f"sip_transports {','.join(over)}",
             f"rtp_ports {first}-{last}",
+            f"net_af {'ipv6' if self.options.family == 'IP6' else 'ipv4'}",
             "audio_jitter_buffer_type off",
             "call_local_timeout 0",
             "opus_stereo no",
             "opus_sprop_stereo no",
         ]
         return Config(
-            net_interface=None if host == "0.0.0.0" else host,  # noqa: S104 - compared
+            net_interface=None if host in EVERYWHERE else host,
             max_concurrent_calls=None,
             extra_config_text="".join(line + "\n" for line in lines),
         )
@@ -515,16 +522,16 @@ class Stack:
         try:
             data = ctypes.string_at(at, size)
             text = data.decode("utf-8", "surrogateescape")
-            host, port = self.library.address(target if sent else source)
-            policy = self.options.srtp_with(f"{host}:{port}")
+            other = joined(*self.library.address(target if sent else source))
+            policy = self.options.srtp_with(other)
             message = SipMessage(view_of_message(text, "offered" if sent else policy))
             if not sent:
-                self._verdict = self._screen.turns_away(text, f"{host}:{port}")
+                self._verdict = self._screen.turns_away(text, other)
                 self._is_turned_away = self._verdict is not None
                 if self._is_turned_away:
                     self._blank(at, data)
                     return
-                self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
+                self._verdict = self._screen.refusal_of(message, other)
                 if self._verdict is not None and not self._verdict[0]:
                     self._blank(at, data)
                 if self._verdict is None and self._is_replaced(SipMessage(text)):
@@ -557,8 +564,8 @@ class Stack:
         instead = self._late_offers.take(message)
         if not instead or "udp" not in self.options.transports:
             return False
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
-            host = self.options.listen_host
+        host = self.options.listen_host
+        with socket.socket(family_of(host), socket.SOCK_DGRAM) as own:
             own.sendto(instead.encode(errors="surrogateescape"), (host, self.port))
         return True
 
@@ -596,7 +603,7 @@ class Stack:
             text = plain_view(came, policy)
             if not message.status and message.method in ("INVITE", "UPDATE"):
                 _note(self._lines, message.call_id, line_of_call(text, self.options.codecs))
-                found = described(text, self.options.codecs)
+                found = described(text, self.options.codecs, self.options.family)
                 is_nowhere = found is not None and found.is_nowhere
                 _note(self._nowhere, message.call_id, message.number if is_nowhere else 0)
                 is_keyless = found is None or not found.cryptos
@@ -645,7 +652,7 @@ class Stack:
             body = text.encode("latin-1")
             if self._advertised is not None:
                 here, told = self._advertised
-                body = body.replace(b" IP4 " + here + b"\r\n", b" IP4 " + told + b"\r\n")
+                body = body.replace(here, told)
         changed = head + end + body
         if changed != data:
             ctypes.memmove(at, changed, len(data))
@@ -713,21 +720,29 @@ def _note(notes: dict[str, int], call_id: str, number: int) -> None:
         del notes[next(iter(notes))]
 
 
-def _check(host: str, port: int) -> None:
-    """See that the address can be listened on, in both ways.
+def _check_host(host: str) -> None:
+    """See that this machine can listen there at all.
 
     Raises:
-        PortTakenError: it is in use.
-        SipError: it is none of this machine's.
+        SipError: the address is none of its own.
     """
     try:
-        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_DGRAM)
+        found = socket.getaddrinfo(host, None, family_of(host), socket.SOCK_DGRAM)
         with socket.socket(found[0][0], socket.SOCK_DGRAM) as probe:
             probe.bind((found[0][4][0], 0))
     except OSError as error:
+        kind = "IPv6" if is_ipv6(host) else "IPv4"
         raise SipError(
-            f"sip.host {host!r} is no IPv4 address of this machine: {error.strerror}"
+            f"sip.host {host!r} is no {kind} address of this machine: {error.strerror}"
         ) from None
+
+
+def _check_port(host: str, port: int) -> None:
+    """See that it can be listened on, in both ways.
+
+    Raises:
+        PortTakenError: it is in use.
+    """
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         if not _is_free(host, port, kind):
             name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
@@ -736,7 +751,7 @@ def _check(host: str, port: int) -> None:
 
 def _taken(host: str, port: int, name: str) -> PortTakenError:
     return PortTakenError(
-        f"SIP cannot listen on {host}:{port}/{name}: Address already in use. "
+        f"SIP cannot listen on {joined(host, port)}/{name}: Address already in use. "
         f"Stop what uses it, or choose another port"
     )
 
@@ -762,7 +777,7 @@ def _free_block(host: str, count: int) -> int:
 
 
 def _is_free(host: str, port: int, kind: socket.SocketKind) -> bool:
-    with socket.socket(socket.AF_INET, kind) as probe:
+    with socket.socket(family_of(host), kind) as probe:
         if kind == socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

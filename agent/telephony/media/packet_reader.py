@@ -88,6 +88,7 @@ class PacketReader:
                 )
             except OSError:  # nobody listens where we send to, as ICMP says; or there is nothing
                 return False
+            source = source[:2]  # IPv6 tells more
             at_ns = time.monotonic_ns()
             if at_ns - self._second_ns >= NS_PER_S:
                 self._second_ns, self._of_it, self._of_others = at_ns, 0, 0

@@ -16,7 +16,7 @@ from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.invite import (
     MAX_LINES,
     audio_lines,
-    is_over_ipv6,
+    is_out_of_reach,
     media_lines,
     with_one_audio,
 )
@@ -68,7 +68,7 @@ calls are told apart here."""
 FULL = Refusal(486, "full")
 TOO_MANY_LINES = Refusal(488, "lines")
 UNREACHABLE = Refusal(488, "media")
-"""An offer of audio at IPv6 addresses, which this engine does not have (`Capability.IPV6`)."""
+"""An offer of audio at addresses of another family than ours."""
 CLOSING = Refusal(503, "closing")
 FAILED = Refusal(500, "failed")
 
@@ -126,7 +126,7 @@ class Admission:
         """To refuse every call with; 0: calls are taken."""
         self._peers = PeerList(options.allowed_peers)
         self._max_calls = options.max_calls
-        self._codecs = options.codecs
+        self._codecs, self._family = options.codecs, options.family
         self._policy_with = options.srtp_with
         self._calls = calls
         self._has_call = has_call
@@ -182,12 +182,12 @@ class Admission:
         if not invite.has_place or sum(1 for _ in self._calls()) >= self._max_calls:
             return FULL
         message = view_of_message(invite.message, self._policy_with(invite.source))
-        if is_over_ipv6(message, self._codecs):
+        if is_out_of_reach(message, self._codecs, self._family):
             return UNREACHABLE
         shown = with_one_audio(message, self._codecs)
         if _has_too_many_lines(shown):
             return TOO_MANY_LINES
-        found = unmet_invite(SipMessage(message), self._codecs, EXTENSIONS)
+        found = unmet_invite(SipMessage(message), self._codecs, EXTENSIONS, self._family)
         return None if found is None else Refusal(found[0].status, found[1], found[0])
 
     def _takes(self, lines: int, now_ns: int, kept: int = 0) -> bool:

@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
+from callerside.addresses import host_of, port_of
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.options import USUAL_CODECS, SipAccount, default_port
 from callerside.child_processes import END_WITH_INPUT, ONE_THREAD
+from callerside.families import family_of
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.yaml.versions import NEWEST
@@ -106,7 +108,7 @@ def agent_config(
 
 
 def address_towards(uri: str, account: SipAccount | None = None) -> str:
-    """This machine's own address (IPv4) for calls to a SIP URI: the one the way there begins at.
+    """This machine's own address for calls to a SIP URI: the one the way there begins at.
 
     The way of an account may begin at its proxy.
 
@@ -114,9 +116,9 @@ def address_towards(uri: str, account: SipAccount | None = None) -> str:
         OSError: the host has no address, or there is no way to it.
     """
     proxy = account.outbound_proxy if account else ""
-    host, _, port = (proxy or uri.partition("@")[2].partition(";")[0]).partition(":")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, int(port or default_port("udp"))))  # sends nothing
+    place = proxy or uri.partition("@")[2].partition(";")[0]
+    with socket.socket(family_of(host_of(place)), socket.SOCK_DGRAM) as probe:
+        probe.connect((host_of(place), port_of(place) or default_port("udp")))  # sends nothing
         return str(probe.getsockname()[0])
 
 

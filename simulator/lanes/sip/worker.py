@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from callerside.addresses import joined
 from callerside.agent.service.signals import keep_what_is_there
 from callerside.agent.telephony.engine import CHOICES, Engine, codecs_of
 from callerside.agent.telephony.engines import choose
@@ -80,7 +81,7 @@ class CallerProcess:
             loop.add_signal_handler(number, stop.set)
         port = await self._endpoint.start()
         keep_what_is_there()
-        _report({}, prefix=f"ready sip:{self._host}:{port}")
+        _report({}, prefix=f"ready sip:{joined(self._host, port)}")
         reader = asyncio.create_task(self._read_orders(stop))
         await stop.wait()
         reader.cancel()

@@ -41,6 +41,14 @@ class Rig:
         return [self.gate.turns_away(text, source, NOW_NS) for _ in range(count)]
 
 
+def test_who_has_a_64_of_ipv6_is_one_source() -> None:
+    """Whoever has one address of it has all of them."""
+    rig = Rig()
+    passed = [rig.answers(1, f"[2001:db8::{n:x}]:5060") for n in range(1, 31)].count([None])
+    assert passed == 5 * BURST_S
+    assert rig.answers(1, "[2001:db8:0:1::1]:5060") == [None], "another has a rate of its own"
+
+
 @pytest.mark.parametrize("per_s", [1, 50])
 def test_a_source_has_its_rate_and_a_burst(per_s: int) -> None:
     rate = RequestRate(per_s, 0)
