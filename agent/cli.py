@@ -63,6 +63,7 @@ from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.interface import ToolError
 from callerside.announcements import Announcements
 from callerside.child_processes import end_with_parent
+from callerside.command_line import Parser
 from callerside.files import begin_in_utf8
 from callerside.terminal import guard
 
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="callerside-agent", description="A telephone voice agent on the OpenAI Realtime API."
     )
     parser.add_argument("--version", action=TellVersion, nargs=0, help="and the SIP engines here")

@@ -28,6 +28,7 @@ from typing import Protocol
 from callerside.announcements import Announcements
 from callerside.audio_files import AudioFileError
 from callerside.child_processes import end_with_parent
+from callerside.command_line import Parser, seed
 from callerside.fakes.recording.cassette import read_cassette
 from callerside.fakes.recording.comparison import differences
 from callerside.fakes.recording.conversation import describe
@@ -176,7 +177,7 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="fake-realtime",
         description=OVERVIEW,
         epilog=BEGIN_HERE,
@@ -257,7 +258,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="how probable one more fault is at each place of a conversation, 0 to 1",
     )
     serve.add_argument(
-        "--seed", type=int, metavar="N", help="everything random comes from it, chaos too"
+        "--seed", type=seed, metavar="N", help="everything random comes from it, chaos too"
     )
     serve.add_argument(
         "--scripts", type=Path, metavar="DIR", help="scripts of /NAME/v1/realtime: DIR/NAME.yaml"

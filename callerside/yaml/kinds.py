@@ -7,8 +7,9 @@ from callerside.yaml.versions import Kind
 
 OWN_KEYS: Mapping[Kind, frozenset[str]] = {
     "scenario": frozenset({
-        "about", "after", "agent", "budget", "caller", "callers", "known_failure", "lanes",
-        "meanwhile", "network", "never", "repeat", "steps", "tags", "target", "time_limit",
+        "about", "after", "agent", "agent_ends", "budget", "caller", "callers", "judged_by",
+        "known_failure", "lanes", "meanwhile", "network", "never", "repeat", "steps", "tags",
+        "target", "time_limit",
     }),
     "settings": frozenset({
         "answers", "beep", "drain", "dtmf", "failure", "http", "instructions", "limits", "logs",

@@ -135,7 +135,7 @@ class Script(Strict):
     listed."""
     context_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
     """How many tokens the model can read; 28,224 without it."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Everything random comes from it."""
     faults: tuple[Fault, ...] = Field(default=(), max_length=100, strict=False)
     """What goes wrong, and where."""

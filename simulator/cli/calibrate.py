@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from callerside import host
+from callerside.command_line import positive
 from callerside.reports.verdict.calibration import Calibration, table, to_data
 from callerside.reports.verdict.calibration_file import default_path, kept, save
 from callerside.simulator.calibration.burner import BUSY_MS, OF_MS
@@ -43,7 +44,9 @@ def add_command(commands: Commands) -> None:
         "for this machine and shown in every later report. Exits 1 when any time is off by more "
         f"than {GOAL_MS:g} ms (p95).",
     )
-    parser.add_argument("--calls", type=int, help=f"default: {CALLS}, a minute and a half")
+    parser.add_argument(
+        "--calls", type=positive, metavar="N", help=f"default: {CALLS}, a minute and a half"
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -51,7 +54,7 @@ def add_command(commands: Commands) -> None:
     )
     parser.add_argument(
         "--jobs",
-        type=int,
+        type=positive,
         default=calls_at_once(),
         metavar="N",
         help="calls at once (default: as many as `callerside run` places, here %(default)s)",
@@ -71,7 +74,7 @@ def add_command(commands: Commands) -> None:
         "thirty lines; how far off onsets, ends and turns are, with our fake and without",
     )
     parser.add_argument(
-        "--sample", type=int, metavar="N", help="with --speech: only N of its calls, by a seed"
+        "--sample", type=positive, metavar="N", help="with --speech: only N of its calls, by a seed"
     )
     parser.add_argument(
         "--sip",
@@ -90,9 +93,6 @@ def _calibrate(given: argparse.Namespace) -> int:
 
 
 def _on_speech(given: argparse.Namespace) -> int:
-    if given.sample is not None and given.sample < 1:
-        print("--sample: expected at least 1 call", file=sys.stderr)
-        return EXIT_COULD_NOT_RUN
     remarks = [*utterances.missing(), *conditions.available()[1]]
     for remark in remarks:
         print(remark, file=sys.stderr)
@@ -139,8 +139,8 @@ def _speech_over_sip(given: argparse.Namespace) -> list[on_speech.Error]:
 
 def _over_sip(given: argparse.Namespace) -> int:
     calls = given.calls if given.calls is not None else given.jobs if given.quick else CALLS
-    if calls < 1 or not 1 <= given.jobs <= MOST_CALLS_AT_ONCE:
-        print(f"expected at least 1 call, and 1 to {MOST_CALLS_AT_ONCE} at once", file=sys.stderr)
+    if given.jobs > MOST_CALLS_AT_ONCE:
+        print(f"--jobs: expected at most {MOST_CALLS_AT_ONCE} at once", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
 
     in_calm = kept() if given.disturbed else None

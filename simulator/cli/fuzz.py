@@ -5,12 +5,15 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callerside.simulator.cli.common import Commands, positive
+from callerside.command_line import positive, seed
+from callerside.simulator.cli.common import Commands
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz
 from callerside.simulator.runner import run
 from callerside.simulator.runner.run import RunOptions
@@ -23,7 +26,7 @@ EXIT_FINE, EXIT_FOUND = 0, 1
 _LOG_EVERY_S = 10
 _MOST_PROCESSES = 256
 _MOST_TOLD = 12
-"""Of pairs of one kind that never came together."""
+"""Of one kind: what never came to some states, or places."""
 _PAIRS = {
     "event": "states and events",
     "step": "states and the caller's steps",
@@ -48,7 +51,7 @@ def add_command(commands: Commands) -> None:
         "--seeds", type=positive, default=1000, metavar="N", help="calls (default: %(default)s)"
     )
     parser.add_argument(
-        "--first-seed", type=int, default=0, metavar="N", help="where to begin (default: 0)"
+        "--first-seed", type=seed, default=0, metavar="N", help="where to begin (default: 0)"
     )
     parser.add_argument(
         "--jobs",
@@ -148,6 +151,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "never_reached": summary.never_reached,
         "pairs": sorted(summary.pairs),
         "never_together": summary.never_together,
+        "by_a_broken_protocol": summary.by_a_broken_protocol,
+        "against_the_table": summary.against_the_table,
     }
 
 
@@ -174,24 +179,30 @@ def as_text(summary: Summary) -> str:
     elif len(summary.failed) > 1 or summary.failed.total() > 1:
         counts = ", ".join(f"{name} {count}" for name, count in summary.failed.most_common())
         lines.append(f"calls that failed, by what they broke first: {counts}")
-    told_pairs = (
-        f"{what} {found} of {most}"
-        for kind, what in _PAIRS.items()
-        for found, most in (summary.share_of_pairs(kind),)
-    )
-    lines.append(f"came together (--json lists them): {', '.join(told_pairs)}")
-    lines += [f"never together: {_some(summary, kind)}" for kind in _PAIRS]
+    lines.append("came together, of what can (--json lists all):")
+    lines += [f"  {line}" for kind in _PAIRS for line in _of_pairs(summary, kind)]
+    if broken := summary.by_a_broken_protocol:
+        lines.append(f"  and {len(broken)} that only lost, doubled or misplaced events bring")
+    if wrong := summary.against_the_table:
+        lines.append(f"  and {len(wrong)} that cannot be, as it seemed: {', '.join(wrong)}")
     if summary.never_reached:
         lines.append(f"never reached: {', '.join(summary.never_reached)}")
     return "\n".join(lines) + "\n"
 
 
-def _some(summary: Summary, kind: str) -> str:
-    """The first pairs of a kind that there were not, and how many others."""
-    missing = [pair for pair in summary.never_together if pair.startswith(f"{kind} ")]
-    told = ", ".join(pair.removeprefix(f"{kind} ") for pair in missing[:_MOST_TOLD])
-    more = f", and {len(missing) - _MOST_TOLD} more" if len(missing) > _MOST_TOLD else ""
-    return f"{_PAIRS[kind]}: {told or 'none'}{more}"
+def _of_pairs(summary: Summary, kind: str) -> Iterator[str]:
+    """How many pairs of a kind there were, and which there were not, as far as it fits."""
+    found, most = summary.share_of_pairs(kind)
+    yield f"{_PAIRS[kind]}: {found} of {most}"
+    missing: dict[str, list[str]] = {}
+    for pair in summary.never_together:
+        what, _, where = pair.rpartition(" ")
+        if what.startswith(f"{kind} "):
+            missing.setdefault(what.removeprefix(f"{kind} "), []).append(where)
+    for what, places in islice(missing.items(), _MOST_TOLD):
+        yield f"  not {what} {', '.join(places)}"
+    if len(missing) > _MOST_TOLD:
+        yield f"  not {len(missing) - _MOST_TOLD} more"
 
 
 def printed(finding: Finding) -> list[str]:

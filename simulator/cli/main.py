@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from callerside.agent.telephony.engines import TellVersion, sentence
+from callerside.command_line import Parser
 from callerside.files import begin_in_utf8
 from callerside.interrupts import EXIT_INTERRUPTED
 from callerside.reports import cli as reports_cli
@@ -28,7 +29,6 @@ from callerside.simulator.cli import (
     record,
     run,
 )
-from callerside.simulator.cli.common import Parser
 from callerside.simulator.doctor.machine import missing
 from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
 from callerside.simulator.scenario.loader import ScenarioError

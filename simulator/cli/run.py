@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from callerside.addresses import is_ipv6
 from callerside.agent.telephony.engine import CHOICES
 from callerside.agent.telephony.options import SipAccount
+from callerside.command_line import at_least_none, positive, seed
 from callerside.interrupts import EXIT_INTERRUPTED
 from callerside.ports import HIGHEST_PORT
 from callerside.reports.formats.write import write_judged
@@ -26,7 +27,7 @@ from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.looked_at import looked_at
 from callerside.reports.verdict.outcome import Outcome, called, counted, told_of_warnings
 from callerside.reports.verdict.results import RunInfo
-from callerside.simulator.cli.common import Commands, add_choice, positive
+from callerside.simulator.cli.common import Commands, add_choice
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
 from callerside.simulator.lanes.sip.account import load as load_account
@@ -79,7 +80,7 @@ def add_command(commands: Commands) -> None:
         help="sip: real calls, in real time; virtual: in memory, in no time (default: sip)",
     )
     parser.add_argument("--repeat", type=positive, metavar="N", help="place each call N times")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of everything random (default: 0)")
     parser.add_argument(
         "--sample",
         type=_share,
@@ -129,7 +130,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
     parser.add_argument(
         "--keep",
-        type=_at_least_none,
+        type=at_least_none,
         default=KEEP,
         metavar="N",
         help="runs that stay there, the newest; older ones are removed (default: %(default)s; "
@@ -138,12 +139,6 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--open", action="store_true", help="open the report in a browser")
     parser.add_argument("--json", action="store_true", help="print results.json, nothing else")
     parser.set_defaults(command=_run)
-
-
-def _at_least_none(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more")
-    return int(text)
 
 
 def _share(text: str) -> float:

@@ -22,7 +22,6 @@ from callerside.simulator.fuzz.sayings import (
     REPLIES,
     SHAPES,
 )
-from callerside.simulator.lanes.virtual.call import Drain
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import ACTIONS
 
@@ -135,11 +134,11 @@ def generate_before(choices: Choices) -> dict[str, Any]:
     return {key: value for key, value in call.items() if key != "after"}
 
 
-def generate_drain(choices: Choices) -> Drain | None:
-    """Whether the agent is to end during the call; few are so unlucky."""
+def generate_end(choices: Choices) -> dict[str, Any]:
+    """An `agent_ends:` section, for the agent is to end during few calls."""
     if not chance(choices, 24):
-        return None
-    return Drain(after_ms=between(choices, 0, 12_000, 20), at_once=chance(choices, 3))
+        return {}
+    return {"after": between(choices, 0, 12_000, 20), "at_once": chance(choices, 3)}
 
 
 def generate(choices: Choices) -> dict[str, Any]:

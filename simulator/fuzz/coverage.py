@@ -2,16 +2,17 @@
 
 A branch that no call ever took has not been tested by any of them, however many there were; the
 summary of a run says which those are. Beside these points it says which pairs there were: of a
-state and what came in it, of a step and the state that it met, of a fault and its place. Of pairs
-many cannot be; how many there were is told, and which were not by `--json`.
+state and what came in it, of a step and the state that it met, of a fault and its place, and which
+others can be. That is taken from the table of states: a trigger that a row does not know comes
+there where a fault breaks the protocol, and not otherwise.
 """
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import get_args
 
-from callerside.agent.call.events import Timer, TimerFired, ToolFinished
-from callerside.agent.call.states import TRANSITIONS, State
+from callerside.agent.call.events import EmitMark, Timer, TimerFired, ToolFinished
+from callerside.agent.call.states import TRANSITIONS, State, Trigger
 from callerside.agent.realtime.interface import (
     RealtimeClosed,
     RealtimeConnected,
@@ -59,91 +60,138 @@ UNREACHABLE: Mapping[str, str] = {
 """What no call of the fuzzer can reach, and why."""
 
 
-_INPUTS = (
-    RealtimeConnected,
-    RealtimeClosed,
-    RealtimeGarbage,
-    DtmfReceived,
-    HungUp,
-    MediaHeld,
-    MediaReady,
-    PlayoutCleared,
-    ToolFinished,
-    TransferProgressed,
-)
 _TO_CALLER = ("hold", "press", "resume", "say", "sound", "hang_up", "vanish")
 """Steps that the agent notices."""
+
+_ALIVE = frozenset(state for state in State if Trigger.ENDED in TRANSITIONS[state])
+"""A caller may do something before the call has come to the agent."""
+_ANSWERED = _ALIVE - {state for state in _ALIVE if Trigger.ANSWER_SENT in TRANSITIONS[state]}
+"""A call is answered by the input that reports it: nothing else comes before that."""
+_UP = _ANSWERED - {
+    state
+    for state in _ANSWERED
+    if Trigger.MEDIA_UP in TRANSITIONS[state] and Trigger.TURNS_OPENED not in TRANSITIONS[state]
+}
+"""There is, or was, media."""
+_TALKING = frozenset(
+    state
+    for state in _UP
+    if Trigger.SESSION_MISSED in TRANSITIONS[state]
+    and Trigger.TURNS_OPENED not in TRANSITIONS[state]
+)
+"""There is a session: who misses it leaves these states."""
+_WITHOUT_SESSION = _ANSWERED - _TALKING
+_NOWHERE: frozenset[State] = frozenset()
+"""See `UNREACHABLE`."""
+
+_COMES: Mapping[str, Trigger | frozenset[State]] = {
+    DtmfReceived.__name__: _UP,
+    HungUp.__name__: _ANSWERED,
+    MediaHeld.__name__: _UP,
+    MediaReady.__name__: _ANSWERED,
+    PlayoutCleared.__name__: _UP,
+    RealtimeClosed.__name__: _ANSWERED,
+    RealtimeConnected.__name__: _WITHOUT_SESSION,
+    RealtimeGarbage.__name__: _ANSWERED,
+    ToolFinished.__name__: _UP,
+    TransferProgressed.__name__: _UP,
+    "conversation.item.truncated": _UP,
+    "error": _ANSWERED,
+    "input_audio_buffer.committed": Trigger.COMMITTED,
+    "input_audio_buffer.speech_started": Trigger.SPEECH_STARTED,
+    "input_audio_buffer.speech_stopped": Trigger.SPEECH_STOPPED,
+    "response.created": Trigger.RESPONSE_CREATED,
+    "response.done": Trigger.RESPONSE_OVER,
+    "response.function_call_arguments.done": Trigger.RESPONSE_HEARD,
+    "response.output_audio.delta": Trigger.RESPONSE_HEARD,
+    "response.output_audio.done": Trigger.RESPONSE_HEARD,
+    "session.created": _WITHOUT_SESSION,
+    "session.updated": _WITHOUT_SESSION,
+    "timer call": _ANSWERED,
+    "timer commit": Trigger.COMMITTED,
+    "timer connect": _WITHOUT_SESSION,
+    "timer consultation": _UP,
+    "timer dtmf_gap": _UP,
+    "timer farewell": _UP,
+    "timer greeting_due": Trigger.GREETING_BEGUN,
+    "timer hang_up": _NOWHERE,
+    "timer hold_due": _WITHOUT_SESSION,
+    "timer media": Trigger.MEDIA_UP,
+    "timer reconnect_due": _WITHOUT_SESSION,
+    "timer response": Trigger.RESPONSE_CREATED,
+    "timer response_end": Trigger.RESPONSE_OVER,
+    "timer retry_due": _UP,
+    "timer session_move_due": _UP,
+    "timer silence": frozenset({State.LISTENING}),
+    "timer speech": _NOWHERE,
+    "timer tool": _UP,
+    "timer tool_wait_due": _UP,
+    "timer transfer": _UP,
+    **{f"step {step}": _ALIVE for step in _TO_CALLER},
+}
+"""Of what comes, in which states it can: those whose row knows its trigger, or these."""
+_FAULTS = frozenset(
+    f"fault {name} at {place}" for name, kind in FAULTS.items() for place in kind.places
+)
 
 
 def pairs(call: VirtualCall) -> frozenset[str]:
     """What came together in a call, in words: `event … in STATE`, `step … in STATE`, `… at …`."""
     found: set[str] = set()
-    changes = [(mark.at_ns, str(mark.fields["to"])) for mark in call.agent_marks if _is_move(mark)]
-    times = [at_ns for at_ns, _ in changes]
-
-    def state(at_ns: int) -> str:
-        """That before whatever happened then."""
-        place = bisect_left(times, at_ns)
-        return changes[place - 1][1] if place else State.CALL_RECEIVED.value
-
+    state = State.CALL_RECEIVED.value
+    times, states = [0], [state]
     for step in call.trace:
         what = _came(step.given)
         if what is not None:
-            found.add(f"event {what} in {state(step.at_ns)}")
+            found.add(f"event {what} in {state}")
+        for effect in step.effects:
+            if isinstance(effect, EmitMark) and effect.name == "state_changed":
+                state = str(effect.fields["to"])
+                times.append(step.at_ns)
+                states.append(state)
     for mark in call.caller_marks:
         if mark.name == "step_started" and mark.fields["kind"] in _TO_CALLER:
-            found.add(f"step {mark.fields['kind']} in {state(mark.at_ns)}")
+            met = states[bisect_right(times, mark.at_ns) - 1]
+            found.add(f"step {mark.fields['kind']} in {met}")
     for mark in call.realtime_marks:
         if mark.name == "fault_applied":
             found.add(f"fault {mark.fields['fault']} at {str(mark.fields['at']).split()[0]}")
-    return frozenset(found)
+    return frozenset(pair for pair in found if not pair.endswith(f" in {State.ENDED}"))
 
 
-def all_pairs() -> frozenset[str]:
-    """Every pair that could be, whether or not there is a way to it."""
-    states = [state.value for state in State if state is not State.ENDED]
-    events = [*_EVENTS, *(kind.__name__ for kind in _INPUTS)]
-    return frozenset(
-        {
-            *(f"event {event} in {state}" for event in events for state in states),
-            *(f"event timer {timer} in {state}" for timer in Timer for state in states),
-            *(f"step {step} in {state}" for step in _TO_CALLER for state in states),
-            *(f"fault {name} at {place}" for name, kind in FAULTS.items() for place in kind.places),
-        }
-    )
+def possible_pairs() -> frozenset[str]:
+    """Every pair that can be, as the table of states has it, where nobody breaks a protocol."""
+    return frozenset(_in_states(_can_be)) | _FAULTS
 
 
-_EVENTS = frozenset(
-    {
-        "error",
-        "input_audio_buffer.committed",
-        "input_audio_buffer.speech_started",
-        "input_audio_buffer.speech_stopped",
-        "conversation.item.truncated",
-        "response.created",
-        "response.output_audio.delta",
-        "response.output_audio.done",
-        "response.function_call_arguments.done",
-        "response.done",
-        "session.created",
-        "session.updated",
-    }
-)
-"""Types of the server's events that mean something to the agent."""
+def broken_pairs() -> frozenset[str]:
+    """Those besides that come where events are lost, doubled or out of order."""
+    return frozenset(_in_states(_breaks))
 
 
-def _is_move(mark: Mark) -> bool:
-    return mark.name == "state_changed"
+def _in_states(holds: Callable[[Trigger | frozenset[State], State], bool]) -> Iterator[str]:
+    for what, comes in _COMES.items():
+        kind = "" if what.startswith("step ") else "event "
+        yield from (f"{kind}{what} in {state}" for state in State if holds(comes, state))
+
+
+def _can_be(comes: Trigger | frozenset[State], state: State) -> bool:
+    return comes in TRANSITIONS[state] if isinstance(comes, Trigger) else state in comes
+
+
+def _breaks(comes: Trigger | frozenset[State], state: State) -> bool:
+    return isinstance(comes, Trigger) and state in _ANSWERED and comes not in TRANSITIONS[state]
 
 
 def _came(given: object) -> str | None:
     """What an input is called here; None for those of every frame."""
     if isinstance(given, RealtimeEvent):
-        kind = given.event.get("type")
-        return kind if kind in _EVENTS else None
+        kind = str(given.event.get("type"))
+        return kind if kind in _COMES else None
     if isinstance(given, TimerFired):
         return f"timer {given.timer}"
-    return type(given).__name__ if isinstance(given, _INPUTS) else None
+    name = type(given).__name__
+    return name if name in _COMES else None
 
 
 def reached(call: VirtualCall) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """Plays one generated call and judges it: from a seed, or from choices, to a verdict."""
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -17,25 +17,18 @@ from callerside.simulator.caller.audio import utterances
 from callerside.simulator.fuzz import clients, wrong
 from callerside.simulator.fuzz.calls import (
     GREETED,
-    GREETED_NAME,
     generate,
     generate_before,
-    generate_drain,
+    generate_end,
 )
 from callerside.simulator.fuzz.choices import ReplayedChoices, SeededChoices
 from callerside.simulator.fuzz.coverage import pairs, reached
-from callerside.simulator.fuzz.sayings import CALM_MS, QUESTION
+from callerside.simulator.fuzz.sayings import QUESTION
 from callerside.simulator.fuzz.shrink import shrink, simplicity
 from callerside.simulator.lanes.planned_call import PlannedCall
-from callerside.simulator.lanes.virtual.call import Drain, VirtualCall, options_for, play_call
-from callerside.simulator.lanes.virtual.caller_invariants import ALL
-from callerside.simulator.lanes.virtual.invariants import (
-    Breach,
-    Invariant,
-    TracedCall,
-    check,
-    recovers,
-)
+from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
+from callerside.simulator.lanes.virtual.invariants import Breach, TracedCall, check, recovers
+from callerside.simulator.lanes.virtual.lane import INVARIANTS
 from callerside.simulator.lanes.virtual.trace import TracedMachine
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.model import Scenario
@@ -54,7 +47,6 @@ _MOST_TOLD = 3
 _WRONGS_A_CALL = 3
 _CLIENTS_A_SEED = 8
 """Of the fake: all of them take half as long as a call."""
-INVARIANTS: Mapping[str, Invariant] = {**ALL, "recovers": recovers}
 
 MAX_PLAYS = 150
 """For shrinking one call: a minute or so."""
@@ -76,8 +68,8 @@ class Outcome:
     """What came together; see `simulator.fuzz.coverage`."""
     virtual_s: float
     """How long the call lasted on its own clock."""
-    game: Literal["call", "drain", "wrong", "client"] = "call"
-    """`drain`: during the call the agent is to end. `wrong`: a scenario that must fail, or the
+    game: Literal["call", "wrong", "client"] = "call"
+    """`wrong`: a scenario that must fail, or the
     plain one that it was to be made of. `client`: a client of the fake, without a call."""
     before: Mapping[str, Any] | None = None
     """The call before it, of the same cache."""
@@ -162,18 +154,22 @@ def play_choices(
     name: str, choices: SeededChoices | ReplayedChoices, make_machine: MakeMachine = TracedMachine
 ) -> Outcome:
     """Generate and play a call from choices, and the one that comes before it, if one does."""
-    data, before, drain = generated(choices)
+    data, before = generated(name, choices)
     scenario = Scenario.model_validate(data).named(name)
-    return play_scenario(scenario, data, choices.made, make_machine, before=before, drain=drain)
+    return play_scenario(scenario, data, choices.made, make_machine, before=before)
 
 
 def generated(
-    choices: SeededChoices | ReplayedChoices,
-) -> tuple[dict[str, Any], dict[str, Any] | None, Drain | None]:
-    """A call, the one before it that shares its cache, and whether the agent is to end in it."""
+    name: str, choices: SeededChoices | ReplayedChoices
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """A call as its file has it, and the one before it that shares its cache."""
     data = generate(choices)
     before = generate_before(choices) if "after" in data else None
-    return data, before, generate_drain(choices)
+    if before not in (None, GREETED):
+        data["after"] = f"{name}-before"
+    if ends := generate_end(choices):
+        data |= {"agent_ends": ends, "lanes": ["virtual"]}
+    return {**data, "judged_by": "invariants"}, before
 
 
 def play_scenario(
@@ -183,22 +179,22 @@ def play_scenario(
     make_machine: MakeMachine = TracedMachine,
     *,
     before: Mapping[str, Any] | None = None,
-    drain: Drain | None = None,
 ) -> Outcome:
     """Play a scenario as a run with seed 0 would, and check every invariant.
 
     If it comes after a call that fills the cache, that one (`before`, or the plain one) is played
     first; what is true of every call is true of it, too.
     """
-    before = before or (GREETED if scenario.after else None)
-    first = [Scenario.model_validate(before).named(GREETED_NAME)] if before else []
+    first = []
+    if scenario.after:
+        before = before or GREETED
+        first = [Scenario.model_validate(before).named(scenario.after)]
     prompts = MemoryPrompts()
     calls: list[VirtualCall] = []
     breaches: list[Breach] = []
     try:
         for planned in plan([*first, scenario], repeat=1, seed=0):
-            is_last = planned.scenario is scenario
-            call = play_planned(planned, prompts, make_machine, drain if is_last else None)
+            call = play_planned(planned, prompts, make_machine)
             calls.append(call)
             settings = CallSettings.model_validate(planned.scenario.agent)
             traced = TracedCall(scenario=planned.scenario, settings=settings, call=call)
@@ -214,7 +210,6 @@ def play_scenario(
         reached=frozenset().union(*map(reached, calls)),
         pairs=frozenset().union(*map(pairs, calls)),
         virtual_s=sum(call.ended_ns for call in calls) / NS_PER_S,
-        game="drain" if drain else "call",
     )
 
 
@@ -222,7 +217,6 @@ def play_planned(
     planned: PlannedCall,
     prompts: MemoryPrompts,
     make_machine: MakeMachine = TracedMachine,
-    drain: Drain | None = None,
 ) -> VirtualCall:
     """Play one call of a plan; `prompts` is the cache that it shares with those before it."""
     settings = CallSettings.model_validate(planned.scenario.agent)
@@ -234,7 +228,7 @@ def play_planned(
         seed=planned.seed,
         settings=settings,
         prompts=prompts,
-        options=replace(options, drain=drain),
+        options=options,
         tools=stubs(settings),
         make_machine=make_machine,
     )
@@ -257,9 +251,9 @@ def shrink_outcome(
     def fails(candidate: Sequence[int]) -> Sequence[int] | None:
         nonlocal simplest
         made = tuple(candidate)
-        if outcome.game in ("call", "drain"):  # what is wrong is drawn by what was heard in a call
+        if outcome.game == "call":  # what is wrong is drawn by what was heard in a call
             choices = ReplayedChoices(candidate)
-            generated(choices)
+            generated(outcome.name, choices)
             made = tuple(choices.made)
         if made in seen or len(seen) > max_plays:
             return None
@@ -301,34 +295,56 @@ def _with_fewer_requests(outcome: Outcome, wanted: str) -> Outcome:
 
 def _with_fewer_steps(outcome: Outcome, wanted: str, make_machine: MakeMachine) -> Outcome:
     """The same call without the steps that its breach does not need, whatever drew them."""
-    _, _, drain = generated(ReplayedChoices(outcome.choices))
-    for place in _may_be_left_out(outcome, wanted):
-        steps = outcome.data["steps"]
-        if len(steps) == 1:
-            break
-        data = {**outcome.data, "steps": [*steps[:place], *steps[place + 1 :]]}
+    tried = [outcome.data["steps"]]
+    left = _simpler_steps(outcome, wanted)
+    while (steps := next(left, None)) is not None:
+        if steps in tried or not steps:
+            continue
+        tried.append(steps)
+        data = {**outcome.data, "steps": steps}
         try:
             scenario = Scenario.model_validate(data).named(outcome.name)
         except ValidationError:  # what begins has an end, and a call ends once
             continue
         made = outcome.choices, make_machine
-        tried = play_scenario(scenario, data, *made, before=outcome.before, drain=drain)
-        if any(breach.invariant == wanted for breach in tried.breaches):
-            outcome = tried
+        again = play_scenario(scenario, data, *made, before=outcome.before)
+        if any(breach.invariant == wanted for breach in again.breaches):
+            outcome = again
+            left = _simpler_steps(outcome, wanted)
     return outcome
+
+
+def _simpler_steps(outcome: Outcome, wanted: str) -> Iterator[list[Any]]:
+    """Pauses behind one another as one; then the steps without one of them, the last first."""
+    steps: list[Any] = outcome.data["steps"]
+    yield joined(steps)
+    for place in _may_be_left_out(outcome, wanted):
+        yield [*steps[:place], *steps[place + 1 :]]
+
+
+def joined(steps: Sequence[Any]) -> list[Any]:
+    """The steps with one pause where there were several; and none that lasts no time."""
+    left: list[Any] = []
+    for step in steps:
+        if _is_pause(step) and left and _is_pause(left[-1]):
+            left[-1] = {"pause": left[-1]["pause"] + step["pause"]}
+        elif step != {"pause": 0}:
+            left.append(step)
+    return left
+
+
+def _is_pause(step: Any) -> bool:
+    return isinstance(step, dict) and step.keys() == {"pause"}
 
 
 def _may_be_left_out(outcome: Outcome, wanted: str) -> list[int]:
     """Which steps, the last first: of a call that must recover, not its calm and its question."""
     steps = outcome.data["steps"]
-    places = range(len(steps) - 1, -1, -1)
-    if wanted != recovers.__name__:
-        return [*places]
-    if outcome.data.get("realtime", {}).get("faults"):
-        return []  # they are told by turns: with fewer of these they would strike in the calm
-    calm = {"pause": CALM_MS}
-    until = steps.index(calm) if calm in steps else len(steps) - len(QUESTION)
-    is_twice = calm in steps  # a pause of its own is before the question
-    return [
-        place for place in places if place < until or (is_twice and steps[place] == QUESTION[0])
-    ]
+    until = len(steps)
+    if wanted == recovers.__name__:
+        if outcome.data.get("realtime", {}).get("faults"):
+            return []  # they are told by turns: with fewer of these they would strike in the calm
+        until -= sum(not _is_pause(step) for step in QUESTION)
+        while until > 0 and _is_pause(steps[until - 1]):
+            until -= 1
+    return [*range(until - 1, -1, -1)]

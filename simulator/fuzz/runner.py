@@ -8,16 +8,14 @@ version are enough to play a call again; the written scenario is enough without 
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from callerside.simulator.fuzz.calls import GREETED_NAME
-from callerside.simulator.fuzz.coverage import all_pairs, expected
+from callerside.simulator.fuzz.coverage import broken_pairs, expected, possible_pairs
 from callerside.simulator.fuzz.play import MAX_PLAYS, Outcome, play_seed, shrink_outcome
 from callerside.simulator.runner.process_pool import process_pool
 from callerside.yaml.versions import NEWEST
@@ -84,12 +82,22 @@ class Summary:
 
     @property
     def never_together(self) -> list[str]:
-        """Pairs that there were not; many of them cannot be."""
-        return sorted(all_pairs() - self.pairs)
+        """Pairs that can be, and that there were not."""
+        return sorted(possible_pairs() - self.pairs)
+
+    @property
+    def by_a_broken_protocol(self) -> list[str]:
+        """Pairs that there were, and that only a broken protocol brings."""
+        return sorted(broken_pairs() & self.pairs)
+
+    @property
+    def against_the_table(self) -> list[str]:
+        """Pairs that there were, and that cannot be: then the table that says so is wrong."""
+        return sorted(self.pairs - possible_pairs() - broken_pairs())
 
     def share_of_pairs(self, kind: str) -> tuple[int, int]:
-        """How many pairs of a kind (`event`, `step`, `fault`) there were, of how many."""
-        whole = {pair for pair in all_pairs() if pair.startswith(f"{kind} ")}
+        """How many pairs of a kind (`event`, `step`, `fault`) there were, of those that can be."""
+        whole = {pair for pair in possible_pairs() if pair.startswith(f"{kind} ")}
         return len(whole & self.pairs), len(whole)
 
     @property
@@ -185,7 +193,7 @@ def write_up(
         invariant=breach.invariant,
         detail=breach.detail,
         path=path,
-        after=_write_before(shrunk.before, directory) if shrunk.before else None,
+        after=_write_before(shrunk, directory),
         for_sip=shrunk.game == "call" and "lanes" not in shrunk.data,
         game=shrunk.game,
     )
@@ -197,9 +205,12 @@ def steps_of(path: Path) -> int:
     return len(data.get("steps") or data["requests"])
 
 
-def _write_before(before: Mapping[str, Any], directory: Path) -> Path:
-    path = directory / f"{GREETED_NAME}.yaml"
-    data = {"version": NEWEST, **before}
+def _write_before(outcome: Outcome, directory: Path) -> Path | None:
+    """What is to be played before it, under the name that it says; None if nothing is."""
+    if outcome.before is None:
+        return None
+    path = directory / f"{outcome.data['after']}.yaml"
+    data = {"version": NEWEST, **outcome.before, "judged_by": "invariants"}
     path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     return path
 

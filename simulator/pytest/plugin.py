@@ -6,13 +6,14 @@ allows it; each test waits for its own call. `-k` chooses by name, a scenario's 
 for `-m`, JUnit carries the metrics and the call's page as properties, and a failure names the page.
 """
 
-import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from callerside.command_line import positive, seed
 
 # Loaded with every pytest of an environment: what it needs is imported when a scenario is there.
 if TYPE_CHECKING:
@@ -45,11 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="sip: real calls in real time; virtual: in memory, in no time (default: sip)",
     )
     group.addoption(
-        "--callerside-seed", type=int, default=0, help="of everything random (default: 0)"
+        "--callerside-seed", type=seed, default=0, help="of everything random (default: 0)"
     )
     group.addoption(
         "--callerside-jobs",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="calls at once (default: as many as `callerside run` places here)",
     )
@@ -61,13 +62,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail also what is flaky or was not measured",
     )
-
-
-def _positive(text: str) -> int:
-    """As `simulator.cli.common.positive`, which is not there yet."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
-    return int(text)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":

@@ -18,6 +18,7 @@ from callerside.reports.evidence import (
     load_evidence,
 )
 from callerside.reports.formats.write import write_page
+from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.budget import BudgetError
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.call_result import (
@@ -71,6 +72,7 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         page_of: the run, if only an outline of the evidence is to be answered: what did not pass,
             or with a warning, has its page written then, as somebody will look at it.
     """
+    by_steps = lane != "virtual" or played.planned.scenario.judged_by == "steps"
     try:
         info = call_info(played, lane)
         _write_info(played.directory, info)
@@ -85,7 +87,7 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         uncallable, doubts = judge_functions(played.planned.scenario, evidence.marks)
         warnings += doubts
         result = judge_call(evidence, kept() if lane == "sip" else None)
-        if played.verdict == "passed":
+        if played.verdict == "passed" and by_steps:
             if complaints := [*complaints, *unusable, *uncallable]:
                 played = replace(played, verdict="failed", detail="; ".join(complaints))
         elif played.verdict == "failed" and unusable:  # which may well be why a step is not met
@@ -144,6 +146,7 @@ def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
 def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
     """What is neither in the marks nor in the recording of a call."""
     scenario = played.planned.scenario
+    has_limits = scenario.judged_by == "steps"
     detail, *log = played.detail.split("\n")
     return CallInfo(
         name=scenario.name,
@@ -154,10 +157,12 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
         about=scenario.about,
         verdict=played.verdict,
         detail=detail,
-        limits=scenario.budget,
+        limits=scenario.budget if has_limits else dict.fromkeys(METRICS, "off"),
         # On a bad network what is to be measured may be lost, as a beep that is cut to pieces.
-        own_limits=scenario.own_limits if played.ours and scenario.network is None else [],
-        should_yield=should_yield(scenario, ours=played.ours),
+        own_limits=scenario.own_limits
+        if has_limits and played.ours and scenario.network is None
+        else [],
+        should_yield=should_yield(scenario, ours=played.ours) if has_limits else [],
         goes_on=scenario.goes_on if played.ours else [],
         known_failure=_known(scenario.known_failure),
         connect_delay_ms=scenario.realtime.timing.connect_delay_ms,

@@ -57,6 +57,7 @@ def without_effect(scenario: Scenario) -> Iterator[str]:
     yield from _nothing_to_forbid(scenario)
     yield from _network_of_nothing(scenario)
     yield from _of_the_run(scenario)
+    yield from _held_by_nobody(scenario)
 
 
 def placed(scenario: Scenario) -> Iterator[tuple[Where, Step]]:
@@ -269,6 +270,15 @@ def _of_the_run(scenario: Scenario) -> Iterator[str]:
         if key in scenario.agent.get(section, {}):
             place = scenario.at("agent", section, key)
             yield f"{place}: agent.{section}.{key} is for the run to set; leave it out"
+
+
+def _held_by_nobody(scenario: Scenario) -> Iterator[str]:
+    """What a scenario would be judged by, if it were not for its `judged_by`."""
+    if scenario.judged_by == "invariants":
+        for key, has_some in (("never", scenario.never), ("budget", scenario.own_limits)):
+            if has_some:
+                place = scenario.at(key)
+                yield f"{place}: {key} fails no call that is judged_by: invariants; leave one out"
 
 
 _RATE_HZ = 16_000

@@ -229,6 +229,20 @@ class _AgentSettings:
         )
 
 
+def _in_memory_only(*where: str) -> PydanticCustomError:
+    """What is wrong with a setting that only the virtual lane can play."""
+    return PydanticCustomError(
+        "memory",
+        "{name} can be played in memory only: it needs lanes: [virtual]",
+        {
+            "name": where[-1],
+            "key": where[1:],
+            "value": "",
+            "decided_by": [where, ("lanes",)],
+        },
+    )
+
+
 def _callers_from_number(value: Any) -> Any:
     return {"count": value} if isinstance(value, int) else value
 
@@ -268,6 +282,15 @@ class KnownFailure(Strict):
     )
 
 
+class AgentEnds(Strict):
+    """The agent's process is asked to end during the call, as a service is that drains."""
+
+    after: Annotated[DurationMs, Between(0, 120_000)] = Field(
+        description="When it is asked, from the call's beginning."
+    )
+    at_once: bool = Field(False, description="Not only when the caller has heard the last word.")
+
+
 class Scenario(Steps):
     """One file of `scenarios/`, or one cell of its matrix."""
 
@@ -297,6 +320,9 @@ class Scenario(Steps):
         default_factory=Target, description="Who answers where the agent calls somebody else."
     )
     network: Network | None = Field(None, description="What the packets of the call go through.")
+    agent_ends: AgentEnds | None = Field(
+        None, description="The agent's process is asked to end meanwhile; in memory only."
+    )
     meanwhile: tuple[Step, ...] = Field(
         (), strict=False, description="Steps done at the same time as `steps`, in their own order."
     )
@@ -305,6 +331,11 @@ class Scenario(Steps):
     )
     budget: Annotated[dict[str, Any], AfterValidator(_checked_budget)] = Field(
         default_factory=dict, description="Limits of metrics, over the default budget."
+    )
+    judged_by: Literal["steps", "invariants"] = Field(
+        "steps",
+        description="`invariants`: in memory nothing but what is true of every call fails it, "
+        "whatever its steps expect; it has no limits.",
     )
     known_failure: KnownFailure | None = Field(
         None, description="A failure that fails no run, until a day is over or the call passes."
@@ -340,17 +371,17 @@ class Scenario(Steps):
         lanes = info.data.get("lanes", ())  # none if they are wrong
         for name in ("drift_ppm", "media_delay"):
             if network is not None and getattr(network, name) and "sip" in lanes:
-                raise PydanticCustomError(
-                    "memory",
-                    "{name} can be played in memory only: it needs lanes: [virtual]",
-                    {
-                        "name": name,
-                        "key": (name,),
-                        "value": "",
-                        "decided_by": [("network", name), ("lanes",)],
-                    },
-                )
+                raise _in_memory_only("network", name)
         return network
+
+    @field_validator("agent_ends")
+    @classmethod
+    def _nothing_ends_over_sip(
+        cls, ends: AgentEnds | None, info: ValidationInfo
+    ) -> AgentEnds | None:
+        if ends is not None and "sip" in info.data.get("lanes", ()):
+            raise _in_memory_only("agent_ends")
+        return ends
 
     @property
     def name(self) -> str:

@@ -22,7 +22,6 @@ from pathlib import Path
 
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.marks import Mark
-from callerside.simulator.fuzz.calls import GREETED_NAME
 from callerside.simulator.fuzz.choices import SeededChoices
 from callerside.simulator.fuzz.play import generated, play_planned
 from callerside.simulator.runner.plan import plan
@@ -80,13 +79,13 @@ def unnamed(text: str) -> str:
 
 def fuzz_call(seed: int) -> str:
     """The marks of a generated call, as `callerside fuzz` plays it."""
-    data, before, drain = generated(SeededChoices(seed))
+    data, before = generated(f"fuzz-{seed}", SeededChoices(seed))
     scenario = Scenario.model_validate(data).named(f"fuzz-{seed}")
-    first = [Scenario.model_validate(before).named(GREETED_NAME)] if before else []
+    first = [Scenario.model_validate(before).named(data["after"])] if before else []
     prompts = MemoryPrompts()
     marks: list[Mark] = []
     for planned in plan([*first, scenario], repeat=1, seed=0):
-        call = play_planned(planned, prompts, drain=drain if planned.scenario is scenario else None)
+        call = play_planned(planned, prompts)
         marks = [*call.caller_marks, *call.agent_marks, *call.realtime_marks]
     return of_marks(marks)
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import mutants_of_a_kind
 import mutants_of_agent
@@ -37,10 +38,12 @@ import mutants_of_lanes
 import mutants_of_security
 import mutants_of_sip
 from mutant import GRAVE_SEEDS, MOST_SEEDS, ROOT, Mutant, environment, planted
+from play_mutant import ends_with
 from probes import put_probes
 
 from callerside.atomic_files import write_atomically
 from callerside.simulator.fuzz import play
+from callerside.simulator.lanes.virtual import lane
 
 sys.path.append(str(ROOT / "tests" / "support"))  # where tests find it, and so does mypy
 from planted_bugs import BUGS
@@ -124,7 +127,10 @@ def _play(tree: Path, seeds: Sequence[int]) -> dict[str, object]:
     with TemporaryDirectory() as folder:
         told = _python([*command, folder], tree, given=json.dumps(seeds))
         found: dict[str, object] = json.loads(told.splitlines()[-1])
-        files = [path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())]
+        written = sorted(Path(folder).iterdir())
+        if found:  # called here, where there is no mutant
+            found["good"] = ends_with(0, cast("list[str]", found.pop("command")), Path(folder))
+        files = [path.read_text(encoding="utf-8") for path in written]
     return {**found, "files": files} if found else {}
 
 
@@ -223,8 +229,8 @@ def known() -> dict[str, dict[str, object]]:
 def table(found: dict[str, dict[str, object]]) -> str:
     """The page's table, and its sums."""
     rows = [
-        "| mutant | row | what it brings back | fuzzer | by | steps | tests |",
-        "|---|---|---|---|---|---|---|",
+        "| mutant | row | what it brings back | fuzzer | by | steps | command | tests |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for mutant in ALL:
         told = found.get(mutant.name, {})
@@ -235,16 +241,19 @@ def table(found: dict[str, dict[str, object]]) -> str:
     return "\n".join([*_sums(found), "", *rows])
 
 
-def _of_fuzzer(mutant: Mutant, told: dict[str, object]) -> tuple[str, str, str]:
+def _of_fuzzer(mutant: Mutant, told: dict[str, object]) -> tuple[str, str, str, str]:
     fuzzer = told.get("fuzzer")
     if not mutant.in_calls:
-        return "not in a call in memory", "", ""
+        return "not in a call in memory", "", "", ""
     if not isinstance(fuzzer, dict):
-        return "not tried", "", ""
+        return "not tried", "", "", ""
     if "seed" not in fuzzer:
-        return f"not within {fuzzer['of']}" if "of" in fuzzer else "no more", "", ""
+        return f"not within {fuzzer['of']}" if "of" in fuzzer else "no more", "", "", ""
     by = ", ".join(f"`{name}`" for name in fuzzer["breaks"])
-    return f"seed {fuzzer['seed']}", by, str(fuzzer.get("steps", "not tried"))
+    steps = str(fuzzer.get("steps", "not tried"))
+    shows = "shows it" if fuzzer.get("again") else "**is content**"
+    is_good = "content" if fuzzer.get("good") else "**not content**"
+    return f"seed {fuzzer['seed']}", by, steps, f"{shows}; without it {is_good}"
 
 
 def _of_tests(told: dict[str, object]) -> str:
@@ -264,6 +273,7 @@ def _sums(found: dict[str, dict[str, object]]) -> list[str]:
     fuzzers = [fuzzer for told in found.values() if isinstance(fuzzer := told.get("fuzzer"), dict)]
     small = [one for one in fuzzers if int(str(one.get("steps", _MOST_STEPS + 1))) <= _MOST_STEPS]
     again = [one for one in fuzzers if one.get("again")]
+    good = [one for one in again if one.get("good")]
     return [
         (
             f"{len(ALL)} mutants. The fuzzer alone finds {sum(map(is_found, in_calls))} of the "
@@ -271,14 +281,15 @@ def _sums(found: dict[str, dict[str, object]]) -> list[str]:
             f"the {len(grave)} grave ones within {GRAVE_SEEDS:,} seeds; the tests that each names "
             f"find {len(tested)} of all; one or the other finds {len(either)}. Of what the fuzzer "
             f"finds, {len(small)} were made small, to {_MOST_STEPS} steps or fewer, and of "
-            f"{len(again)} the command that is printed shows it again."
+            f"{len(again)} the command that is printed shows it again; where the mutant is not, it "
+            f"is content with {len(good)} of these."
         )
     ]
 
 
 def invariants_table(found: dict[str, dict[str, object]]) -> str:
     """What each invariant finds: mutants, and the bugs of `test_planted_bugs`."""
-    names = [*play.INVARIANTS, *play.OTHERS]
+    names = [*lane.INVARIANTS, *play.OTHERS]
     finds: dict[str, list[str]] = {name: [] for name in names}
     for mutant in ALL:
         fuzzer = found.get(mutant.name, {}).get("fuzzer")

@@ -38,7 +38,8 @@ def main(tree: str, seeds: Iterable[int], folder: Path) -> dict[str, object]:
             "invariant": finding.invariant,
             "detail": finding.detail,
             "steps": small,
-            "again": _breaks_again(runner_command(finding), tree),
+            "command": (command := runner_command(finding)),
+            "again": ends_with(1, command, Path(tree)),
             "breaks": sorted(broken),
         }
     return {}
@@ -50,10 +51,11 @@ def runner_command(finding: runner.Finding) -> list[str]:
     return line.partition(_AGAIN)[2].partition(";")[0].split()
 
 
-def _breaks_again(command: list[str], tree: str) -> bool:
+def ends_with(code: int, command: list[str], folder: Path) -> bool:
+    """Whether `callerside` with these words, called in a folder, ends with this exit code."""
     program = [sys.executable, "-m", "callerside.simulator.cli.main", *command]
-    done = subprocess.run(program, cwd=tree, capture_output=True, check=False)
-    return done.returncode == 1
+    done = subprocess.run(program, cwd=folder, capture_output=True, check=False)
+    return done.returncode == code
 
 
 if __name__ == "__main__":

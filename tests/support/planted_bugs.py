@@ -176,8 +176,8 @@ def request(event_id: str) -> Effect:
 
 
 BUGS: tuple[tuple[type[BrokenMachine], str, int, int], ...] = (
-    (NoFlushAtBargeIn, "interrupted_audio_stops", 50, 6),
-    (TruncatesByReceived, "truncations_are_true", 50, 3),
+    (NoFlushAtBargeIn, "interrupted_audio_stops", 50, 11),
+    (TruncatesByReceived, "truncations_are_true", 50, 2),
     (CommitsTwice, "one_commit_a_turn", 50, 0),
     (CachesACancelledGreeting, "only_whole_greetings_are_kept", 250, 14),
     (AsksForAResponseTooEarly, "one_response_at_a_time", 20, 0),

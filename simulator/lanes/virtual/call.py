@@ -51,16 +51,6 @@ _LAST_MESSAGES_NS = NS_PER_S
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drain:
-    """The agent is asked to end a call that is up, as a process does that drains."""
-
-    after_ms: float
-    """From the call's beginning."""
-    at_once: bool = False
-    """Not after the last word."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class VirtualOptions:
     """What the call stands on.
 
@@ -68,13 +58,11 @@ class VirtualOptions:
         line: the telephone line.
         packet_ms: one way of an RTP packet.
         frame_by_frame: no two frames pass at once, which takes longer and changes nothing.
-        drain: the agent's process is to end during the call.
     """
 
     line: LineOptions = field(default_factory=LineOptions)
     packet_ms: float = 0.5
     frame_by_frame: bool = False
-    drain: Drain | None = None
 
 
 def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> VirtualOptions:
@@ -182,7 +170,6 @@ class _VirtualCallHarness:
         self._make_machine = make_machine
         self._name = call
         self._packet_ms = options.packet_ms
-        self._drain = options.drain
         self._seed = seed
         self._scenario = scenario
         self._settings = settings
@@ -281,9 +268,9 @@ class _VirtualCallHarness:
             on_end=self._agent_ended,
         )
         driver.start()
-        if self._drain is not None:
-            end = partial(driver.end, "draining", at_once=self._drain.at_once)
-            self._clock.call_at(self._clock.now_ns() + ms_to_ns(self._drain.after_ms), end)
+        if ends := self._scenario.agent_ends:
+            end = partial(driver.end, "draining", at_once=ends.at_once)
+            self._clock.call_at(self._clock.now_ns() + ms_to_ns(ends.after), end)
 
     def _consult(self, uri: str) -> VirtualLeg:
         """Somebody else's line, on which the agent is who calls."""

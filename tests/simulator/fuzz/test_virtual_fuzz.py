@@ -2,6 +2,7 @@ import functools
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,19 @@ import callerside.simulator.fuzz.runner
 import callerside.simulator.runner.run
 from callerside.agent.call import events
 from callerside.agent.call.events import CallInput, Effect, Timer
+from callerside.agent.call.states import TRANSITIONS, State, Trigger
 from callerside.mark_registry import MARKS
 from callerside.simulator.cli import main
-from callerside.simulator.cli.fuzz import as_text, try_over_sip
+from callerside.simulator.cli.fuzz import as_json, as_text, try_over_sip
 from callerside.simulator.fuzz.calls import generate
 from callerside.simulator.fuzz.choices import SeededChoices
-from callerside.simulator.fuzz.coverage import UNREACHABLE, all_pairs, everything, expected
+from callerside.simulator.fuzz.coverage import (
+    UNREACHABLE,
+    broken_pairs,
+    everything,
+    expected,
+    possible_pairs,
+)
 from callerside.simulator.fuzz.play import Outcome, play_scenario, play_seed, shrink_outcome
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz, write_up
 from callerside.simulator.lanes.virtual.call import VirtualOptions, options_for
@@ -87,27 +95,60 @@ def test_every_mark_and_timer_of_the_agent_is_a_point_to_reach() -> None:
     assert UNREACHABLE.keys() < everything()
 
 
-def test_what_came_together_is_told_and_what_never_did(tmp_path: Path) -> None:
+def test_what_came_together_is_told_and_what_could_have(tmp_path: Path) -> None:
     summary = fuzz(FuzzOptions(seeds=16, found=tmp_path), lambda _: None)
-    assert summary.pairs <= all_pairs()
-    assert set(summary.never_together) == all_pairs() - summary.pairs
+    assert summary.pairs <= possible_pairs() | broken_pairs()
+    assert summary.against_the_table == []
+    assert set(summary.never_together) == possible_pairs() - summary.pairs
     assert {
         "event session.updated in CONNECTING_OPENAI",
         "event timer greeting_due in MEDIA_READY",
     } <= (summary.pairs)
     told = as_text(summary).splitlines()
-    (together,) = (line for line in told if line.startswith("came together"))
-    never = [line for line in told if line.startswith("never together: ")]
-    assert [line.split(": ")[1] for line in never] == [
-        "states and events",
-        "states and the caller's steps",
-        "faults and places",
-    ]
-    for kind, line in zip(("event", "step", "fault"), never, strict=True):
+    for kind, what in (
+        ("event", "states and events"),
+        ("step", "states and the caller's steps"),
+        ("fault", "faults and places"),
+    ):
         found, most = summary.share_of_pairs(kind)
-        names, _, more = line.partition(", and ")
-        assert f"{found} of {most}" in together
-        assert len(names.split(": ", 2)[2].split(", ")) + int(more.split()[0]) == most - found
+        place = told.index(f"  {what}: {found} of {most}")
+        missing = list(takewhile(lambda line: line.startswith("    not "), told[place + 1 :]))
+        assert 1 <= len(missing) <= 13
+        assert 0 < found < most
+    listed = as_json(summary)
+    assert listed["never_together"] == summary.never_together
+    assert listed["against_the_table"] == []
+
+
+def test_what_can_be_is_what_the_table_of_states_knows() -> None:
+    possible, broken = possible_pairs(), broken_pairs()
+    assert not possible & broken
+    for state, row in TRANSITIONS.items():
+        created = f"event response.created in {state}"
+        if state in (State.ENDED, State.CALL_RECEIVED):
+            assert not [pair for pair in possible | broken if pair == created]
+        else:
+            assert (created in possible) is (Trigger.RESPONSE_CREATED in row)
+            assert (created in broken) is (Trigger.RESPONSE_CREATED not in row)
+    assert "event input_audio_buffer.speech_stopped in STREAMING_RESPONSE" in broken
+    assert "event session.updated in PROCESSING" not in possible | broken
+    assert not [pair for pair in possible if pair.endswith(" in ENDED")]
+    unreachable = {f"event {one} in " for one in UNREACHABLE if one.startswith("timer ")}
+    assert not [pair for pair in possible if pair.startswith(tuple(unreachable))]
+
+
+def test_every_timer_and_every_event_that_tells_the_agent_something_has_its_states() -> None:
+    named = {pair.rpartition(" in ")[0] for pair in possible_pairs()}
+    timers = {f"event timer {timer}" for timer in Timer}
+    assert timers - named == {f"event {one}" for one in UNREACHABLE if one.startswith("timer ")}
+
+
+def test_what_cannot_be_and_came_is_told() -> None:
+    summary = Summary(first_seed=0, pairs={"event session.updated in PROCESSING"})
+    assert summary.against_the_table == ["event session.updated in PROCESSING"]
+    assert "cannot be, as it seemed: event session.updated in PROCESSING" in as_text(summary)
+    lost = Summary(first_seed=0, pairs={"event response.created in CONNECTING_OPENAI"})
+    assert "1 that only lost, doubled or misplaced events bring" in as_text(lost)
 
 
 def test_a_pair_is_a_thing_and_the_state_that_it_met(tmp_path: Path) -> None:
@@ -236,6 +277,10 @@ def test_a_log_is_told_how_far_it_is(
         (["--seeds", "0"], "expected 1 or more"),
         (["--seeds", "many"], "expected 1 or more"),
         (["--jobs", "1000000"], "expected at most 256"),
+        (["--first-seed", "-1"], "-1: expected 0 to 4294967295: any other number would draw"),
+        (["--first-seed", "4294967296"], "expected 0 to 4294967295"),
+        (["extra"], "usage: callerside fuzz "),
+        (["extra"], "callerside fuzz: error: unrecognized arguments: extra"),
     ],
 )
 def test_refuses_nonsense(
