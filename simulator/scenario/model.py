@@ -233,9 +233,8 @@ def _in_memory_only(*where: str) -> PydanticCustomError:
     """What is wrong with a setting that only the virtual lane can play."""
     return PydanticCustomError(
         "memory",
-        "{name} can be played in memory only: it needs lanes: [virtual]",
+        "can be played in memory only: it needs lanes: [virtual]",
         {
-            "name": where[-1],
             "key": where[1:],
             "value": "",
             "decided_by": [where, ("lanes",)],

@@ -251,9 +251,15 @@ def _of_fuzzer(mutant: Mutant, told: dict[str, object]) -> tuple[str, str, str, 
         return f"not within {fuzzer['of']}" if "of" in fuzzer else "no more", "", "", ""
     by = ", ".join(f"`{name}`" for name in fuzzer["breaks"])
     steps = str(fuzzer.get("steps", "not tried"))
-    shows = "shows it" if fuzzer.get("again") else "**is content**"
-    is_good = "content" if fuzzer.get("good") else "**not content**"
-    return f"seed {fuzzer['seed']}", by, steps, f"{shows}; without it {is_good}"
+    return f"seed {fuzzer['seed']}", by, steps, _of_command(fuzzer)
+
+
+def _of_command(fuzzer: dict[str, object]) -> str:
+    """What the printed command says where the mutant is, and where it is not."""
+    shows = "fails" if fuzzer.get("again") else "**passes**"
+    if "good" not in fuzzer:
+        return f"{shows}; without it not tried"
+    return f"{shows}; {'passes' if fuzzer['good'] else '**fails**'} without it"
 
 
 def _of_tests(told: dict[str, object]) -> str:
@@ -393,6 +399,8 @@ def wrong(mutant: Mutant, told: dict[str, object]) -> list[str]:
         wrongs.append(f"{mutant.name}: the fuzzer does not find it (any more: --search)")
     elif isinstance(fuzzer, dict) and int(str(fuzzer["steps"])) > _MOST_STEPS:
         wrongs.append(f"{mutant.name}: shrunk to {fuzzer['steps']} steps, {_MOST_STEPS} wanted")
+    elif isinstance(fuzzer, dict) and not (fuzzer["again"] and fuzzer["good"]):
+        wrongs.append(f"{mutant.name}: the command that is printed {_of_command(fuzzer)}")
     elif isinstance(fuzzer, dict) and not fuzzer["again"]:
         wrongs.append(f"{mutant.name}: the command that is printed does not show it")
     return wrongs

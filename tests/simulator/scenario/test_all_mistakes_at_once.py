@@ -173,7 +173,7 @@ def test_a_forerunner_whose_file_is_wrong_is_there(tmp_path: Path) -> None:
 def test_an_agent_ends_in_memory_only(tmp_path: Path) -> None:
     ends = "version: 2\nabout: It ends.\nagent_ends: {after: 3s}\nsteps: [{pause: 5s}]\n"
     assert told(tmp_path, call_yaml=ends) == [
-        "call.yaml:3:13: agent_ends can be played in memory only: it needs lanes: [virtual]"
+        "call.yaml:3:13: agent_ends: can be played in memory only: it needs lanes: [virtual]"
     ]
     assert places(told(tmp_path, call_yaml=ends + "lanes: [sip, virtuall]\n")) == [
         "call.yaml:5:14"  # and nothing of agent_ends
