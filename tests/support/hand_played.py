@@ -131,6 +131,11 @@ class Call:
         return self.marks(name)[number].at_ns / 1e6
 
     @property
+    def waits_for(self) -> set[TimerName]:
+        """Timers that are set."""
+        return set(self._timers)
+
+    @property
     def verdict(self) -> str:
         assert self.finish is not None
         return self.finish.verdict

@@ -88,9 +88,11 @@ def test_what_is_no_event_is_refused_by_name() -> None:
 
 
 def test_who_has_lost_the_connection_is_sent_nothing_more() -> None:
-    client = Client({"default_reply": {"say": LONG}})
+    client = Client({"greeting": {"say": LONG}, "timing": {"pace": 1}})
     client.send("response.create")
     client.wait(1500)
+    assert client.all("response.output_audio.delta")
+    assert not client.all("response.done")
     before = len(client.events)
     client.feed(ConnectionLost(1006, "gone"))
     client.wait(30_000)

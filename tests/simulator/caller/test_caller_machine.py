@@ -292,6 +292,33 @@ def test_cancelling_before_the_answer(tmp_path: Path) -> None:
     assert waited_ms == pytest.approx(200, abs=21)
 
 
+def test_a_call_that_is_only_being_tried_does_not_ring_yet(tmp_path: Path) -> None:
+    text = "steps: [{hang_up: , when: ringing + 200ms}]"
+    told = [Told(100, CallProgressed(status=100)), Told(1000, CallProgressed(status=180))]
+    call = Call(scenario(tmp_path, text), told=told, answered=False).play()
+
+    waited_ms = call.at_ms("hang_up_sent") - call.at_ms("call_progressed", 1)
+    assert waited_ms == pytest.approx(200, abs=21)
+
+
+@pytest.mark.parametrize(
+    ("steps", "verdict", "how"),
+    [
+        ("[{expect: beep}, hang_up]", "passed", "bye"),
+        ("[{expect: beep}, vanish]", "passed", "vanish"),
+        ("[{expect: {dtmf: '9'}, within: 500ms}, hang_up]", "failed", "bye"),
+        ("[{say: 'Hello?'}, {expect: reply, within: 60s}]", "failed", "bye"),
+    ],
+)
+def test_a_call_that_is_over_waits_for_nothing_more(
+    steps: str, verdict: str, how: str, tmp_path: Path
+) -> None:
+    call = Call(scenario(tmp_path, f"time_limit: 9s\nsteps: {steps}"), FLOW).play()
+
+    assert (call.verdict, call.waits_for) == (verdict, set())
+    assert call.marks("hang_up_sent")[0].fields["how"] == how
+
+
 def test_keys_in_both_directions_and_a_transfer(tmp_path: Path) -> None:
     text = """
         steps:
