@@ -62,6 +62,11 @@ def is_ipv6(host: str) -> bool:
         return False
 
 
+def family_in_sdp(host: str) -> Family:
+    """Of a host, by how it is written."""
+    return "IP6" if is_ipv6(host) else "IP4"
+
+
 def as_compared(host: str) -> str:
     """A host as two of them are compared: an address of IPv6 can be written in many ways."""
     return str(ip_address(host)) if is_ipv6(host) else host

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from callerside.addresses import Host, HostPort, check_sip_port
+from callerside.addresses import Host, HostPort, check_sip_port, family_in_sdp
 from callerside.agent.config.environment import check_named, names_in
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
@@ -125,6 +125,9 @@ class SipSettings(Strict):
     host: Host = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every interface. One of IPv6 (:: is every interface) has all
     calls over IPv6 alone, on the engine that has it (docs/engines.md)."""
+    second_host: Host | None = None
+    """An address of the other family (IPv4, IPv6), to have calls over both: each has its sound over
+    the one that its SIP comes by."""
     port: Port = 5060
     """Of SIP; 0: any free one."""
     transports: list[Transport] = Field(["udp", "tcp"], min_length=1)
@@ -206,6 +209,16 @@ class SipSettings(Strict):
             )
         if self.tls.port and self.tls.port == self.port and len(self.transports) > 1:
             raise ValueError(f"tls.port: {self.port} is sip.port; TLS needs one of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_address_of_a_family(self) -> Self:
+        second = self.second_host
+        if second is not None and family_in_sdp(second) == family_in_sdp(self.host):
+            raise ValueError(
+                f"second_host: {second}: host is {self.host}: expected an address of the other "
+                "family (IPv4, IPv6)"
+            )
         return self
 
     @model_validator(mode="after")

@@ -369,6 +369,7 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         )
     return SipOptions(
         listen_host=sip.host,
+        second_host=sip.second_host,
         port=sip.port,
         transports=tuple(sip.transports),
         tls=None if sip.tls is None else TlsOptions(**sip.tls.model_dump()),

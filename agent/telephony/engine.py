@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, get_args
 
-from callerside.addresses import host_of, is_ipv6
+from callerside.addresses import EVERYWHERE, family_in_sdp, host_of
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallerLeg, CallLeg
 from callerside.agent.telephony.invite import is_address
@@ -202,8 +202,9 @@ def check_options(engine: EngineName, options: SipOptions) -> None:
     for codec in options.codecs:
         if codec not in codecs_of(profile):
             raise CapabilityError(engine, CODEC_NEEDS[codec], f"sip.codecs: {codec}")
-    if options.family == "IP6" and Capability.IPV6 not in profile.capabilities:
-        raise CapabilityError(engine, Capability.IPV6, f"sip.host: {options.listen_host}")
+    if "IP6" in options.hosts and Capability.IPV6 not in profile.capabilities:
+        name = "second_host" if options.hosts["IP6"] == options.second_host else "host"
+        raise CapabilityError(engine, Capability.IPV6, f"sip.{name}: {options.hosts['IP6']}")
     _check_families(options)
     if options.max_calls > profile.calls_a_process:
         holds = {name: one.calls_a_process for name, one in PROFILES.items()}
@@ -216,7 +217,7 @@ def check_options(engine: EngineName, options: SipOptions) -> None:
 
 
 def _check_families(options: SipOptions) -> None:
-    """An endpoint speaks the IP that the address has at which it listens, and no other.
+    """An endpoint speaks the IP that the addresses have at which it listens, and no other.
 
     Raises:
         SipError: an address that it is told is of another; names it.
@@ -232,11 +233,16 @@ def _check_families(options: SipOptions) -> None:
     }
     for name, value in told.items():
         host = host_of(value or "")
-        if is_address(host) and is_ipv6(host) != (options.family == "IP6"):
+        if is_address(host) and family_in_sdp(host) not in options.hosts:
             raise SipError(
                 f"sip.{name}: {value}: sip.host is {options.listen_host}: expected a name, or an "
-                f"address of IPv{options.family[2]} as that one is"
+                f"address of its family; or both families, by sip.second_host"
             )
+    if len({host in EVERYWHERE for host in options.hosts.values()}) > 1:
+        raise SipError(
+            f"sip.second_host: {options.second_host}: sip.host is {options.listen_host}: expected "
+            f"all addresses of both families (0.0.0.0 and ::), or one of each"
+        )
 
 
 _TAGS = {Capability.SESSION_TIMERS: "timer", Capability.RELIABLE_RINGING: "100rel"}

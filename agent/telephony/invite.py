@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import unquote
 
-from callerside.addresses import Family, as_compared, is_ipv6
+from callerside.addresses import Family, as_compared, family_in_sdp
 from callerside.agent.telephony.sip_message import SipMessage, address_of
 from callerside.agent.telephony.srtp import Crypto, cryptos
 from callerside.terminal import one_line
@@ -339,6 +339,11 @@ class Described:
     """Keys of its writer's."""
 
     @property
+    def family(self) -> Family:
+        """Of its host."""
+        return family_in_sdp(self.host)
+
+    @property
     def is_nowhere(self) -> bool:
         """Whether its writer can be sent nothing: a hold, as RFC 2543 §B.5 has it."""
         return self.host in ("0.0.0.0", "::")  # noqa: S104 - that is how it is said
@@ -359,10 +364,12 @@ class Described:
         return self.port != 0 and not self.is_nowhere and self.direction in ("sendrecv", "recvonly")
 
 
-def described(description: str, codecs: Sequence[str], family: Family = "IP4") -> Described | None:
+def described(
+    description: str, codecs: Sequence[str], family: Family | None = None
+) -> Described | None:
     """The audio of a session description that can be a call's; None if none can.
 
-    That is at an address of our own family.
+    `family`: of addresses, of which its own has to be.
     """
     session, *lines = _LINES.split(description)
     chosen = _chosen(session, lines, codecs)
@@ -374,7 +381,7 @@ def described(description: str, codecs: Sequence[str], family: Family = "IP4") -
     if audio is None or port is None or address is None:
         return None
     kind, host = address.groups()
-    if kind != family or is_ipv6(host) != (family == "IP6"):
+    if family_in_sdp(host) != kind or family not in (None, kind):
         return None
     if len(port[0]) > _LONGEST_PORT or int(port[0]) > _HIGHEST_PORT or _is_everybodys(host):
         return None

@@ -1,12 +1,13 @@
 """What a SIP endpoint can be told. Plain values: where they come from is the caller's business."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
-from callerside.addresses import Family, host_of, in_uri, is_ipv6
+from callerside.addresses import Family, family_in_sdp, host_of, in_uri
 from callerside.agent.telephony.srtp import SrtpPolicy
 from callerside.ports import HIGHEST_PORT
 
@@ -125,6 +126,8 @@ class SipOptions:
     """
 
     listen_host: str = "127.0.0.1"
+    second_host: str | None = None
+    """An address of the other family, at which it listens, too."""
     port: int = 0
     """Of SIP, UDP and TCP alike; 0: any free one."""
     transports: tuple[Transport, ...] = ("udp", "tcp")
@@ -185,6 +188,11 @@ class SipOptions:
         unknown = [codec for codec in self.codecs if codec not in CODECS]
         if unknown or not self.codecs:
             raise ValueError(f"codecs: expected some of {', '.join(CODECS)}, got {self.codecs}")
+        if self.second_host is not None and len(self.hosts) == 1:
+            raise ValueError(
+                f"second_host: {self.second_host}: host is {self.listen_host}: expected an address "
+                f"of the other family (IPv4, IPv6)"
+            )
         if not self.transports:
             raise ValueError("transports: expected some of udp, tcp and tls, got none")
         if "tls" in self.transports and (self.tls is None or self.tls.certificate is None):
@@ -207,9 +215,15 @@ class SipOptions:
         )
 
     @property
-    def family(self) -> Family:
-        """Of which addresses an endpoint is: the one that it listens at says it."""
-        return "IP6" if is_ipv6(self.listen_host) else "IP4"
+    def hosts(self) -> Mapping[Family, str]:
+        """Where it listens, by family."""
+        hosts = (self.listen_host, self.second_host or self.listen_host)
+        return {family_in_sdp(host): host for host in hosts}
+
+    def family_with(self, source: str) -> Family:
+        """Of sound to and from whoever's SIP is at "host:port"."""
+        family = family_in_sdp(host_of(source))
+        return family if family in self.hosts else family_in_sdp(self.listen_host)
 
     @property
     def own_place(self) -> str:

@@ -453,6 +453,10 @@ def test_a_port_that_is_taken_is_said_in_words(tmp_path: Path, options: tuple[st
             {"host": "2001:db8::1", "engine": "baresip"},
             "sip.host '2001:db8::1' is no IPv6 address of this machine",
         ),
+        (
+            {"host": "::1", "second_host": "::2"},
+            "second_host: ::2: host is ::1: expected an address",
+        ),
         ({"host": "::1", "engine": "pjsua2"}, "sip.host: ::1: pjsua2 has no capability `ipv6`"),
         (
             {"public_host": "not a host"},

@@ -139,14 +139,14 @@ class BaresipStation:
         """See `Screen`: whoever calls is no host for others."""
         return None
 
-    def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:  # noqa: ARG002
+    def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
         if message.status or message.call_id not in self.legs:
             return None
         if self._means_another(message):
             return _NO_SUCH_CALL
         if message.method in ("INVITE", "UPDATE"):
-            return self.refusal_of_offer(message)
+            return self.refusal_of_offer(message, source)
         answer = answer_to(message, self.allowed)
         if answer is not None:
             return _as_refusal(answer)
@@ -164,10 +164,10 @@ class BaresipStation:
         own = leg.own_tag if leg is not None else ""
         return bool(own and request.to_tag and request.to_tag != own)
 
-    def refusal_of_offer(self, message: SipMessage) -> Refusal | None:
+    def refusal_of_offer(self, message: SipMessage, source: str) -> Refusal | None:
         """Of what baresip would answer in some way of its own."""
         options, offer = self.options, message.description
-        status = unmet(offer, options.codecs, options.family) if offer else 0
+        status = unmet(offer, options.codecs, options.family_with(source)) if offer else 0
         return (status, _REASONS[status], "") if status else None
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
@@ -429,7 +429,8 @@ class BaresipEndpoint(BaresipStation):
             return (self._drain_status, "Service Unavailable", again), "draining"
         if len(self._admitted) >= self.options.max_calls:
             return (486, "Busy Here", again), "full"
-        found = unmet_invite(invite, self.options.codecs, _EXTENSIONS, self.options.family)
+        family = self.options.family_with(source)
+        found = unmet_invite(invite, self.options.codecs, _EXTENSIONS, family)
         return (None, "") if found is None else (_as_refusal(found[0]), found[1])
 
     def _note_refusal(self, call_id: str, status: int, reason: str, source: str) -> None:

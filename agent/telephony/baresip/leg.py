@@ -16,6 +16,7 @@ import structlog
 from baresip import BaresipError, Call, StackEvent
 from baresip import Event as Told
 
+from callerside.addresses import Family, family_in_sdp
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
@@ -119,6 +120,8 @@ class BaresipLeg(Leg):
         self._is_unmet = False
         """The other side has answered our offer with nothing of it."""
         self._our_direction = "sendrecv"
+        self._our_family: Family | None = None
+        """Of our address in this call; None: we have not said it yet."""
         self._our_cryptos: tuple[Crypto, ...] = ()
         self.own_tag = ""
         """As the other side has to name us, once we have said it (RFC 3261 §12.1.1)."""
@@ -224,7 +227,7 @@ class BaresipLeg(Leg):
                 return
             native, own = taken
             library.want_audio_alone(native)
-            if public:
+            if public and family_in_sdp(public) == library.family_of_call(native):
                 library.advertise_rtp(native, public, own.port)
             self._stack.tell(self._on_socket, own)
 
@@ -262,9 +265,9 @@ class BaresipLeg(Leg):
             self._offered = None
         if not text or (message.method not in (*_INVITES, "ACK")):
             return
-        options = self._stack.options
-        found = described(text, options.codecs, options.family)
+        found = described(text, self._stack.options.codecs, None if sent else self._our_family)
         if sent:
+            self._our_family = found.family if found else self._our_family
             self._our_direction = found.direction if found else self._our_direction
             self._our_cryptos = found.cryptos if found else ()
             self._we_offered = not message.status and message.method != "ACK"
@@ -423,8 +426,7 @@ class BaresipCallLeg(BaresipLeg):
         self._adopt(call)
         self._answered_ns: int | None = None
         if invite.description:
-            options = self._stack.options
-            self._offered = described(invite.description, options.codecs, options.family)
+            self._offered = described(invite.description, self._stack.options.codecs)
         self._inputs.post(
             CallReceived(
                 called=called,

@@ -8,17 +8,17 @@ thread: in its callbacks, and in jobs (`Stack.run`).
 
 import ctypes
 import socket
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
 from baresip import _native
 
-from callerside.addresses import joined
+from callerside.addresses import Family, family_in_sdp, joined
 from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.telephony.options import Verify
+from callerside.agent.telephony.options import Transport, Verify
 
 VERSION = PROFILES["baresip"].works
 """What this was written for; the bindings are of alpha quality and change."""
@@ -40,6 +40,9 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "call_audio": (Pointer, (Pointer,)),
     "call_modify": (Int, (Pointer,)),
     "call_get_ua": (Pointer, (Pointer,)),
+    "call_laddr": (Pointer, (Pointer,)),
+    "baresip_network": (Pointer, ()),
+    "net_add_address": (Int, (Pointer, Pointer)),
     "ua_hangup": (None, (Pointer, Pointer, ctypes.c_uint16, Text)),
     "call_set_media_estdir": (None, (Pointer, Int, Int)),
     "audio_strm": (Pointer, (Pointer,)),
@@ -109,6 +112,7 @@ _INACTIVE, _SENDRECV = 0, 3
 """`enum sdp_dir`."""
 _ADDRESS_CHARS = 64
 _TLS, _OVER_TLS = 0, 2
+_TRANSPORTS: Mapping[Transport, int] = {"udp": 0, "tcp": 1}
 """`enum tls_method`, `enum sip_transp`."""
 _TLS_1_2 = 0x0303
 _VERIFY_AND_DEMAND = 3
@@ -232,6 +236,30 @@ class Library:
         )
         if error:
             raise SipError(f"SIP cannot listen on {joined(host, port)}/tls: error {error}")
+
+    def listen_also(self, host: str, port: int, transports: Sequence[Transport]) -> None:
+        """Have the stack know one more address as its own, and listen there.
+
+        Raises:
+            SipError: it cannot.
+        """
+        address = ctypes.create_string_buffer(self.sa_struct_get_size())
+        steps: list[Callable[[], int]] = [
+            lambda: self.sa_set_str(address, host.encode(), port),
+            lambda: self.net_add_address(self.baresip_network(), address),
+            *(partial(self._listen_by, address, transport) for transport in transports),
+        ]
+        for step in steps:
+            if error := step():
+                raise SipError(f"SIP cannot listen on {joined(host, port)}: error {error}")
+
+    def _listen_by(self, address: Any, transport: Transport) -> int:
+        by, add = Int(_TRANSPORTS[transport]), self.sip_transp_add
+        return int(add(Pointer(self.uag_sip()), by, ctypes.byref(address)))
+
+    def family_of_call(self, call: int) -> Family:
+        """Of our address that a call's descriptions name."""
+        return family_in_sdp(self.address(self.call_laddr(call))[0])
 
     def find(self, sip_call_id: str) -> int:
         """The stack's object of a call; 0: it has none any more."""

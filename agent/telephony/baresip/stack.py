@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -22,7 +22,7 @@ from baresip import Account, BaresipError, Config, Runtime, UserAgent, _events
 from baresip import Event as Told
 from baresip._native import ffi, lib
 
-from callerside.addresses import EVERYWHERE, is_ipv6, joined
+from callerside.addresses import EVERYWHERE, Family, family_in_sdp, is_ipv6, joined
 from callerside.agent.telephony.baresip.late_offers import LateOffers
 from callerside.agent.telephony.baresip.media import RtpSocket, lead_nowhere
 from callerside.agent.telephony.baresip.native import (
@@ -80,6 +80,9 @@ _SIP_SEARCH = range(10_000, 32_000)
 _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
 _SEARCH_TRIES = 200
+_KINDS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+_LOOPBACK: Mapping[Family, str] = {"IP4": "127.0.0.1", "IP6": "::1"}
+_NET_AF: Mapping[Family, str] = {"IP4": "ipv4", "IP6": "ipv6"}
 _REFUSAL = 300
 _CHALLENGES = (401, 407)
 _DIGEST = re.compile(rb"(?im)^((?:www|proxy)-authenticate[ \t]*:[ \t]*)(d)(igest)")
@@ -169,12 +172,14 @@ class Stack:
         self._unanswered = ""
         """The last challenge to a REGISTER that asked in a realm that gets no digest."""
         self._late_offers = LateOffers()
-        told, here = options.rtp_public_host, options.listen_host
+        told = options.rtp_public_host
+        family = family_in_sdp(told or "")
+        here = options.hosts.get(family, "")
         self._advertised: tuple[bytes, bytes] | None = None
         if told and len(told) == len(here):
             self._advertised = (
-                f" {options.family} {here}\r\n".encode(),
-                f" {options.family} {told}\r\n".encode(),
+                f" {family} {here}\r\n".encode(),
+                f" {family} {told}\r\n".encode(),
             )
 
     @property
@@ -196,17 +201,18 @@ class Stack:
             SipError: it did not start.
         """
         self._loop = asyncio.get_running_loop()
-        host = self.options.listen_host
-        _check_host(host)
-        self.port = self.options.port or _free_port(host)
-        _check_port(host, self.port)
+        for host in self._hosts:
+            _check_host(host)
+        self.port = self.options.port or _free_port(self._hosts)
+        for host in self._hosts:
+            _check_port(host, self.port)
         if needs_tls(self.options):
             self._prepare_tls()
         self._not_theirs = open_datagram_sockets()
         bound = _Bound(self._stand_before)
         self.runtime._ready = bound  # noqa: SLF001 - nothing else comes before the first message
         try:
-            await self.runtime.start(self._config(host))
+            await self.runtime.start(self._config())
         except BaresipError as error:
             raise SipError(f"baresip did not start: {error}") from None
         if bound.error is not None:
@@ -272,7 +278,8 @@ class Stack:
 
     def _taken(self, native: int) -> RtpSocket:
         lead_nowhere(*self.library.take_video_sockets(native))
-        return RtpSocket(*self.library.take_rtp_sockets(native), self.options.listen_host)
+        host = self.options.hosts[self.library.family_of_call(native)]
+        return RtpSocket(*self.library.take_rtp_sockets(native), host)
 
     def answer_of_registrar(self, told: str) -> str:
         """Its status and reason: baresip tells neither of a challenge that it is not to answer."""
@@ -344,14 +351,18 @@ class Stack:
         return _MEDIA_ENCRYPTION["offered" if self.options.may_encrypt else "off"]
 
     async def taking_agents(self, user: str) -> list[UserAgent]:
-        """Who takes all calls that come: baresip looks for one by the transport, too."""
+        """Who takes all calls that come.
+
+        baresip looks for one by the transport, too, and by the family of who is called, which a
+        proxy may have left as it was.
+        """
+        told = ("catchall=yes", *self._encryption_taken)
+        others = (host for family, host in _LOOPBACK.items() if family not in self.options.hosts)
         return [
             await UserAgent.create(
-                self.runtime,
-                self._account(
-                    user, self.options.codecs, transport, ("catchall=yes", *self._encryption_taken)
-                ),
+                self.runtime, self._account(user, self.options.codecs, transport, told, host)
             )
+            for host in (*self._hosts, *others)
             for transport in self.options.transports
         ]
 
@@ -374,11 +385,12 @@ class Stack:
         codecs: tuple[str, ...],
         transport: Transport,
         parameters: tuple[str, ...] = (),
+        host: str = "",
     ) -> Account:
         port = self.tls_port if transport == "tls" else self.port
         return Account(
             user,
-            joined(self.options.listen_host, port),
+            joined(host or self.options.listen_host, port),
             "",
             reg_interval=0,
             transport=transport,
@@ -409,37 +421,48 @@ class Stack:
             await self.ask(self._open_tls)
 
     def _prepare_tls(self) -> None:
-        tls, host = tls_of(self.options), self.options.listen_host
+        tls = tls_of(self.options)
         check_files(tls)
-        self.tls_port = tls.port or _free_port(host)
-        if not _is_free(host, self.tls_port, socket.SOCK_STREAM):
-            raise _taken(host, self.tls_port, "tls")
+        self.tls_port = tls.port or _free_port(self._hosts)
+        for host in self._hosts:
+            if not _is_free(host, self.tls_port, socket.SOCK_STREAM):
+                raise _taken(host, self.tls_port, "tls")
 
     def _open_tls(self) -> None:
         """On the stack's thread. At a port that nobody gets to who may not call.
 
         The stack's own way, by its configuration, leaves no choice of ports.
         """
-        tls, host = tls_of(self.options), self.options.listen_host
+        tls = tls_of(self.options)
         listens = "tls" in self.options.transports
-        self.library.listen_with_tls(
-            host,
-            self.tls_port,
-            pem=pem_of(tls) if tls.certificate is not None else b"",
-            ca=str(ca_file(tls)),
-            verify=tls.verify,
-            alone=self.options.transports == ("tls",),
-        )
-        let_in_alone(self.options.allowed_peers if listens else NOWHERE, host, self.tls_port)
+        for host in self._hosts:
+            self.library.listen_with_tls(
+                host,
+                self.tls_port,
+                pem=pem_of(tls) if tls.certificate is not None else b"",
+                ca=str(ca_file(tls)),
+                verify=tls.verify,
+                alone=self.options.transports == ("tls",) and host == self._hosts[0],
+            )
+            let_in_alone(self.options.allowed_peers if listens else NOWHERE, host, self.tls_port)
 
-    def _config(self, host: str) -> Config:
-        first, last = self._rtp_block(host)
-        over = [name for name in self.options.transports if name != "tls"] or ["udp"]
+    @property
+    def _hosts(self) -> Sequence[str]:
+        return tuple(self.options.hosts.values())
+
+    @property
+    def _plain_transports(self) -> Sequence[Transport]:
+        return [name for name in self.options.transports if name != "tls"] or ["udp"]
+
+    def _config(self) -> Config:
+        host = self.options.listen_host
+        first, last = self._rtp_block()
+        families = [_NET_AF[family] for family in self.options.hosts]
         lines = [
             f"sip_listen {joined(host, self.port)}",
-            f"sip_transports {','.join(over)}",
+            f"sip_transports {','.join(self._plain_transports)}",
             f"rtp_ports {first}-{last}",
-            f"net_af {'ipv6' if self.options.family == 'IP6' else 'ipv4'}",
+            *(f"net_af {family}" for family in families if len(families) == 1),
             "audio_jitter_buffer_type off",
             "call_local_timeout 0",
             "opus_stereo no",
@@ -451,7 +474,7 @@ class Stack:
             extra_config_text="".join(line + "\n" for line in lines),
         )
 
-    def _rtp_block(self, host: str) -> tuple[int, int]:
+    def _rtp_block(self) -> tuple[int, int]:
         """The first and the last port of audio: pairs, of which each begins with an even one."""
         given, count = self.options.rtp_port, self.options.rtp_port_count
         if given:
@@ -459,7 +482,7 @@ class Stack:
             return first, given + count - 1
         # Twice as many as calls take: one that is over gives its own up a little later.
         count = max(count, 4 * self.options.max_calls)
-        first = _free_block(host, count)
+        first = _free_block(self._hosts, count)
         return first, first + count - 1
 
     # ---- on the stack's thread
@@ -500,6 +523,9 @@ class Stack:
         if self.runtime._init_err:  # noqa: SLF001 - there is no stack to stand before
             return
         self._bind_resolvers()
+        second = self.options.second_host
+        if second is not None and second not in EVERYWHERE:
+            self.library.listen_also(second, self.port, self._plain_transports)
         if self.tls_port:
             self._open_tls()
         self.library.listen(self._requests, requests=True)
@@ -603,7 +629,7 @@ class Stack:
             text = plain_view(came, policy)
             if not message.status and message.method in ("INVITE", "UPDATE"):
                 _note(self._lines, message.call_id, line_of_call(text, self.options.codecs))
-                found = described(text, self.options.codecs, self.options.family)
+                found = described(text, self.options.codecs)
                 is_nowhere = found is not None and found.is_nowhere
                 _note(self._nowhere, message.call_id, message.number if is_nowhere else 0)
                 is_keyless = found is None or not found.cryptos
@@ -743,7 +769,7 @@ def _check_port(host: str, port: int) -> None:
     Raises:
         PortTakenError: it is in use.
     """
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+    for kind in _KINDS:
         if not _is_free(host, port, kind):
             name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
             raise _taken(host, port, name)
@@ -756,24 +782,28 @@ def _taken(host: str, port: int, name: str) -> PortTakenError:
     )
 
 
-def _free_port(host: str) -> int:
+def _all(hosts: Sequence[str]) -> str:
+    return " and ".join(hosts)
+
+
+def _free_port(hosts: Sequence[str]) -> int:
     rng = random.Random()
     for _ in range(_SEARCH_TRIES):
         port = rng.choice(_SIP_SEARCH)
-        if _is_free(host, port, socket.SOCK_DGRAM) and _is_free(host, port, socket.SOCK_STREAM):
+        if all(_is_free(host, port, kind) for host in hosts for kind in _KINDS):
             return port
-    raise PortTakenError(f"no port on {host} is free for both UDP and TCP")
+    raise PortTakenError(f"no port on {_all(hosts)} is free for both UDP and TCP")
 
 
-def _free_block(host: str, count: int) -> int:
+def _free_block(hosts: Sequence[str], count: int) -> int:
     """An even port from which `count` UDP ports are free now."""
     rng = random.Random()
     for _ in range(_SEARCH_TRIES):
         first = rng.choice(_RTP_SEARCH)
         ports = range(first, first + count)
-        if all(_is_free(host, port, socket.SOCK_DGRAM) for port in ports):
+        if all(_is_free(host, port, socket.SOCK_DGRAM) for port in ports for host in hosts):
             return first
-    raise PortTakenError(f"no {count} free UDP ports for RTP on {host} in {_RTP_SEARCH}")
+    raise PortTakenError(f"no {count} free UDP ports for RTP on {_all(hosts)} in {_RTP_SEARCH}")
 
 
 def _is_free(host: str, port: int, kind: socket.SocketKind) -> bool:

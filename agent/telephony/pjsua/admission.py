@@ -126,7 +126,7 @@ class Admission:
         """To refuse every call with; 0: calls are taken."""
         self._peers = PeerList(options.allowed_peers)
         self._max_calls = options.max_calls
-        self._codecs, self._family = options.codecs, options.family
+        self._codecs, self._family = options.codecs, options.family_with("")
         self._policy_with = options.srtp_with
         self._calls = calls
         self._has_call = has_call
