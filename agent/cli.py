@@ -111,7 +111,8 @@ it. Exit code 1: nothing was kept of one of them.
 _KAMAILIO_HELP = """\
 Write kamailio.cfg and dispatcher.list for Kamailio 5.6 or later: one address whose calls are spread
 over the workers of `callerside-agent serve`. A worker that is full, draining or dead passes its
-call on to the next one; OPTIONS find out who is dead. Sound goes past the proxy.
+call on to the next one; OPTIONS find out who is dead. Sound goes past the proxy, so that workers
+have an address of each family (IPv4, IPv6) at which it listens.
 
 With --browsers, web pages may call, too (SIP over WebSocket and TLS, sound by WebRTC): then there
 are tls.cfg and rtpengine.conf besides, for rtpengine, through which the sound of these calls goes.
@@ -188,9 +189,11 @@ def _add_kamailio(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     kamailio.add_argument("--workers", type=_worker_count, metavar="N", help="as for serve")
     kamailio.add_argument(
         "--listen",
+        action="append",
         required=True,
         metavar="ADDRESS[:PORT]",
-        help="where the proxy takes calls; the port is 5060 if left out",
+        help="where the proxy takes calls; the port is 5060 if left out; may be given again, for "
+        "an address of the other family (IPv4, IPv6)",
     )
     kamailio.add_argument(
         "--public-host", metavar="NAME", help="what callers know the proxy by, behind NAT"

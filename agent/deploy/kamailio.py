@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callerside.addresses import in_uri, joined
+from callerside.addresses import Family, family_in_sdp, host_of, in_uri, joined
 from callerside.agent.config.settings import Settings
 from callerside.agent.deploy.kamailio_browsers import (
     Browsers,
@@ -75,6 +75,23 @@ class Proxy:
     """Whether those who ask more often get no answer at all."""
     browsers: Browsers | None = None
     """None: calls come from telephones alone."""
+    second: "Side | None" = None
+    """Where it listens, too, and workers of that family."""
+
+    @property
+    def sides(self) -> Sequence["Side"]:
+        """Each place where it listens, with the workers that calls from there go to."""
+        first = Side(host=self.host, port=self.port, workers=self.workers)
+        return (first,) if self.second is None else (first, self.second)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """A place where a proxy listens, and workers of its family: sound does not change it."""
+
+    host: str
+    port: int
+    workers: Sequence[str]
 
 
 def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
@@ -90,7 +107,12 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
     )
     config = _Template(source).substitute(
         children=CHILDREN,
-        listen="\n".join(_listen(proxy, transport) for transport in proxy.transports),
+        listen="\n".join(
+            _listen(proxy, side, transport)
+            for side in proxy.sides
+            for transport in proxy.transports
+        ),
+        workers_of=_workers_of(proxy),
         worker_timeout_ms=WORKER_TIMEOUT_MS,
         probe_interval_s=PROBE_INTERVAL_S,
         probe_from=in_uri(proxy.host),
@@ -116,7 +138,7 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
 
 def proxy_for(
     settings: Settings,
-    listen: str,
+    listen: Sequence[str],
     *,
     workers: int,
     public_host: str | None = None,
@@ -127,7 +149,7 @@ def proxy_for(
     Args:
         settings: the agent's.
         listen: `HOST:PORT` that the proxy shall take calls at; HOST an IP address, PORT 5060 if
-            left out.
+            left out. Two of them are of both families.
         workers: how many there are.
         public_host: see `Proxy`.
         browsers: likewise.
@@ -135,13 +157,19 @@ def proxy_for(
     Raises:
         KamailioError: the two cannot work together.
     """
-    host, port = parse_listen(listen)
+    first, *others = [_side(settings, one, workers) for one in listen]
+    if len(others) > 1 or any(_family(one) == _family(first) for one in others):
+        raise KamailioError(
+            f"--listen {' --listen '.join(listen)}: expected one address, or one of IPv4 and one "
+            "of IPv6"
+        )
     return Proxy(
-        host=host,
-        port=port,
+        host=first.host,
+        port=first.port,
+        second=others[0] if others else None,
         public_host=public_host,
         transports=_plain(settings.sip.transports),
-        workers=worker_addresses(settings.sip.host, settings.sip.port, workers),
+        workers=first.workers,
         workers_known_as=settings.sip.public_host,
         allowed_peers=tuple(settings.sip.allowed_peers),
         retry_after_s=settings.sip.retry_after_s,
@@ -151,6 +179,29 @@ def proxy_for(
         drops_over_limit=settings.sip.over_limit == "drop",
         browsers=browsers,
     )
+
+
+def _side(settings: Settings, listen: str, workers: int) -> Side:
+    """A place to listen at, before workers of its family.
+
+    Raises:
+        KamailioError: it is none, or the workers have no address of its family.
+    """
+    host, port = parse_listen(listen)
+    sip = settings.sip
+    own = {family_in_sdp(one): one for one in (sip.host, sip.second_host or sip.host)}
+    family = family_in_sdp(host)
+    if family not in own:
+        raise KamailioError(
+            f"--listen {listen}: the workers have no address of its family, and sound goes past "
+            f"the proxy; give them one (sip.host is {sip.host}): sip.second_host, with sip.engine: "
+            "baresip (docs/engines.md)"
+        )
+    return Side(host=host, port=port, workers=worker_addresses(own[family], sip.port, workers))
+
+
+def _family(side: Side) -> Family:
+    return family_in_sdp(side.host)
 
 
 def _plain(transports: Sequence[str]) -> tuple[str, ...]:
@@ -197,16 +248,24 @@ def worker_addresses(host: str, first_port: int, count: int) -> list[str]:
 
 
 def _check(proxy: Proxy) -> None:
-    if joined(proxy.host, proxy.port) in proxy.workers:
-        raise KamailioError(
-            f"the proxy cannot listen on {joined(proxy.host, proxy.port)}: it is a worker's; "
-            "set sip.port to another one, or let the proxy listen elsewhere"
-        )
     peers = [ip_network(peer, strict=False) for peer in proxy.allowed_peers]
-    if peers and not _is_any(proxy.host) and not any(_in(proxy.host, peer) for peer in peers):
+    for side in proxy.sides:
+        here = joined(side.host, side.port)
+        if here in side.workers:
+            raise KamailioError(
+                f"the proxy cannot listen on {here}: it is a worker's; "
+                "set sip.port to another one, or let the proxy listen elsewhere"
+            )
+        if peers and not _is_any(side.host) and not any(_in(side.host, peer) for peer in peers):
+            raise KamailioError(
+                f"the workers would refuse the proxy: {side.host} is not in sip.allowed_peers; add "
+                "it (the proxy itself refuses all others on the workers' behalf)"
+            )
+    pages = proxy.browsers
+    if pages is not None and all(family_in_sdp(pages.host) != _family(one) for one in proxy.sides):
         raise KamailioError(
-            f"the workers would refuse the proxy: {proxy.host} is not in sip.allowed_peers; add it "
-            "(the proxy itself refuses all others on the workers' behalf)"
+            f"--browsers {joined(pages.host, pages.port)}: the proxy has no workers of its family: "
+            "expected an address of that of --listen"
         )
 
 
@@ -232,12 +291,24 @@ def _in(host: str, network: object) -> bool:
     return address in network  # type: ignore[operator] # IPv4Network | IPv6Network
 
 
-def _listen(proxy: Proxy, transport: str) -> str:
-    line = f"listen={transport}:{joined(proxy.host, proxy.port)}"
+def _workers_of(proxy: Proxy) -> str:
+    """Which set of workers a call goes to; sound is of the family of SIP."""
+    if proxy.second is None:
+        return "    $var(workers) = 1;"
+    first, second = ("1", "2") if _family(proxy.second) == "IP6" else ("2", "1")
+    return f"""    # Sound goes past here: calls of each family go to workers of it.
+    $var(workers) = {first};
+    if (af == INET6) {{
+        $var(workers) = {second};
+    }}"""
+
+
+def _listen(proxy: Proxy, side: Side, transport: str) -> str:
+    line = f"listen={transport}:{joined(side.host, side.port)}"
     return (
         line
         if proxy.public_host is None
-        else f"{line} advertise {joined(proxy.public_host, proxy.port)}"
+        else f"{line} advertise {joined(proxy.public_host, side.port)}"
     )
 
 
@@ -302,7 +373,7 @@ def _allowed(proxy: Proxy) -> str:
 def _known_as(proxy: Proxy) -> str:
     if proxy.workers_known_as is None:
         return "    # workers are known by the address that they take calls at"
-    host = proxy.workers[0].rpartition(":")[0]
+    host = in_uri(host_of(proxy.workers[0]))
     return f"""    if ($rd == "{in_uri(proxy.workers_known_as)}") {{
         $var(host) = "{host}";
     }}"""
@@ -315,7 +386,11 @@ def _worker_transport(proxy: Proxy) -> str:
 
 def _worker_list(proxy: Proxy) -> str:
     transport = _worker_transport(proxy)
-    lines = [f"1 sip:{worker};transport={transport}" for worker in proxy.workers]
+    lines = [
+        f"{number} sip:{worker};transport={transport}"
+        for number, side in enumerate(proxy.sides, start=1)
+        for worker in side.workers
+    ]
     return "\n".join(["# set, where the worker takes calls", *lines, ""])
 
 

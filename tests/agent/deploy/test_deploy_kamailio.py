@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent.deploy.kamailio import KamailioError, Proxy, render, worker_addresses
+from callerside.agent.deploy.kamailio import KamailioError, Proxy, Side, render, worker_addresses
 
+BOTH = Side(host="::1", port=5060, workers=["[::1]:5061", "[::1]:5062", "[::1]:5063"])
 WORKERS = ["127.0.0.1:5061", "127.0.0.1:5062", "127.0.0.1:5063"]
 
 
@@ -64,11 +65,24 @@ def test_a_proxy_that_the_workers_would_refuse(tmp_path: Path) -> None:
         {"host": "0.0.0.0", "public_host": "phone.example", "workers_known_as": "192.0.2.1"},
         {"transports": ["tcp"], "retry_after_s": 30},
         {"host": "::1", "workers": ["[::1]:5061"]},
+        {"second": BOTH},
+        {"host": "0.0.0.0", "public_host": "phone.example", "second": BOTH},
         {"requests_per_source_per_s": 150, "requests_per_s": 600},
         {"requests_per_source_per_s": 150, "requests_per_s": 600, "drops_over_limit": True},
         {"allowed_peers": ["127.0.0.0/8"], "drops_strangers": True},
     ],
-    ids=["plain", "peers", "public", "tcp", "ipv6", "limits", "dropped", "strangers"],
+    ids=[
+        "plain",
+        "peers",
+        "public",
+        "tcp",
+        "ipv6",
+        "both",
+        "both_public",
+        "limits",
+        "dropped",
+        "strangers",
+    ],
 )
 def test_kamailio_itself_accepts_it(tmp_path: Path, options: dict[str, object]) -> None:
     kamailio = shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:/usr/bin")
