@@ -10,6 +10,7 @@ import pytest
 import warm_processes
 from agent_rig import Agent, fake_realtime, free_port
 
+from callerside.addresses import is_ipv6
 from callerside.simulator.lanes.sip.config import address_towards
 
 pytestmark = pytest.mark.e2e
@@ -29,11 +30,11 @@ never: [hang_up, {state: PROCESSING}]
 
 
 def own_addresses() -> list[str]:
-    """Of this machine: loopback's, and that of the network, if there is one."""
+    """Of this machine: loopback's, of both families, and that of the network, if there is one."""
     try:
-        return ["127.0.0.1", address_towards("sip:nobody@203.0.113.1")]
+        return ["127.0.0.1", "::1", address_towards("sip:nobody@203.0.113.1")]
     except OSError:
-        return ["127.0.0.1"]
+        return ["127.0.0.1", "::1"]
 
 
 @pytest.fixture(scope="module", params=own_addresses())
@@ -43,14 +44,18 @@ def staging(
     folder = tmp_path_factory.mktemp("staging")
     with fake_realtime(folder) as url:
         sip = {"host": request.param, "port": 0, "allowed_peers": [request.param]}
+        if is_ipv6(request.param):
+            sip["engine"] = "baresip"
         agent = Agent(folder, {"realtime": {"url": url}, "sip": sip})
         yield agent
         agent.close()
 
 
-def callerside(folder: Path, uri: str) -> subprocess.CompletedProcess[str]:
+def callerside(folder: Path, uri: str, caller_engine: str = "") -> subprocess.CompletedProcess[str]:
     (folder / "ask.yaml").write_text(SCENARIO)
-    given = ("run", "ask.yaml", "--agent", uri)
+    given = ["run", "ask.yaml", "--agent", uri]
+    if engine := caller_engine or ("baresip" if "@[" in uri else ""):
+        given += ["--caller-engine", engine]
     return warm_processes.run("callerside.simulator.cli.main", *given, folder=folder, timeout=240)
 
 
@@ -83,3 +88,10 @@ def test_nobody_there_is_a_call_that_was_not_answered(tmp_path: Path) -> None:
         "expected beep within 10 s, but no beep was heard; the call is not answered" in done.stdout
     )
     assert f"No call was answered: callerside doctor {uri} says where" in done.stdout
+
+
+def test_a_caller_that_has_no_ipv6_is_refused_before_the_call(tmp_path: Path) -> None:
+    uri = f"sip:100@[::1]:{free_port()}"
+    done = callerside(tmp_path, uri, "pjsua2")
+    assert done.returncode == 2
+    assert f"{uri}: pjsua2 has no capability `ipv6`" in " ".join(done.stderr.split())

@@ -1,5 +1,6 @@
 """Programs that are not ours on the other end of calls over IPv6: SIPp, and Debian's baresip."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from callerside.agent.telephony.options import SipOptions
 from callerside.audio import tone
 from callerside.audio_files import read_wav
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
+from callerside.simulator.cli.main import main
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 
@@ -70,6 +72,16 @@ def test_sipp_places_ten_calls_over_ipv6(agent: Phone, tmp_path: Path, transport
     assert agent.calls() - begun == 10
     for call in range(begun, agent.calls()):
         assert agent.wait_for(call, HungUp).by == "caller"
+
+
+def test_doctor_looks_at_an_agent_over_ipv6(
+    agent: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", f"sip:100@[{HOST}]:{agent.port}"]) == 0
+    told = capsys.readouterr().out
+    assert f"[{HOST}]:{agent.port}/udp answers OPTIONS with 200" in told
+    assert re.search(r"ok +sound +\d+ packets came from \[::1\]:\d+", told)
+    assert "by its RTCP it gets ours" in told
 
 
 @needs("baresip")
