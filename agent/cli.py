@@ -39,11 +39,8 @@ from callerside.agent.deploy.kamailio import (
     render,
     write,
 )
-from callerside.agent.deploy.kamailio_browsers import (
-    DEFAULT_MEDIA_PORTS,
-    RTPENGINE_AT,
-    Browsers,
-)
+from callerside.agent.deploy.kamailio_browsers import Browsers
+from callerside.agent.deploy.kamailio_media import DEFAULT_MEDIA_PORTS, RTPENGINE_AT, Rtpengine
 from callerside.agent.observe import logs
 from callerside.agent.observe.retention import CALL_ID, forget
 from callerside.agent.prompts.prefetch import Outcome, warm
@@ -112,7 +109,8 @@ _KAMAILIO_HELP = """\
 Write kamailio.cfg and dispatcher.list for Kamailio 5.6 or later: one address whose calls are spread
 over the workers of `callerside-agent serve`. A worker that is full, draining or dead passes its
 call on to the next one; OPTIONS find out who is dead. Sound goes past the proxy, so that workers
-have an address of each family (IPv4, IPv6) at which it listens.
+have an address of each family (IPv4, IPv6) at which it listens; or rtpengine translates it
+(--translate).
 
 With --browsers, web pages may call, too (SIP over WebSocket and TLS, sound by WebRTC): then there
 are tls.cfg and rtpengine.conf besides, for rtpengine, through which the sound of these calls goes.
@@ -196,6 +194,11 @@ def _add_kamailio(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "an address of the other family (IPv4, IPv6)",
     )
     kamailio.add_argument(
+        "--translate",
+        action="store_true",
+        help="have rtpengine translate sound of the family of which the workers have no address",
+    )
+    kamailio.add_argument(
         "--public-host", metavar="NAME", help="what callers know the proxy by, behind NAT"
     )
     kamailio.add_argument(
@@ -222,7 +225,7 @@ def _add_kamailio(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         type=_port_range,
         default=DEFAULT_MEDIA_PORTS,
         metavar="FIRST-LAST",
-        help="of the sound of web pages (default: {}-{})".format(*DEFAULT_MEDIA_PORTS),
+        help="of rtpengine's sound (default: {}-{})".format(*DEFAULT_MEDIA_PORTS),
     )
     kamailio.add_argument(
         "--rtpengine",
@@ -263,8 +266,6 @@ def _browsers(options: argparse.Namespace) -> Browsers | None:
         certificate=options.certificate.absolute(),
         key=options.key.absolute(),
         origins=options.origin,
-        rtpengine=options.rtpengine,
-        media_ports=options.media_ports,
     )
 
 
@@ -277,6 +278,8 @@ def _kamailio(options: argparse.Namespace) -> int:
         workers=workers,
         public_host=options.public_host,
         browsers=_browsers(options),
+        translates=options.translate,
+        rtpengine=Rtpengine(at=options.rtpengine, ports=options.media_ports),
     )
     files = render(proxy, options.out)
     write(files)

@@ -1,3 +1,3 @@
 """Files for running the agent in production; docs/deploy.md says how to use them."""
 
-__all__ = ["kamailio", "kamailio_browsers"]
+__all__ = ["kamailio", "kamailio_browsers", "kamailio_media"]

@@ -5,7 +5,7 @@ It is made from the agent's own settings, so that the two cannot disagree about 
 
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -16,8 +16,16 @@ from callerside.agent.config.settings import Settings
 from callerside.agent.deploy.kamailio_browsers import (
     Browsers,
     browser_parts,
-    rtpengine_file,
+    media_of_pages,
     tls_file,
+)
+from callerside.agent.deploy.kamailio_media import (
+    MediaParts,
+    Rtpengine,
+    load_rtpengine,
+    media_routes,
+    rtpengine_file,
+    translated,
 )
 from callerside.atomic_files import write_atomically
 
@@ -76,7 +84,11 @@ class Proxy:
     browsers: Browsers | None = None
     """None: calls come from telephones alone."""
     second: "Side | None" = None
-    """Where it listens, too, and workers of that family."""
+    """Where it listens, too, and workers of that family; where it translates, the same workers."""
+    translates: bool = False
+    """Whether rtpengine translates between the families."""
+    rtpengine: Rtpengine = field(default_factory=Rtpengine)
+    """If it does, or for browsers."""
 
     @property
     def sides(self) -> Sequence["Side"]:
@@ -101,6 +113,7 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
         KamailioError: the settings cannot be right.
     """
     _check(proxy)
+    kinds = _media_kinds(proxy)
     list_file = folder.absolute() / LIST_NAME
     source = (
         resources.files("callerside.agent.deploy").joinpath("kamailio.cfg.in").read_text("utf-8")
@@ -125,15 +138,29 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
         known_as=_known_as(proxy),
         worker_transport=_worker_transport(proxy),
         retry_after_s=proxy.retry_after_s,
+        but_rtpengine=",\n# but for those between whom rtpengine stands" if kinds else "",
+        load_rtpengine=load_rtpengine(proxy.rtpengine) if kinds else "",
+        media_routes=media_routes(kinds),
         **browser_parts(proxy.browsers, proxy.public_host, folder.absolute() / TLS_NAME),
     )
     files = {folder.absolute() / CONFIG_NAME: config, list_file: _worker_list(proxy)}
     if proxy.browsers is not None:
         files[folder.absolute() / TLS_NAME] = tls_file(proxy.browsers)
+    if kinds:
+        hosts = [proxy.browsers.host] if proxy.browsers is not None else []
+        hosts += [side.host for side in proxy.sides if proxy.translates]
         files[folder.absolute() / RTPENGINE_NAME] = rtpengine_file(
-            proxy.browsers, proxy.public_host
+            proxy.rtpengine, list(dict.fromkeys(hosts)), proxy.public_host
         )
     return files
+
+
+def _media_kinds(proxy: Proxy) -> Sequence[MediaParts]:
+    """Of calls between whose ends rtpengine stands."""
+    kinds = [media_of_pages()] if proxy.browsers is not None else []
+    if proxy.translates:
+        kinds.append(translated(family_in_sdp(host_of(proxy.workers[0]))))
+    return kinds
 
 
 def proxy_for(
@@ -143,6 +170,8 @@ def proxy_for(
     workers: int,
     public_host: str | None = None,
     browsers: Browsers | None = None,
+    translates: bool = False,
+    rtpengine: Rtpengine | None = None,
 ) -> Proxy:
     """The proxy that fits an agent's settings.
 
@@ -153,20 +182,26 @@ def proxy_for(
         workers: how many there are.
         public_host: see `Proxy`.
         browsers: likewise.
+        translates: likewise.
+        rtpengine: likewise; None: where it usually is.
 
     Raises:
         KamailioError: the two cannot work together.
     """
-    first, *others = [_side(settings, one, workers) for one in listen]
+    first, *others = [_side(settings, one, workers, translates=translates) for one in listen]
     if len(others) > 1 or any(_family(one) == _family(first) for one in others):
         raise KamailioError(
             f"--listen {' --listen '.join(listen)}: expected one address, or one of IPv4 and one "
             "of IPv6"
         )
+    if translates and not others:
+        raise KamailioError("--translate: expected --listen twice, at an address of either family")
     return Proxy(
         host=first.host,
         port=first.port,
         second=others[0] if others else None,
+        translates=translates,
+        rtpengine=rtpengine or Rtpengine(),
         public_host=public_host,
         transports=_plain(settings.sip.transports),
         workers=first.workers,
@@ -181,7 +216,7 @@ def proxy_for(
     )
 
 
-def _side(settings: Settings, listen: str, workers: int) -> Side:
+def _side(settings: Settings, listen: str, workers: int, *, translates: bool) -> Side:
     """A place to listen at, before workers of its family.
 
     Raises:
@@ -191,11 +226,18 @@ def _side(settings: Settings, listen: str, workers: int) -> Side:
     sip = settings.sip
     own = {family_in_sdp(one): one for one in (sip.host, sip.second_host or sip.host)}
     family = family_in_sdp(host)
+    if translates:
+        if _is_any(host) or len(own) > 1:
+            raise KamailioError(
+                f"--translate, --listen {listen}: expected an address of this machine, and workers "
+                "of one family (no sip.second_host)"
+            )
+        family = family_in_sdp(sip.host)
     if family not in own:
         raise KamailioError(
             f"--listen {listen}: the workers have no address of its family, and sound goes past "
             f"the proxy; give them one (sip.host is {sip.host}): sip.second_host, with sip.engine: "
-            "baresip (docs/engines.md)"
+            "baresip (docs/engines.md); or have rtpengine translate (--translate)"
         )
     return Side(host=host, port=port, workers=worker_addresses(own[family], sip.port, workers))
 
@@ -293,7 +335,7 @@ def _in(host: str, network: object) -> bool:
 
 def _workers_of(proxy: Proxy) -> str:
     """Which set of workers a call goes to; sound is of the family of SIP."""
-    if proxy.second is None:
+    if proxy.second is None or proxy.translates:
         return "    $var(workers) = 1;"
     first, second = ("1", "2") if _family(proxy.second) == "IP6" else ("2", "1")
     return f"""    # Sound goes past here: calls of each family go to workers of it.
@@ -388,7 +430,7 @@ def _worker_list(proxy: Proxy) -> str:
     transport = _worker_transport(proxy)
     lines = [
         f"{number} sip:{worker};transport={transport}"
-        for number, side in enumerate(proxy.sides, start=1)
+        for number, side in enumerate(proxy.sides[: 1 if proxy.translates else None], start=1)
         for worker in side.workers
     ]
     return "\n".join(["# set, where the worker takes calls", *lines, ""])

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from callerside.addresses import joined
-
-RTPENGINE_AT = "127.0.0.1:2223"
-"""Where Kamailio tells rtpengine of calls."""
-DEFAULT_MEDIA_PORTS = (30_000, 39_999)
+from callerside.agent.deploy.kamailio_media import MediaParts
 
 _PLAIN = "RTP/AVP ICE=remove SDES-off rtcp-mux-demux replace-origin replace-session-connection"
 _SECURE = (
@@ -47,32 +44,41 @@ route[BROWSER] {
     }
 }
 
-# A worker's request inside a call goes to the connection of the page that called.
-route[TO_BROWSER] {
+"""
+
+_NO_ROUTES = """\
+route[BROWSER] {
+    return; # there are none: see `callerside-agent kamailio --browsers`
+}
+"""
+
+_TO_PAGE = """\
     handle_ruri_alias();
     if ($du =~ "transport=ws") {
         setflag(1);
     }
-}
+"""
+"""A worker's request inside a call goes to the connection of the page that called."""
 
-# Sound of browsers is encrypted, and that of workers is not: rtpengine stands between.
-route[MEDIA] {
-    if (!is_method("INVITE|UPDATE")) {
-        return;
-    }
+_MEDIA_OF_PAGES = """\
+    # Sound of browsers is encrypted, and that of workers is not: rtpengine stands between.
     if ($proto =~ "^ws") {
         t_on_reply("SECURE");
         if (has_body("application/sdp")) {
             rtpengine_offer("@{plain}");
         }
-    } else if (isflagset(1)) {
+        return;
+    }
+    if (isflagset(1)) {
         t_on_reply("PLAIN");
         if (has_body("application/sdp")) {
             rtpengine_offer("@{secure}");
         }
+        return;
     }
-}
+"""
 
+_REPLIES_OF_PAGES = """\
 onreply_route[SECURE] {
     if (has_body("application/sdp")) {
         rtpengine_answer("@{secure}");
@@ -83,30 +89,6 @@ onreply_route[PLAIN] {
     if (has_body("application/sdp")) {
         rtpengine_answer("@{plain}");
     }
-}
-
-route[MEDIA_ENDS] {
-    if ($proto =~ "^ws" || isflagset(1)) {
-        rtpengine_delete();
-    }
-}
-"""
-
-_NO_ROUTES = """\
-route[BROWSER] {
-    return; # there are none: see `callerside-agent kamailio --browsers`
-}
-
-route[TO_BROWSER] {
-    return;
-}
-
-route[MEDIA] {
-    return;
-}
-
-route[MEDIA_ENDS] {
-    return;
 }
 """
 
@@ -123,9 +105,6 @@ class Browsers:
     key: Path
     origins: Sequence[str] = ()
     """Of the pages that may call (RFC 6454 §6.2); empty: anybody's."""
-    rtpengine: str = RTPENGINE_AT
-    media_ports: tuple[int, int] = DEFAULT_MEDIA_PORTS
-    """Of their sound, the first and the last."""
 
 
 def browser_parts(
@@ -133,22 +112,17 @@ def browser_parts(
 ) -> Mapping[str, str]:
     """What stands in the configuration's places for them; each as whole lines."""
     if browsers is None:
-        names = ("but_browsers", "tls_core", "load_browsers", "browsers_may_call")
+        names = ("tls_core", "load_browsers", "browsers_may_call")
         return {**dict.fromkeys(names, ""), "browser_routes": _NO_ROUTES}
     listen = f"listen=tls:{joined(browsers.host, browsers.port)}"
     if public_host is not None:
         listen += f" advertise {joined(public_host, browsers.port)}"
-    modules = ("tls", "xhttp", "websocket", "nathelper", "rtpengine")
+    modules = ("tls", "xhttp", "websocket", "nathelper")
     load = "".join(f'loadmodule "{name}.so"\n' for name in modules)
     routes = _ROUTES.replace("@{origins}", _origins(browsers))
-    routes = routes.replace("@{plain}", _PLAIN).replace("@{secure}", _SECURE)
     return {
-        "but_browsers": ",\n# but for browsers, between whom and the workers rtpengine stands",
         "tls_core": f"enable_tls=yes\ntcp_accept_no_cl=yes\n{listen}\n",
-        "load_browsers": load
-        + f'modparam("tls", "config", "{tls_file}")\n'
-        + f'modparam("rtpengine", "rtpengine_sock", "udp:{browsers.rtpengine}")\n'
-        + _HAS_TWO_SIDES,
+        "load_browsers": load + f'modparam("tls", "config", "{tls_file}")\n' + _HAS_TWO_SIDES,
         "browsers_may_call": """\
     if ($proto =~ "^ws") {
         return; # a page that may call is anywhere
@@ -186,18 +160,15 @@ require_certificate = yes
 """
 
 
-def rtpengine_file(browsers: Browsers, public_host: str | None) -> str:
-    """rtpengine's; `table` is that of the kernel's module, -1: it does without."""
-    first, last = browsers.media_ports
-    interface = browsers.host if public_host is None else f"{browsers.host}!{public_host}"
-    return f"""\
-[rtpengine]
-table = -1
-interface = {interface}
-listen-ng = {browsers.rtpengine}
-port-min = {first}
-port-max = {last}
-timeout = 60
-silent-timeout = 3600
-delete-delay = 0
-"""
+def media_of_pages() -> MediaParts:
+    """What is done about sound of browsers."""
+
+    def filled(text: str) -> str:
+        return text.replace("@{plain}", _PLAIN).replace("@{secure}", _SECURE)
+
+    return MediaParts(
+        to_caller=_TO_PAGE,
+        media=filled(_MEDIA_OF_PAGES),
+        replies=filled(_REPLIES_OF_PAGES),
+        is_ours='$proto =~ "^ws" || isflagset(1)',
+    )

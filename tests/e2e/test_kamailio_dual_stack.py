@@ -15,6 +15,7 @@ import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
 from sip_rig import Phone, pitch_hz
 
+from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.interface import AudioReceived, CallAnswered, HungUp, MediaReady
 from callerside.agent.telephony.options import SipOptions
 from callerside.audio import to_samples, tone
@@ -27,6 +28,9 @@ HOSTS = ("127.0.0.1", "::1")
 WORKERS = 2
 TONE_HZ = 700
 WAIT_S = 30.0
+SHORT = "200"
+"""A number whose calls end soon."""
+TRANSLATED = "Creating new call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +57,48 @@ def port_of_workers() -> int:
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    program = shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:/usr/bin")
-    if program is None:
-        pytest.skip("kamailio is not installed (Debian: apt install kamailio)")
-    folder = tmp_path_factory.mktemp("edge")
-    write_wav(folder / "tone.wav", to_samples(tone(TONE_HZ, 20_000, 24_000)), 24_000)
+    """Workers of both families."""
+    with proxy(tmp_path_factory.mktemp("edge"), engine="baresip", second_host=HOSTS[1]) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=tuple(PROFILES))
+def translating(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Edge]:
+    """Workers of IPv4 alone."""
+    folder = tmp_path_factory.mktemp("translating")
+    told, first = free_port(), free_port()
+    options = ("--translate", "--rtpengine", f"127.0.0.1:{told}")
+    ports = ("--media-ports", f"{first}-{first + 100}")
+    with proxy(folder, *options, *ports, engine=request.param) as made:
+        yield made
+
+
+def needed(program: str, package: str) -> str:
+    found = shutil.which(program, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    if found is None:
+        pytest.skip(f"{program} is not installed (Debian: apt install {package})")
+    return found
+
+
+@contextlib.contextmanager
+def proxy(folder: Path, *options: str, **sip: str) -> Iterator[Edge]:
+    """A proxy at both addresses, with `options`, before workers of these settings."""
+    kamailio = needed("kamailio", "kamailio")
+    rtpengine = needed("rtpengine", "rtpengine-daemon") if "--translate" in options else ""
+    write_wav(folder / "tone.wav", to_samples(tone(TONE_HZ, 7_000, 24_000)), 24_000)
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(fake_realtime(folder, {"greeting": {"wav": "tone.wav"}}))
         settings = {
             "realtime": {"url": url},
             "sip": {
-                "engine": "baresip",
                 "host": HOSTS[0],
-                "second_host": HOSTS[1],
                 "port": port_of_workers(),
                 "allowed_peers": list(HOSTS),
+                **sip,
             },
+            "routes": [{"called": SHORT, "limits": {"call_ms": 2_000}}],
         }
         agent = Agent(folder, settings, "--workers", str(WORKERS))
         stack.callback(agent.close)
@@ -79,23 +109,27 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
                 *(sys.executable, "-m", "callerside.agent.cli", "kamailio"),
                 *("--config", str(agent.config), "--workers", str(WORKERS), "--out", str(out)),
                 *(one for pair in listen for one in pair),
+                *options,
             ],
             check=True,
             timeout=60,
         )
-        with (out / "kamailio.log").open("w") as log:
-            process = subprocess.Popen(
-                [
-                    *(program, "-f", str(out / "kamailio.cfg"), "-Y", str(out), "-DD", "-E"),
-                    *("-m", "16", "-M", "4", "-P", str(out / "kamailio.pid")),
-                ],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        stack.callback(ended, process)
+        if rtpengine:
+            with_file = f"--config-file={out / 'rtpengine.conf'}"
+            pid = f"--pidfile={out / 'rtpengine.pid'}"
+            start(stack, out, rtpengine, with_file, "--foreground", "--log-stderr", pid)
+        start(
+            *(stack, out, kamailio, "-f", str(out / "kamailio.cfg"), "-Y", str(out), "-DD", "-E"),
+            *("-m", "16", "-M", "4", "-P", str(out / "kamailio.pid")),
+        )
         until(lambda: all(listens(host, port) for host in HOSTS), "kamailio listens")
         yield Edge(agent, port)
+
+
+def start(stack: contextlib.ExitStack, folder: Path, *command: str) -> None:
+    with (folder / f"{Path(command[0]).name}.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    stack.callback(ended, process)
 
 
 def ended(process: subprocess.Popen[bytes]) -> None:
@@ -122,6 +156,31 @@ def place(host: str, port: int) -> str:
 def test_whoever_calls_by_either_family_hears_the_greeting(
     edge: Edge, host: str, over: str
 ) -> None:
+    hears_the_greeting(edge, host, over)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_rtpengine_translates_for_workers_of_one_family(translating: Edge, host: str) -> None:
+    """Those of their family it does not stand before."""
+    log = translating.agent.config.parent / "kamailio/rtpengine.log"
+    before = log.read_text().count(TRANSLATED)
+    hears_the_greeting(translating, host, "udp")
+    assert log.read_text().count(TRANSLATED) - before == (":" in host)
+
+
+def test_a_good_bye_of_the_agents_gets_to_a_caller_of_another_family(translating: Edge) -> None:
+    phone = Phone("caller", SipOptions(listen_host="::1"), engine="baresip")
+    try:
+        call = phone.dial(f"sip:{SHORT}@{place('::1', translating.port)}")
+        phone.wait_for(call, MediaReady, within_s=WAIT_S)
+        ended = phone.wait_for(call, HungUp, within_s=WAIT_S)
+    finally:
+        phone.close()
+    assert (ended.by, ended.status) == ("agent", 200)
+
+
+def hears_the_greeting(edge: Edge, host: str, over: str) -> None:
+    """One call, put on hold and taken up again."""
     records = len(edge.agent.records())
     phone = Phone("caller", SipOptions(listen_host=host), engine="baresip")
     try:

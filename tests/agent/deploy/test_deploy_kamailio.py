@@ -1,6 +1,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ WORKERS = ["127.0.0.1:5061", "127.0.0.1:5062", "127.0.0.1:5063"]
 
 def files(folder: Path, **options: object) -> tuple[str, str]:
     proxy = Proxy(**{"host": "127.0.0.1", "workers": WORKERS, **options})  # type: ignore[arg-type]
-    config, worker_list = render(proxy, folder).values()
-    return config, worker_list
+    made = {path.name: text for path, text in render(proxy, folder).items()}
+    return made["kamailio.cfg"], made["dispatcher.list"]
 
 
 def test_the_list_has_every_worker(tmp_path: Path) -> None:
@@ -46,6 +47,32 @@ def test_workers_that_a_proxy_could_not_find(host: str, port: int, hint: str) ->
         worker_addresses(host, port, 3)
 
 
+def test_calls_of_each_family_go_to_workers_of_it(tmp_path: Path) -> None:
+    config, worker_list = files(tmp_path, second=BOTH)
+    assert "listen=udp:127.0.0.1:5060" in config
+    assert "listen=udp:[::1]:5060" in config
+    listed = [line for line in worker_list.splitlines() if not line.startswith("#")]
+    assert listed == [
+        *(f"1 sip:{worker};transport=udp" for worker in WORKERS),
+        *(f"2 sip:{worker};transport=udp" for worker in BOTH.workers),
+    ]
+    assert "rtpengine" not in config
+
+
+def test_where_rtpengine_translates_there_is_one_set_of_workers(tmp_path: Path) -> None:
+    second = replace(BOTH, workers=WORKERS)
+    config, worker_list = files(tmp_path, second=second, translates=True)
+    assert worker_list.count("\n1 sip:127.0.0.1:") == len(WORKERS)
+    assert "\n2 " not in worker_list
+    assert "if (af == INET6) {" in config
+    made = {path.name: text for path, text in render(_translating(second), tmp_path).items()}
+    assert "interface = 127.0.0.1;::1\n" in made["rtpengine.conf"]
+
+
+def _translating(second: Side) -> Proxy:
+    return Proxy(host="127.0.0.1", workers=WORKERS, second=second, translates=True)
+
+
 def test_a_proxy_on_a_workers_own_address(tmp_path: Path) -> None:
     with pytest.raises(KamailioError, match="it is a worker's"):
         files(tmp_path, port=5062)
@@ -66,6 +93,7 @@ def test_a_proxy_that_the_workers_would_refuse(tmp_path: Path) -> None:
         {"transports": ["tcp"], "retry_after_s": 30},
         {"host": "::1", "workers": ["[::1]:5061"]},
         {"second": BOTH},
+        {"second": replace(BOTH, workers=WORKERS), "translates": True},
         {"host": "0.0.0.0", "public_host": "phone.example", "second": BOTH},
         {"requests_per_source_per_s": 150, "requests_per_s": 600},
         {"requests_per_source_per_s": 150, "requests_per_s": 600, "drops_over_limit": True},
@@ -78,6 +106,7 @@ def test_a_proxy_that_the_workers_would_refuse(tmp_path: Path) -> None:
         "tcp",
         "ipv6",
         "both",
+        "translated",
         "both_public",
         "limits",
         "dropped",

@@ -6,11 +6,12 @@ import pytest
 from callerside.agent.cli import main
 from callerside.agent.deploy.kamailio import Proxy, render
 from callerside.agent.deploy.kamailio_browsers import Browsers
+from callerside.agent.deploy.kamailio_media import Rtpengine
 
 CERTIFICATE, KEY = Path("/etc/callerside/proxy.pem"), Path("/etc/callerside/proxy.key")
 
 
-def rendered(folder: Path, **options: object) -> dict[str, str]:
+def rendered(folder: Path, rtpengine: Rtpengine | None = None, **options: object) -> dict[str, str]:
     browsers = Browsers(
         **{  # type: ignore[arg-type]
             "host": "192.0.2.1",
@@ -25,12 +26,13 @@ def rendered(folder: Path, **options: object) -> dict[str, str]:
         public_host="sip.example",
         workers=["127.0.0.1:5061"],
         browsers=browsers,
+        rtpengine=rtpengine or Rtpengine(),
     )
     return {path.name: text for path, text in render(proxy, folder).items()}
 
 
 def test_there_is_a_file_for_each_program(tmp_path: Path) -> None:
-    files = rendered(tmp_path, media_ports=(40_000, 40_099), rtpengine="127.0.0.1:2224")
+    files = rendered(tmp_path, Rtpengine(at="127.0.0.1:2224", ports=(40_000, 40_099)))
     config = files["kamailio.cfg"]
     assert "listen=tls:192.0.2.1:443 advertise sip.example:443" in config
     assert '"rtpengine_sock", "udp:127.0.0.1:2224"' in config
@@ -57,6 +59,13 @@ def test_only_the_pages_that_are_named_may_call(tmp_path: Path) -> None:
         (
             ["--browsers", "sip.example:443", "--certificate", "c.pem", "--key", "c.key"],
             "cannot listen on 'sip.example:443'",
+        ),
+        (["--translate"], "--translate: expected --listen twice"),
+        (["--listen", "192.0.2.2"], "expected one address, or one of IPv4 and one of IPv6"),
+        (["--listen", "[2001:db8::1]"], "the workers have no address of its family"),
+        (
+            ["--listen", "[::]", "--translate"],
+            "--listen [::]: expected an address of this machine",
         ),
         (["--media-ports", "40000"], "expected two ports, such as 30000-39999"),
         (
