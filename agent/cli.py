@@ -29,6 +29,7 @@ from callerside.agent.config.loader import (
     load_secrets,
     outdated,
     require_keys,
+    with_place,
 )
 from callerside.agent.config.reference import render as render_settings
 from callerside.agent.config.settings import MAX_WORKERS, Settings
@@ -47,6 +48,7 @@ from callerside.agent.prompts.prefetch import Outcome, warm
 from callerside.agent.service.kept_settings import with_start_of
 from callerside.agent.service.run import (
     check_certificates,
+    check_engine,
     check_places,
     check_ports,
     run_alone,
@@ -55,7 +57,7 @@ from callerside.agent.service.run import (
 )
 from callerside.agent.service.worker import run_worker
 from callerside.agent.telephony.engine import PROFILES
-from callerside.agent.telephony.engines import TellVersion, resolve, sentence
+from callerside.agent.telephony.engines import TellVersion, sentence
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.interface import ToolError
 from callerside.announcements import Announcements
@@ -341,10 +343,14 @@ def _serve(options: argparse.Namespace) -> int:
     settings, secrets = _configure(options.config, options.worker, options.at_start)
     if options.workers is not None:
         settings = settings.model_copy(update={"workers": options.workers})
-    check_ports(settings)
-    check_certificates(settings)
-    check_places(settings)
-    _log.info("sip_engine", engine=resolve(settings.sip.engine), told=sentence())
+    try:
+        check_ports(settings)
+        check_certificates(settings)
+        check_places(settings)
+        engine = check_engine(settings, secrets)
+    except (ConfigError, SipError) as error:
+        raise ConfigError(with_place(str(error), options.config)) from None
+    _log.info("sip_engine", engine=engine, told=sentence())
     if options.worker is not None:
         return event_loop.run(_run_one_of_several(options, settings, secrets))
     load_again = partial(_load, options.config, secrets, may_be_empty=False)

@@ -5,6 +5,7 @@ with its place, what was expected, and the nearest word.
 """
 
 import os
+import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from callerside.yaml.source import Source, YamlError
 ENV_PREFIX = "CALLERSIDE_"
 OTHERS = ("caller",)
 """Sections that are no settings of the agent's: that is the scripted caller's account."""
+_SETTING = re.compile(r"[a-z_]+(?:\.[a-z0-9_]+)+(?=[: ])")
 SECRET_NAMES = ("OPENAI_API_KEY", AGENT_PASSWORD)
 
 
@@ -55,22 +57,26 @@ def load(path: Path, env: Mapping[str, str] = os.environ, *, may_be_empty: bool 
     Raises:
         ConfigError: the file cannot be read, or something in it or in the environment is wrong.
     """
-    try:
-        source = reader.read(path, "settings")
-        kinds.see_that_it_is(source, "settings")
-    except YamlError as error:
-        raise ConfigError(str(error)) from None
-    if source.data is None and not may_be_empty:
-        raise ConfigError(f"{path}: expected settings, and the file is empty: nothing changes")
-    if source.data is None:
-        source = source.changed({}, {})
-    if not isinstance(source.data, dict):
-        raise ConfigError(f"{source.place(())}: expected settings, as in `voice: marin`")
-    source = _with_environment(source, env)
+    source = _read(path, env, may_be_empty=may_be_empty)
     try:
         return Settings.model_validate(source.data)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, source, Settings))) from None
+
+
+def with_place(problem: str, path: Path, env: Mapping[str, str] = os.environ) -> str:
+    """What is wrong with settings that could be loaded, behind the place of what it begins with.
+
+    Args:
+        problem: a line that begins with a setting, as `sip.codecs: ...`; others stay as they are.
+        path: their file.
+        env: the environment.
+    """
+    setting = _SETTING.match(problem)
+    if setting is None:
+        return problem
+    keys = (int(key) if key.isdecimal() else key for key in setting[0].split("."))
+    return f"{_read(path, env).place(tuple(keys))}: {problem}"
 
 
 def outdated(path: Path) -> str | None:
@@ -117,6 +123,22 @@ def _servers(settings: Settings) -> list[RealtimeSettings]:
 
 def _named(settings: Settings) -> Set[str]:
     return {name for one in _servers(settings) for name in one.from_environment}
+
+
+def _read(path: Path, env: Mapping[str, str], *, may_be_empty: bool = True) -> Source:
+    """See `load`."""
+    try:
+        source = reader.read(path, "settings")
+        kinds.see_that_it_is(source, "settings")
+    except YamlError as error:
+        raise ConfigError(str(error)) from None
+    if source.data is None and not may_be_empty:
+        raise ConfigError(f"{path}: expected settings, and the file is empty: nothing changes")
+    if source.data is None:
+        source = source.changed({}, {})
+    if not isinstance(source.data, dict):
+        raise ConfigError(f"{source.place(())}: expected settings, as in `voice: marin`")
+    return _with_environment(source, env)
 
 
 def _with_environment(source: Source, env: Mapping[str, str]) -> Source:

@@ -94,7 +94,8 @@ class RegistrationSettings(Strict):
     expires_s: int = Field(300, ge=30, le=86400)
     """How long a registration holds; it is refreshed before."""
     retry_s: int = Field(10, ge=1, le=3600)
-    """Between a failed attempt and the next."""
+    """Between an attempt that nobody answered and the next, which is up to twice as late; behind a
+    refusal (403, 404) it is six times as long, and twice that each time, up to an hour."""
 
 
 _Networks = TypeVar("_Networks", list[str], dict[str, SrtpPolicy])

@@ -19,9 +19,12 @@ from callerside.agent.prompts.prefetch import Warming
 from callerside.agent.service.crash_records import lost_calls
 from callerside.agent.service.kept_settings import KeptSettings
 from callerside.agent.service.pages import supervisor_pages
+from callerside.agent.service.service import sip_options
 from callerside.agent.service.signals import signals
 from callerside.agent.service.supervisor import WorkerPool
 from callerside.agent.service.worker import run_worker, serving
+from callerside.agent.telephony.engine import PROFILES, EngineName, check_options
+from callerside.agent.telephony.engines import resolve
 from callerside.agent.telephony.options import TlsOptions
 from callerside.agent.telephony.tls import check_files
 from callerside.child_processes import command
@@ -82,15 +85,27 @@ def check_certificates(settings: Settings) -> None:
         check_files(TlsOptions(**settings.sip.tls.model_dump()))
 
 
+def check_engine(settings: Settings, secrets: Secrets) -> EngineName:
+    """See that the SIP engine can do what the settings say; returns which one it is.
+
+    Raises:
+        SipError: it cannot, or there is none.
+    """
+    name = resolve(settings.sip.engine)
+    check_options(name, sip_options(settings, secrets, PROFILES[name]))
+    return name
+
+
 def check_places(settings: Settings) -> None:
     """See that there is room for what calls leave: they go on without it, and only the log says so.
 
     Raises:
         ConfigError: it cannot be written; directories that are missing are made.
     """
-    for one in (settings, *settings.routes):
-        _check_directory("timeline.dir", one.timeline.dir)
-        _check_directory("recordings.dir", one.recordings.dir)
+    routes = [(f"routes.{n}.", route) for n, route in enumerate(settings.routes)]
+    for name, one in [("", settings), *routes]:
+        _check_directory(f"{name}timeline.dir", one.timeline.dir)
+        _check_directory(f"{name}recordings.dir", one.recordings.dir)
     file = settings.records.file
     if file is not None:
         _check_directory("records.file", file.parent)

@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -81,7 +82,8 @@ class Service:
         self._sinks = tuple(sinks)
         self._clean = SecretFilter(secrets.values(settings))
         engine = choose(settings.sip.engine)
-        options = _sip_options(settings, secrets, engine.profile)
+        options = sip_options(settings, secrets, engine.profile)
+        options = replace(options, max_calls=carried(options.max_calls))
         self.max_calls = options.max_calls
         """How many can be up at once."""
         self._endpoint = engine.answering(
@@ -360,7 +362,8 @@ def _places(sip: SipSettings, profile: Profile) -> int:
     return max(1, min(profile.calls_a_process, ports // 2))
 
 
-def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipOptions:
+def sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipOptions:
+    """What the settings ask of a SIP engine."""
     sip = settings.sip
     registration = None
     if sip.registration is not None:
@@ -379,7 +382,7 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         rtp_public_host=sip.rtp_public_host,
         codecs=tuple(sip.codecs),
         sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
-        max_calls=carried(sip.max_calls or _places(sip, profile)),
+        max_calls=sip.max_calls or _places(sip, profile),
         # The calls' own bounds are the machine's business, and may change while we run.
         max_playout_ms=MAX_PLAYOUT_MS,
         conceal_loss=sip.conceal_loss,

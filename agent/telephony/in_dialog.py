@@ -5,9 +5,11 @@ ends the process of one of them. So they are answered before the stacks see them
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from callerside.agent.telephony.dtmf import INFO_TYPES, key_of_info
+from callerside.agent.telephony.repeats import Recent, identity
 from callerside.agent.telephony.sip_message import SipMessage
 
 _METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "INFO", "OPTIONS", "NOTIFY")
@@ -34,6 +36,16 @@ _NO_KEY = Answer(400, "Bad Request")
 _UNKNOWN_BODY = Answer(415, "Unsupported Media Type", (("Accept", ", ".join(INFO_TYPES)),))
 _UNKNOWN_PACKAGE = Answer(469, "Bad Info Package", (("Recv-Info", ""),))
 _BAD_EVENT = Answer(489, "Bad Event", (("Allow-Events", "refer"),))
+NOT_ALLOWED = Answer(405, "Method Not Allowed")
+NOT_IMPLEMENTED = Answer(501, "Not Implemented")
+OVERTAKEN = Answer(500, "Server Internal Error")
+
+_NOT_DONE = frozenset({"REGISTER", "MESSAGE", "PUBLISH", "PRACK"})
+"""Methods that there are; PRACK is done by engines that have `100rel`."""
+_UNNUMBERED = ("ACK", "CANCEL")
+"""They have the number of their INVITE."""
+_MOST_SPEAKERS = 16
+"""Who answer one INVITE of ours, each with numbers of its own, where it was forked."""
 
 
 def allow(extensions: Collection[str], *, transfers: bool = False) -> Header:
@@ -56,12 +68,14 @@ def answer_to(request: SipMessage, allowed: Header) -> Answer | None:
         return Answer(200, "OK", (allowed, ("Accept", SDP)))
     if request.method == "INFO":
         return answer_to_info(request)
-    if request.method not in ("NOTIFY", "SUBSCRIBE"):
+    if request.method in ("NOTIFY", "SUBSCRIBE"):
+        event = request.header("event").partition(";")[0].strip().lower()
+        is_of_transfer = event == "refer" and request.method == "NOTIFY"
+        return None if is_of_transfer else _BAD_EVENT  # RFC 6665 §8.2.1
+    if request.method == "REFER" or request.method in allowed[1].split(", "):
         return None
-    event = request.header("event").partition(";")[0].strip().lower()
-    if event == "refer" and request.method == "NOTIFY":
-        return None
-    return _BAD_EVENT  # RFC 6665 §8.2.1
+    refusal = NOT_ALLOWED if request.method in _NOT_DONE else NOT_IMPLEMENTED
+    return replace(refusal, headers=(allowed,))  # RFC 3261 §8.2.1
 
 
 def answer_to_info(request: SipMessage) -> Answer:
@@ -75,3 +89,33 @@ def answer_to_info(request: SipMessage) -> Answer:
         return _UNKNOWN_BODY
     key = key_of_info(kind, request.body)
     return _NO_KEY if key is None else Answer(200, "OK", key=key)
+
+
+class RequestOrder:
+    """The order of the other side's requests within one call (RFC 3261 §12.2.2).
+
+    Each has a higher number than the one before it: one that was overtaken says what held once.
+    """
+
+    def __init__(self) -> None:
+        self._highest: dict[str, int] = {}
+        """By the other side's tag: the newest number."""
+        self._taken: Recent[Literal[True]] = Recent()
+
+    def takes(self, request: SipMessage, now_ns: int) -> bool:
+        """Whether a request that has come was not overtaken; the INVITE of the call is the first.
+
+        One that is sent again was taken when it came first, and is answered as it was then.
+        """
+        number, tag = request.number, request.from_tag
+        if request.method in _UNNUMBERED or not number:
+            return True
+        this = identity("", request.text)
+        if number < self._highest.get(tag, 0):
+            return self._taken.recall(this, now_ns) is not None
+        self._highest.pop(tag, None)
+        self._highest[tag] = number
+        if len(self._highest) > _MOST_SPEAKERS:
+            del self._highest[next(iter(self._highest))]
+        self._taken.remember(this, True, now_ns)
+        return True

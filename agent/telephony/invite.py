@@ -72,7 +72,7 @@ _MOST_BITS = re.compile(
 )
 _ANY_MEDIA = re.compile(r"^m=", re.MULTILINE)
 _ANY_AUDIO = re.compile(r"^m=audio\b(?! 0[ /])", re.MULTILINE | re.IGNORECASE)
-_STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
+STATIC_FORMATS = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 """RFC 3551 §6: these need no `rtpmap`."""
 _DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)[ \t]*\r?$", re.MULTILINE)
 _ADDRESS = re.compile(r"^c=IN (IP[46]) (\S+?)(?:/\d+)?[ \t]*\r?$", re.MULTILINE)
@@ -141,7 +141,7 @@ def _chosen(session: str, lines: Sequence[str], codecs: Sequence[str]) -> int | 
 def _known(line: str, codecs: Sequence[str]) -> Iterator[str]:
     """Those of our codecs that a line offers; its numbers are its own (RFC 4566 §6)."""
     audio = _AUDIO.match(line)
-    names = {**_STATIC, **dict(_names(line))}
+    names = {**STATIC_FORMATS, **dict(_names(line))}
     for number in audio[1].split() if audio else ():
         if names.get(number) in codecs:
             yield names[number]
@@ -289,29 +289,11 @@ def with_line_first(description: str, number: int) -> str:
     return session + "".join(lines)
 
 
-def with_keys_last(description: str) -> str:
-    """A session description, of the same length, whose formats of keys come behind its codecs.
-
-    Who takes the first format that it has (RFC 3264 §6.1) would else read one of keys for a codec.
-    """
-    session, *lines = _LINES.split(description)
-    return session + "".join(map(_keys_last, lines))
-
-
-def _keys_last(line: str) -> str:
-    audio = _AUDIO.match(line)
-    if audio is None:
-        return line
-    names = dict(_names(line))
-    formats = sorted(audio[1].split(" "), key=lambda number: names.get(number) == _KEYS)
-    return line[: audio.start(1)] + " ".join(formats) + line[audio.end(1) :]
-
-
 def _one_codec(line: str, codecs: Sequence[str]) -> str:
     audio = _AUDIO.match(line)
     assert audio is not None  # noqa: S101 - it has a known codec
     wanted = next(_known(line, codecs))
-    names = {**_STATIC, **dict(_names(line))}
+    names = {**STATIC_FORMATS, **dict(_names(line))}
     first = next(number for number in audio[1].split() if names.get(number) == wanted)
     kept = {first, *(number for number, name in names.items() if name == _KEYS)}
     start, end = audio.span(1)
@@ -386,7 +368,7 @@ def described(
     if len(port[0]) > _LONGEST_PORT or int(port[0]) > _HIGHEST_PORT or _is_everybodys(host):
         return None
     codec = next(_known(line, codecs))
-    names = {**_STATIC, **dict(_names(line))}
+    names = {**STATIC_FORMATS, **dict(_names(line))}
     numbers = [number for number in audio[1].split() if names.get(number) == codec]
     keys = [number for number, name in names.items() if name == _KEYS]
     direction = _DIRECTION.search(line) or _DIRECTION.search(session)

@@ -4,6 +4,7 @@ An engine's own leg says how a key is sent, and what comes of a call. Everything
 loop's thread.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import structlog
 
 from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.telephony.in_dialog import Answer
+from callerside.agent.telephony.in_dialog import Answer, RequestOrder
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     INBAND_KEYS,
@@ -91,6 +92,7 @@ class Leg(ABC):
         """Of the media that there has been."""
         self._keys = dtmf.PacedKeys()
         """That go out by INFO."""
+        self._order = RequestOrder()
         self._info_number = 0
         """Of the last INFO: one that is sent again has none above it."""
         self._is_transferring = False
@@ -140,6 +142,10 @@ class Leg(ABC):
             self._press(digits)
 
     # ---- the endpoint
+
+    def takes(self, request: SipMessage) -> bool:
+        """See `RequestOrder`."""
+        return self._order.takes(request, time.monotonic_ns())
 
     def on_answered(self, request: SipMessage, answer: Answer) -> None:
         """A request of the call was answered before the stack saw it: a key, maybe."""

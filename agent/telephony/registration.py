@@ -2,9 +2,14 @@
 
 import re
 
+import structlog
+
 from callerside.agent.telephony.options import AGENT_PASSWORD, Registration
 from callerside.agent.telephony.sip_message import SipMessage
 
+_log = structlog.get_logger(__name__)
+
+_OK = 200
 _CHALLENGES, _FORBIDDEN = (401, 407), 403
 _PASSING = frozenset({408, 480, 500, 502, 503, 504})
 _GLOBAL_FAILURE = 600
@@ -18,8 +23,17 @@ def is_passing(status: int) -> bool:
     return status in _PASSING or status >= _GLOBAL_FAILURE
 
 
-def told_of(place: Registration, status: int) -> dict[str, str]:
-    """What a log says of a registration besides the registrar's answer: what to do, if known."""
+def log_change(
+    place: Registration, *, registered: bool, status: int, reason: str, is_leaving: bool
+) -> None:
+    """Log a change of our place: that it is given up as we wanted is no warning."""
+    log = _log.info if registered or (is_leaving and status == _OK) else _log.warning
+    more = _told_of(place, status)
+    log("sip_registration", registered=registered, status=status, reason=reason, **more)
+
+
+def _told_of(place: Registration, status: int) -> dict[str, str]:
+    """What is said of a registration besides the registrar's answer: what to do, if known."""
     asks = asks_for_password(status)
     if asks and not place.password:
         return {"todo": f"the registrar {asks}, and {AGENT_PASSWORD} is not set in the environment"}

@@ -12,7 +12,14 @@ from ipaddress import ip_address
 from typing import Literal
 
 from callerside.addresses import Family
-from callerside.agent.telephony.in_dialog import SDP, Answer, Header, allow
+from callerside.agent.telephony.in_dialog import (
+    NOT_ALLOWED,
+    NOT_IMPLEMENTED,
+    SDP,
+    Answer,
+    Header,
+    allow,
+)
 from callerside.agent.telephony.invite import is_address, unmet
 from callerside.agent.telephony.sip_message import SipMessage, address_of, without_quoted
 
@@ -58,8 +65,6 @@ _SHORTEST_SESSION_S = 90
 _OPTIONAL = "handling=optional"
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
-_NOT_IMPLEMENTED = Answer(501, "Not Implemented")
-_NOT_ALLOWED = Answer(405, "Method Not Allowed")
 _NO_SUCH_CALL = Answer(481, "Call/Transaction Does Not Exist")
 _BAD_EVENT = Answer(489, "Bad Event")
 _FORBIDDEN = Answer(403, "Forbidden")
@@ -85,10 +90,10 @@ _OUTSIDE_CALLS: Mapping[str, Answer | None] = {
     "PRACK": _NO_SUCH_CALL,
     "NOTIFY": _NO_SUCH_CALL,  # RFC 6665 §4.1.3: of no subscription
     "SUBSCRIBE": _BAD_EVENT,  # RFC 6665 §4.2.1.1
-    "REGISTER": _NOT_ALLOWED,
-    "MESSAGE": _NOT_ALLOWED,
-    "PUBLISH": _NOT_ALLOWED,
-    "REFER": _NOT_ALLOWED,
+    "REGISTER": NOT_ALLOWED,
+    "MESSAGE": NOT_ALLOWED,
+    "PUBLISH": NOT_ALLOWED,
+    "REFER": NOT_ALLOWED,
 }
 """What is done outside of calls about each method that there is; None: it is looked at further."""
 
@@ -161,8 +166,8 @@ def answer_outside_calls(
     if request.in_dialog and request.method in _OUTSIDE_CALLS:
         return _NO_SUCH_CALL
     allowed = allow(extensions)
-    answer = _OUTSIDE_CALLS.get(request.method, _NOT_IMPLEMENTED) or _here(extensions, allowed)
-    if answer in (_NOT_IMPLEMENTED, _NOT_ALLOWED):
+    answer = _OUTSIDE_CALLS.get(request.method, NOT_IMPLEMENTED) or _here(extensions, allowed)
+    if answer in (NOT_IMPLEMENTED, NOT_ALLOWED):
         answer = replace(answer, headers=(allowed,))
     return _unmet_extension(request, extensions) or answer
 

@@ -20,6 +20,8 @@ _HEAD_END = re.compile(r"\r\n\r\n|\n\n|\r\r|\n\r\n")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _TAG = re.compile(r";[ \t]*tag[ \t]*=[ \t]*([^;\s]+)", re.IGNORECASE)
 _REALM = re.compile(r'realm="([^"]*)"', re.IGNORECASE)
+_LONGEST_NUMBER = 10
+"""Digits of a CSeq, which is below 2**31 (RFC 3261 §8.1.1.5)."""
 _FRAGMENT = re.compile(r"SIP/2\.0 (\d{3})")
 
 
@@ -98,7 +100,7 @@ class SipMessage:
     def number(self) -> int:
         """Of its CSeq: each request of one side has a higher one than those before; 0: none."""
         said = self.header("cseq").partition(" ")[0]
-        return int(said) if said.isdecimal() else 0
+        return int(said) if said.isdecimal() and len(said) <= _LONGEST_NUMBER else 0
 
     @property
     def call_id(self) -> str:

@@ -3,9 +3,10 @@
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from callerside.agent.telephony.engine import CHOICES
+from callerside.agent.telephony.engine import CHOICES, PROFILES, EngineChoice, EngineName
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.audio_files import AudioFileError
 from callerside.reports.evidence import EvidenceError
@@ -18,6 +19,7 @@ from callerside.simulator.runner.lint import all_problems, warnings
 from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.run import choose
 from callerside.simulator.scenario import authoring, loader
+from callerside.simulator.scenario.model import Scenario
 from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE, VoiceError
 from callerside.timelines import TimelineError
 
@@ -62,8 +64,13 @@ def add_commands(commands: Commands) -> None:
     check.add_argument(
         "--engine",
         choices=CHOICES,
-        help="say as well what this SIP engine cannot do, whether it is installed or not; auto: "
-        "the one that `run` takes here",
+        help="the SIP engine that has to be able to play them, whether it is installed or not; "
+        "auto: the one that `run` takes here (default)",
+    )
+    check.add_argument(
+        "--caller-engine",
+        choices=CHOICES,
+        help="of the caller, where it is to be another one than the agent's",
     )
     check.add_argument(
         "--strict",
@@ -170,12 +177,10 @@ def _check(given: argparse.Namespace) -> int:
     if old:
         more = f" ({len(old) - 1} more like it)" if len(old) > 1 else ""
         print(f"{old[0]}{more}; `callerside migrate` rewrites the files", file=sys.stderr)
-    if given.engine:
-        try:
-            engine = resolve("auto") if given.engine == "auto" else given.engine
-        except EngineUnavailableError as error:
-            return _bad_input(error)
-        problems += missing(scenarios, agent=engine, caller=engine)
+    try:
+        problems += _beyond_engines(scenarios, given.engine, given.caller_engine)
+    except EngineUnavailableError as error:
+        return _bad_input(error)
     for line in warned:
         print(f"{line} (a warning)", file=sys.stderr)
     if problems:
@@ -184,6 +189,33 @@ def _check(given: argparse.Namespace) -> int:
         return EXIT_BAD_INPUT
     print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")
     return EXIT_FINE
+
+
+def _beyond_engines(
+    scenarios: Sequence[Scenario], agents: EngineChoice | None, callers: EngineChoice | None
+) -> list[str]:
+    """What the engines of a run could not do; those that nobody has named are looked for last.
+
+    Raises:
+        EngineUnavailableError: one that was named is not here. Without a name nothing is said
+            then: there are runs without an engine.
+    """
+    is_named = bool(agents or callers)
+    if not is_named and not any(
+        True for one in PROFILES for _ in missing(scenarios, agent=one, caller=one)
+    ):
+        return []
+    agent, caller = agents or "auto", callers or agents or "auto"
+    try:
+        return list(missing(scenarios, agent=_judge(agent), caller=_judge(caller)))
+    except EngineUnavailableError:
+        if is_named:
+            raise
+        return []
+
+
+def _judge(choice: EngineChoice) -> EngineName:
+    return resolve(choice) if choice == "auto" else choice
 
 
 def _list(given: argparse.Namespace) -> int:

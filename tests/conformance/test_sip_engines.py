@@ -45,6 +45,8 @@ from callerside.agent.telephony.interface import (
     LegInput,
     MediaHeld,
     MediaReady,
+    RtpMeasured,
+    TransferRequested,
 )
 from callerside.agent.telephony.media.jitter_buffer import PAUSE_NS
 from callerside.agent.telephony.media.packet_reader import PacketReader
@@ -803,6 +805,25 @@ def test_within_a_call_the_offer_can_be_ours_too(line: Line) -> None:
     line.end()
 
 
+def test_our_offers_within_a_call_are_in_our_order(line: Line) -> None:
+    """Not in the other side's, which prefers another codec; and numbers mean what they meant."""
+    number = 101
+    if line.role == "caller":
+        line.ring()
+        number = int(re.findall(r"a=rtpmap:(\d+) telephone-event", line.invite)[0])
+    keys = KEYS.replace("101", str(number))
+    line.up(codecs=f"8 {number}", attributes=keys)
+    for codecs in ("9", f"8 {number}", "8"):
+        line.raw._cseq += 1
+        line.raw.send("INVITE")
+        ours = line.raw.final()
+        line.raw.send("ACK", line.raw.sdp(codecs=codecs, attributes=keys), cseq=line.raw._cseq)
+        assert f"RTP/AVP 0 8 9 {number}\r\n" in ours.message
+        assert f"a=rtpmap:{number} telephone-event/8000\r\n" in ours.message
+        assert len(ours.message.partition("\r\n\r\n")[2]) == int(ours.header("Content-Length"))
+    line.end()
+
+
 def test_an_update_holds_as_an_invite_does(line: Line) -> None:
     line.up()
     answer = line.raw.ask("UPDATE", line.raw.sdp(attributes="a=sendonly"))
@@ -878,6 +899,17 @@ REQUESTS = [
     ),
     Row("OPTIONS", "whether the call lives", 200, "RFC 3261 §11.2"),
     Row(
+        "SUBSCRIBE", "to an event", 489, "RFC 6665 §4.2.1.1",
+        {"Event": "presence"}, says="Allow-Events: refer",
+    ),
+    Row(
+        "MESSAGE", "that nobody would read", 405, "RFC 3261 §8.2.1: and says what is done",
+        {"Content-Type": "text/plain"}, "hello", says="Allow: INVITE, ACK, BYE, .*",
+    ),
+    Row("PUBLISH", "of nothing here", 405, "RFC 3261 §8.2.1", says="Allow: INVITE, ACK, BYE, .*"),
+    Row("REGISTER", "of nothing here", 405, "RFC 3261 §8.2.1", says="Allow: INVITE, ACK, BYE, .*"),
+    Row("FROBNICATE", "unheard of", 501, "RFC 3261 §8.2.1", says="Allow: INVITE, ACK, BYE, .*"),
+    Row(
         "INVITE", "that offers iLBC alone", 488, "RFC 3261 §14.2: and the call goes on",
         body="m=audio {port} RTP/AVP 96\r\na=rtpmap:96 iLBC/8000",
     ),
@@ -912,9 +944,8 @@ def test_each_request_within_a_call_gets_the_right_answer(line: Line) -> None:
     told = [answered(line, row) for row in REQUESTS]
     assert told == [(f"{r.method} {r.what}", r.rule, r.status, r.says) for r in REQUESTS]
     expected = "".join(row.key for row in REQUESTS)
-    line.phone.wait_for(line.call, DtmfReceived, count=len(expected))
+    assert keys_of(line, len(expected)) == expected
     keys = [one for one in line.phone.signals(line.call) if isinstance(one, DtmfReceived)]
-    assert "".join(one.digit for one in keys) == expected
     assert {one.method for one in keys} == {"info"}
     line.phone.wait_for(line.call, MediaHeld)
     line.phone.wait_for(line.call, MediaReady, count=2)
@@ -946,9 +977,45 @@ def test_an_info_that_is_sent_again_is_one_key(line: Line) -> None:
         line.raw.send_bytes(again)
         assert line.raw.final("INFO").status == 200
     assert line.raw.request("INFO", "Signal=6\r\n", {"Content-Type": RELAY}) == 200
-    line.phone.wait_for(line.call, DtmfReceived, count=2)
+    line.raw.send_bytes(again)  # behind what came next, too
+    assert line.raw.final("INFO").status == 200
+    assert keys_of(line, 2) == "56"
+    line.end()
+
+
+def keys_of(line: Line, count: int) -> str:
+    """That were told, once so many are."""
+    line.phone.wait_for(line.call, DtmfReceived, count=count)
     keys = [one for one in line.phone.signals(line.call) if isinstance(one, DtmfReceived)]
-    assert [one.digit for one in keys] == ["5", "6"]
+    return "".join(one.digit for one in keys)
+
+
+def test_a_request_that_was_overtaken_is_refused_and_does_nothing(line: Line) -> None:
+    """RFC 3261 §12.2.2: its number is lower than that of one that came before it."""
+    line.up()
+    line.raw._cseq = 10
+    assert line.raw.request("INFO", "Signal=1\r\n", {"Content-Type": RELAY}) == 200
+    hold = line.raw.sdp(attributes="a=sendonly")
+    for number, (method, body, headers) in enumerate(
+        [
+            ("INFO", "Signal=2\r\n", {"Content-Type": RELAY}),
+            ("OPTIONS", "", {}),
+            ("UPDATE", hold, {}),
+            ("INVITE", hold, {}),
+            ("REFER", "", {"Refer-To": "<sip:elsewhere@127.0.0.1>"}),
+            ("BYE", "", {}),
+        ],
+        start=4,
+    ):
+        line.raw.send(method, body, headers, cseq=number)
+        assert line.raw.final(method).status == 500, method
+        if method == "INVITE":
+            line.raw.send("ACK", cseq=number, branch=line.raw._branch)
+    assert line.raw.request("INFO", "Signal=3\r\n", {"Content-Type": RELAY}) == 200
+    assert keys_of(line, 2) == "13"
+    told = line.phone.signals(line.call)
+    assert not any(isinstance(one, MediaHeld | TransferRequested | HungUp) for one in told)
+    line.is_heard()
     line.end()
 
 
@@ -1209,6 +1276,14 @@ def stalled(rng: random.Random) -> list[tuple[float, int]]:
     return [(20.0 * ends.get(n, n), n) for n in range(FRAMES)]
 
 
+def unevenness_ms(arrivals: Sequence[tuple[float, int]]) -> float:
+    """RFC 3550 §6.4.1: jitter, by the order in which packets come."""
+    jitter_ms = 0.0
+    for (at_ms, number), (next_ms, next_number) in pairwise(arrivals):
+        jitter_ms += (abs(next_ms - at_ms - 20 * (next_number - number)) - jitter_ms) / 16
+    return jitter_ms
+
+
 NETWORKS = {"loss": lossy, "reordering": reordered, "jitter": jittery, "stall": stalled}
 MAY_BE_LATE = {"reordering": 3}
 """Packets that came when their time had been filled: of a line that is not known yet."""
@@ -1245,6 +1320,9 @@ def test_what_a_network_does_to_packets_is_made_good(side: tuple[Phone, EngineNa
             assert missing <= MAY_BE_LATE.get(name, 0), f"{name}: {missing} were thrown away"
             assert heard[-20:] == sent[-20:], f"{name}: at the end all is calm"
             line.end()
+            if name in ("jitter", "reordering"):
+                told = line.phone.wait_for(line.call, RtpMeasured).jitter_ms
+                assert told == pytest.approx(unevenness_ms(arrivals[name]), abs=2.5), name
     end_all(phone)
 
 

@@ -162,6 +162,55 @@ def test_who_has_it_describes_it_as_all_do_and_asks_for_one_channel(line: Teleph
     line.end()
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("theirs", "ours", "keys"),
+    [
+        (["m=111 101", "o=111", "k=101"], 111, 101),
+        (["m=0 111 101", "o=111", "k=101"], 111, 101),
+        (["m=0 96", "k=96"], 97, 96),
+    ],
+    ids=["agreed", "known", "number taken"],
+)
+def test_it_has_its_number_again_when_it_comes_back(
+    engine: EngineName, theirs: list[str], ours: int, keys: int
+) -> None:
+    """And none that meant something else before in the call (RFC 3264 §8.3.2)."""
+    with (
+        open_phone("agent", OPTIONS, answer_at_once, engine=engine) as phone,
+        RawPhone(phone.port) as raw,
+    ):
+        assert raw.call(offered(raw, *theirs)).status == 200
+        assert raw.request("INVITE", offered(raw, "m=0")) == 200
+        for _ in range(2):
+            raw._cseq += 1
+            raw.send("INVITE")
+            offer = raw.final()
+            answer = offered(raw, f"m={ours} {keys}", f"o={ours}", f"k={keys}")
+            raw.send("ACK", answer, cseq=raw._cseq)
+            assert f"RTP/AVP {ours} 0 {keys}\r\n" in offer.message
+            assert f"a=rtpmap:{ours} opus/48000/2\r\n" in offer.message
+            assert f"a=fmtp:{ours} stereo=0;sprop-stereo=0\r\n" in offer.message
+            assert f"a=rtpmap:{keys} telephone-event/8000\r\n" in offer.message
+            body = offer.message.partition("\r\n\r\n")[2]
+            assert len(body) == int(offer.header("Content-Length"))
+            assert raw.request("INVITE", offered(raw, "m=0")) == 200
+        first = ["OPUS", "PCMU"] if theirs[0].startswith("m=111") else ["PCMU"]
+        expected = [*first, *["OPUS", "PCMU"] * 2]
+        phone.wait_for(0, MediaReady, count=len(expected))
+        assert [one.codec for one in phone.signals(0) if isinstance(one, MediaReady)] == expected
+        assert raw.request("BYE") == 200
+
+
+def offered(raw: RawPhone, *told: str) -> str:
+    """A description: `m=` are its formats, `o=` and `k=` which of them are Opus and keys."""
+    names = {"o": "opus/48000/2", "k": "telephone-event/8000"}
+    parts = [one.partition("=") for one in told]
+    lines = [f"a=rtpmap:{number} {names[what]}" for what, _, number in parts if what in names]
+    formats = next(value for what, _, value in parts if what == "m")
+    return raw.sdp(codecs=formats, attributes="\r\n".join(lines))
+
+
 def test_a_high_tone_is_heard_at_its_level_and_pitch(line: Telephone) -> None:
     line.up()
     line.say(line.encoded(tone(5_000, 600, WIDE_HZ)))

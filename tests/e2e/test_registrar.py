@@ -199,6 +199,9 @@ def test_registered_refreshed_lost_and_found_again(
         agent.signal(signal.SIGTERM)
         assert agent.wait() == 0
         assert not registrar.knows_us, "it says goodbye"
+        last = agent.logged("sip_registration")[-1]
+        assert (last["registered"], last["status"], last["level"]) == (False, 200, "info")
+        assert agent.logged("sip_registration")[-2]["registered"] is True
     finally:
         agent.close()
 

@@ -479,6 +479,28 @@ def test_an_address_that_cannot_be_is_said_in_words(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("sip", "said"),
+    [
+        (
+            {"codecs": ["PCMU", "OPUS"]},
+            "agent.yaml:3:3: sip.codecs: OPUS: pjsua2 has no capability `opus`",
+        ),
+        ({"max_calls": 12}, "agent.yaml:3:14: sip.max_calls: a process of pjsua2 holds 4 calls"),
+    ],
+)
+def test_what_the_engine_cannot_do_is_said_at_its_place(
+    tmp_path: Path, sip: dict[str, Any], said: str, workers: int
+) -> None:
+    """Once, however many workers there were to be."""
+    done = run(tmp_path, {"sip": {**sip, "port": 0, "engine": "pjsua2"}, "workers": workers})
+    assert done.returncode == 2
+    assert done.stderr.count(said) == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 def test_pages_that_cannot_be_served_are_said_in_words(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -21,7 +21,7 @@ from callerside.agent.telephony.engine import (
     extensions,
 )
 from callerside.agent.telephony.errors import Refusals, SipError
-from callerside.agent.telephony.in_dialog import Answer, allow, answer_to
+from callerside.agent.telephony.in_dialog import OVERTAKEN, Answer, allow, answer_to
 from callerside.agent.telephony.interface import CallLeg, LegInput, Party
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.leg import LATELY_FULL_NS
@@ -136,8 +136,12 @@ class BaresipStation:
         self._note_rest()
 
     def turns_away(self, message: str, source: str) -> Refusal | None:  # noqa: ARG002
-        """See `Screen`: whoever calls is no host for others."""
-        return None
+        """See `Screen`: of a call, what its other side has overtaken itself."""
+        request = SipMessage(message)
+        leg = self.legs.get(request.call_id)
+        if leg is None or request.status or self._means_another(request) or leg.takes(request):
+            return None
+        return _as_refusal(OVERTAKEN)
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
@@ -306,7 +310,7 @@ class BaresipEndpoint(BaresipStation):
     def turns_away(self, message: str, source: str) -> Refusal | None:
         """See `Screen`."""
         answer = self._gate.turns_away(message, source, time.monotonic_ns())
-        return None if answer is None else _as_refusal(answer)
+        return super().turns_away(message, source) if answer is None else _as_refusal(answer)
 
     def _has_call(self, sip_call_id: str) -> bool:
         return sip_call_id in self._admitted or sip_call_id in self.legs

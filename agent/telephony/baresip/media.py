@@ -203,6 +203,7 @@ class CallMedia:
         self._report_timer: asyncio.TimerHandle | None = None
         self._keys = rtp.KeySender()
         self._received = _Counter()
+        self._jitter_ms = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self.heard_ns = 0
@@ -212,6 +213,11 @@ class CallMedia:
     def is_live(self) -> bool:
         """Whether the other side is to be heard: connected, and not on hold."""
         return self._line is not None and not self._held
+
+    @property
+    def jitter_ms(self) -> float:
+        """How unevenly packets have come."""
+        return self._jitter_ms if self._line is None else self._line.buffer.jitter_ms
 
     @property
     def port(self) -> int:
@@ -257,6 +263,7 @@ class CallMedia:
         wanted = described.codec, described.most_bits_per_s
         if was is None or was.wanted != wanted:
             line = _Line(wanted, self._rate_hz, now_ns, conceals=self._conceals)
+            line.buffer.jitter_ms = self.jitter_ms
         else:
             line = was
             if self._held:
@@ -323,6 +330,7 @@ class CallMedia:
             if timer is not None:
                 timer.cancel()
         self._timer = self._report_timer = None
+        self._jitter_ms = self.jitter_ms
         with self._lock:
             self._line = None
         if self._socket is not None:
@@ -337,7 +345,7 @@ class CallMedia:
 
     def measured(self) -> RtpMeasured:
         """What came, in numbers."""
-        return self._received.measured()
+        return self._received.measured(self.jitter_ms)
 
     # ---- reports of both
 
@@ -358,7 +366,7 @@ class CallMedia:
         if not has_ended:
             report = self._reporter.report(
                 sent,
-                self._received.reported(line.codec.clock_hz),
+                self._received.reported(line.buffer.jitter_ms * line.codec.clock_hz / 1000),
                 now_ns=time.monotonic_ns(),
                 wall_ns=time.time_ns(),
             )
@@ -450,13 +458,12 @@ class CallMedia:
             self._reader.expected = line.latch.target
         if is_audio:
             duration, body = line.codec.duration(packet.payload), packet.payload
-            self._received.note_audio(packet, at_ns, line.codec.clock_hz)
         else:
             digit = line.keys.take(packet)
             if digit is not None:
                 self._inputs.deliver(DtmfReceived(digit=digit, method="rfc4733"))
             duration, body = 0, b""
-            self._received.note(packet)
+        self._received.note(packet)
         self.heard_ns = at_ns
         if not self._held:
             entry = Packet(
@@ -549,26 +556,23 @@ class _Line:
 
     def begin_anew(self, now_ns: int) -> None:
         """What came before has nothing to do with what comes."""
-        self.buffer = JitterBuffer(self.codec.clock_hz, now_ns)
+        self.buffer = self.buffer.renewed(now_ns)
 
 
 class _Counter:
-    """What came of a call's packets (RFC 3550 §6.4.1 and A.8), kept across streams."""
+    """What came of a call's packets (RFC 3550 §6.4.1), kept across streams."""
 
     def __init__(self) -> None:
         self._received = self._lost_before = 0
         self._source: int | None = None
         self._arrivals = Arrivals()
-        self._transit: tuple[int, float] | None = None
-        """Of the last packet of audio: the clock of its timestamps, and what they lag behind."""
-        self._jitter = 0.0
 
     def note(self, packet: rtp.RtpPacket) -> None:
         """A packet has come."""
         self._received += 1
         if packet.source != self._source:
             self._lost_before += self._arrivals.lost
-            self._source, self._transit = packet.source, None
+            self._source = packet.source
             self._arrivals = Arrivals()
             self._arrivals.came(packet.sequence)
         else:
@@ -576,17 +580,11 @@ class _Counter:
             step = (packet.sequence - highest + 0x8000) % 0x10000 - 0x8000
             self._arrivals.came(highest + step)
 
-    def note_audio(self, packet: rtp.RtpPacket, at_ns: int, clock_hz: int) -> None:
-        """One has come whose timestamp moves with the time: that of a key's stands still."""
-        self.note(packet)
-        before, transit = self._transit, at_ns * clock_hz / NS_PER_S - packet.timestamp
-        if before is not None and before[0] == clock_hz:
-            change = abs(transit - before[1]) / clock_hz * 1000
-            self._jitter += (change - self._jitter) / 16
-        self._transit = clock_hz, transit
+    def reported(self, jitter: float) -> rtcp.Received | None:
+        """Of the stream that is heard now; None: there is none yet.
 
-    def reported(self, clock_hz: int) -> rtcp.Received | None:
-        """Of the stream that is heard now; None: there is none yet."""
+        `jitter`: in the units of its clock.
+        """
         if self._source is None:
             return None
         return rtcp.Received(
@@ -594,12 +592,12 @@ class _Counter:
             highest=self._arrivals.highest or 0,
             expected=self._arrivals.expected,
             lost=self._arrivals.lost,
-            jitter=round(self._jitter * clock_hz / 1000),
+            jitter=round(jitter),
         )
 
-    def measured(self) -> RtpMeasured:
+    def measured(self, jitter_ms: float) -> RtpMeasured:
         return RtpMeasured(
             received_packets=self._received,
             lost_packets=self._lost_before + self._arrivals.lost,
-            jitter_ms=self._jitter,
+            jitter_ms=jitter_ms,
         )

@@ -15,7 +15,7 @@ from baresip import BaresipError, Event, RegistrationError, StackEvent, UserAgen
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnRegistration
 from callerside.agent.telephony.options import Registration
-from callerside.agent.telephony.registration import RefusalRetry, granted_s, told_of
+from callerside.agent.telephony.registration import RefusalRetry, granted_s, log_change
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
@@ -91,19 +91,26 @@ class Registrant:
             told = self._stack.answer_of_registrar(told)
         code, _, reason = told.partition(" ")
         status = int(code) if code.isdecimal() else (_OK if is_there else 503)
-        self._changed(is_there, status, reason if code.isdecimal() else told)
+        is_known = is_there and not self._is_leaving
+        self._changed(is_known, status, reason if code.isdecimal() else told)
 
     def _changed(self, registered: bool, status: int, reason: str) -> None:
         self.registered = registered
-        log = _log.info if registered else _log.warning
-        more = told_of(self._place, status)
-        log("sip_registration", registered=registered, status=status, reason=reason, **more)
+        log_change(
+            self._place,
+            registered=registered,
+            status=status,
+            reason=reason,
+            is_leaving=self._is_leaving,
+        )
         if self._on_change is not None:
             self._on_change(registered, status, reason)
+        if self._is_leaving:
+            return
         refused_s = self._refusals.next_s(status, registered=registered)
         if refused_s is not None:
             _log.info("sip_registration_again", in_s=refused_s)
-        if not registered and not self._is_leaving:
+        if not registered:
             soon_s = random.uniform(self._place.retry_s, 2 * self._place.retry_s)
             self._stop_timer()
             self._set_timer(soon_s if refused_s is None else refused_s, self._ask)

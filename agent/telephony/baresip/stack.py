@@ -42,7 +42,6 @@ from callerside.agent.telephony.invite import (
     line_of_call,
     narrowed,
     quiet,
-    with_keys_last,
     with_line_first,
 )
 from callerside.agent.telephony.media.pacer import Pacer
@@ -53,6 +52,7 @@ from callerside.agent.telephony.options import (
     Transport,
     suffix_of,
 )
+from callerside.agent.telephony.own_formats import OwnFormats
 from callerside.agent.telephony.peers_filter import NOWHERE, let_in_alone
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.srtp import (
@@ -93,6 +93,9 @@ _DOORBELL = 0
 """A number that no command of the bindings has."""
 _HAS_COME, _IS_OVER = lib.BP_EV_BASE + Told.CALL_INCOMING, lib.BP_EV_BASE + Told.CALL_CLOSED
 _RING_AGAIN_S = 0.001
+_LENGTH = re.compile(rb"(?im)^(content-length[ \t]*:)[ \t]*\d+")
+_UNNEEDED = b"a=minptime:20\r\n"
+"""Which no standard knows as an attribute."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _NO_TOKEN = re.compile(rb"[^A-Za-z0-9.!%*_+`'~-]")
 _SDP = b"application/sdp"
@@ -169,6 +172,8 @@ class Stack:
         """By Call-ID: the number of the other side's offer, if it can be sent nothing."""
         self._keyless: dict[str, int] = {}
         """Likewise, if there are no keys in it that are to be used: it is answered without any."""
+        self._formats: dict[str, OwnFormats] = {}
+        """By Call-ID."""
         self._unanswered = ""
         """The last challenge to a REGISTER that asked in a realm that gets no digest."""
         self._late_offers = LateOffers()
@@ -626,6 +631,7 @@ class Stack:
         head, _, body = data.partition(_HEAD_END)
         if body and _SDP in head.lower():
             came = body.decode("latin-1")
+            self._formats_of(message.call_id).note(came)
             text = plain_view(came, policy)
             if not message.status and message.method in ("INVITE", "UPDATE"):
                 _note(self._lines, message.call_id, line_of_call(text, self.options.codecs))
@@ -670,18 +676,29 @@ class Stack:
             head = _ALLOW.sub(_without_hidden, head)
         if _SDP in head.lower():
             line = self._lines.get(message.call_id, 0)
-            text = with_keys_last(with_line_first(body.decode("latin-1"), line))
+            text = with_line_first(body.decode("latin-1"), line)
             if message.status and message.number == self._nowhere.get(message.call_id):
                 text = quiet(text)
             if message.status and message.number == self._keyless.get(message.call_id):
                 text = without_keys(text)
+            text = self._formats_of(message.call_id).written(text)
             body = text.encode("latin-1")
             if self._advertised is not None:
                 here, told = self._advertised
                 body = body.replace(here, told)
+            head, body = _of_length(head, body, len(data) - len(end))
         changed = head + end + body
-        if changed != data:
+        if len(changed) != len(data):
+            _log.error("sip_message_not_edited", call_id=message.call_id)
+        elif changed != data:
             ctypes.memmove(at, changed, len(data))
+
+    def _formats_of(self, call_id: str) -> OwnFormats:
+        found = self._formats.pop(call_id, None) or OwnFormats(self.options.codecs)
+        self._formats[call_id] = found
+        if len(self._formats) > _MOST_NOTED:
+            del self._formats[next(iter(self._formats))]
+        return found
 
     def _refuse(self, message: int, _: object) -> bool:
         """The request that was just looked at; whether it is not for the stack."""
@@ -717,6 +734,19 @@ class _Bound(threading.Event):
 def _without_hidden(allow: re.Match[bytes]) -> bytes:
     """A header `Allow`, as long as before."""
     return (allow[1] + _NOT_DONE.sub(b"", allow[2])).ljust(len(allow[0]))
+
+
+def _of_length(head: bytes, body: bytes, size: int) -> tuple[bytes, bytes]:
+    """A message whose headers say how long its body is, and that is `size` long itself.
+
+    What it lacks are spaces in front of that number. What it has too much is taken for by a line
+    that nobody needs.
+    """
+    if len(head) + len(body) > size:
+        body = body.replace(_UNNEEDED, b"")
+    told = _LENGTH.sub(rb"\g<1> %d" % len(body), head)
+    missing = b" " * (size - len(told) - len(body))
+    return _LENGTH.sub(rb"\g<1>%b %d" % (missing, len(body)), head), body
 
 
 def _do(jobs: deque[Callable[[], object]]) -> None:

@@ -43,6 +43,8 @@ _MAX_STEP = 500
 _SLACK_NS = 500 * NS_PER_MS
 """By so much timestamps may run ahead of the clock: packets before may have come late."""
 _MAX_GIVEN_UP = 64
+_JITTER_PART = 16
+"""RFC 3550 §6.4.1: of a difference that is new, so much is believed."""
 
 _SEQUENCES, _TIMESTAMPS = 0xFFFF, 0xFFFFFFFF
 _NEVER_NS = 1 << 62
@@ -88,6 +90,10 @@ class JitterBuffer(Generic[Body]):
     def __init__(self, clock_hz: int, now_ns: int) -> None:
         self.late_packets = 0
         """Those that came when they had been given up already."""
+        self.jitter_ms = 0.0
+        """How unevenly packets of audio come (RFC 3550 §6.4.1)."""
+        self._transit = 0
+        """Of the last of them, from its timestamp to its arrival, in the timestamp's units."""
         self._clock_hz = clock_hz
         self._frame = clock_hz * FRAME_NS // NS_PER_S
         self._held: dict[int, tuple[Packet[Body], int]] = {}
@@ -130,6 +136,14 @@ class JitterBuffer(Generic[Body]):
 
         On a calm line that is always the packet, and nothing needs to be sorted.
         """
+        if packet.duration:  # RFC 3550 §A.8, unless numbers begin anew
+            transit = now_ns * self._clock_hz // NS_PER_S - packet.timestamp
+            step = (packet.sequence - self._next_sequence + _MAX_STEP) & _SEQUENCES
+            if packet.source == self._source and step <= 2 * _MAX_STEP:
+                change = (transit - self._transit) & _TIMESTAMPS
+                change_ms = min(change, _TIMESTAMPS + 1 - change) * 1000 / self._clock_hz
+                self.jitter_ms += (change_ms - self.jitter_ms) / _JITTER_PART
+            self._transit = transit
         expected = (self._source, self._next_sequence, self._next_timestamp)
         if self._held or not packet.duration or packet[:3] != expected:  # see `expects`
             return self._sort_in(packet, now_ns)
@@ -164,6 +178,12 @@ class JitterBuffer(Generic[Body]):
                 told = pieces * self._frame
                 self._next_timestamp = (self._next_timestamp + told) & _TIMESTAMPS
         return released
+
+    def renewed(self, now_ns: int) -> "JitterBuffer[Body]":
+        """Another one, for what has nothing to do with what came before but to be one call's."""
+        other: JitterBuffer[Body] = JitterBuffer(self._clock_hz, now_ns)
+        other.jitter_ms = self.jitter_ms
+        return other
 
     def fall_silent(self, now_ns: int) -> None:
         """Nothing is sent from now on, as is known: its silence is told at once."""

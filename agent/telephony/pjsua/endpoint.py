@@ -16,7 +16,7 @@ import structlog
 
 from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_options
 from callerside.agent.telephony.errors import Refusals, SipError
-from callerside.agent.telephony.in_dialog import Answer, allow
+from callerside.agent.telephony.in_dialog import allow
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties, traceparent
 from callerside.agent.telephony.leg import LATELY_FULL_NS
@@ -32,7 +32,7 @@ from callerside.agent.telephony.pjsua.native.message_filter import MalformedMess
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.agent.telephony.quiet_connections import QuietConnections
-from callerside.agent.telephony.registration import RefusalRetry, told_of
+from callerside.agent.telephony.registration import RefusalRetry, log_change
 from callerside.agent.telephony.request_gate import RequestGate
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.srtp import plain_view, view_of_message
@@ -113,7 +113,7 @@ class SipEndpoint:
         self.modules: Sequence[StackModule] = (
             MalformedMessageFilter(self.may_name_hosts),
             OneLine(options.codecs, options.srtp_with),
-            InDialogRequests(self.allowed, self._note_answered, self.has_call),
+            InDialogRequests(self.allowed, self.leg_of),
         )
 
     def may_name_hosts(self, _source: str) -> bool:
@@ -241,17 +241,13 @@ class SipEndpoint:
         else:
             self._at_rest.set()
 
-    def has_call(self, sip_call_id: str) -> bool:
-        """Whether there is one of this Call-ID that is not over."""
-        return any(leg.sip_call_id == sip_call_id for leg in self.legs)
+    def leg_of(self, sip_call_id: str) -> SipLeg | None:
+        """The call of this Call-ID that is not over."""
+        return next((leg for leg in self.legs if leg.sip_call_id == sip_call_id), None)
 
-    def _note_answered(self, request: SipMessage, answer: Answer) -> bool:
-        """See `InDialogRequests`."""
-        for leg in self.legs:
-            if leg.sip_call_id == request.call_id:
-                leg.on_answered(request, answer)
-                return True
-        return False
+    def has_call(self, sip_call_id: str) -> bool:
+        """Whether there is one."""
+        return self.leg_of(sip_call_id) is not None
 
     def retire(self, call: pjsua2.Call) -> None:
         """Keep the object of a call that is over until its place is empty.
@@ -496,6 +492,7 @@ class AnsweringEndpoint(SipEndpoint):
             rate_hz=rate_hz,
             signalled=self.options.known_host(source),
         )
+        leg.takes(SipMessage(message))
         self.legs.append(leg)
         self._admission.became_call()
         self._lines[leg] = lines_of(message, self.options.codecs)
@@ -526,10 +523,14 @@ class AnsweringEndpoint(SipEndpoint):
         self.registered = active and status == _OK
         if self.registered:
             self._be_reached_as(message)
-        log = _log.info if self.registered else _log.warning
-        place = self.options.registration
-        more = told_of(place, status) if place is not None else {}
-        log("sip_registration", registered=self.registered, status=status, reason=reason, **more)
+        if self.options.registration is not None:
+            log_change(
+                self.options.registration,
+                registered=self.registered,
+                status=status,
+                reason=reason,
+                is_leaving=self._is_leaving,
+            )
         if self._on_registration is not None:
             self._on_registration(self.registered, status, reason)
         self._retry_if_refused(status)

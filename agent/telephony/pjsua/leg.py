@@ -147,7 +147,7 @@ class SipLeg(Leg):
         self._send_keys(digits, "rfc4733")
 
     def _measured(self) -> RtpMeasured:
-        return self._rtp.measured()
+        return self._rtp.measured(self._media.jitter_ms)
 
     def _send_keys(self, digits: str, method: DtmfMethod) -> None:
         parameters = pjsua2.CallSendDtmfParam()

@@ -82,6 +82,7 @@ class LegMedia:
         self._stream: Stream | None = None
         self._incoming: JitterBuffer[Body] | None = None
         """While there is media."""
+        self._jitter_ms = 0.0
         self._held = False
         self._key_packets = 0
         """That PJMEDIA still sends for keys: it counts what it is given, and reads no clock."""
@@ -103,6 +104,11 @@ class LegMedia:
     def is_live(self) -> bool:
         """Whether the other side is to be heard: connected, and not on hold."""
         return self._incoming is not None and not self._held
+
+    @property
+    def jitter_ms(self) -> float:
+        """How unevenly packets have come."""
+        return self._jitter_ms if self._incoming is None else self._incoming.jitter_ms
 
     @property
     def due_ns(self) -> int | None:
@@ -169,8 +175,10 @@ class LegMedia:
             stream.reader.expected = described
         stream.take_reports_from(self._latch.networks)
         self.heard_ns = time.monotonic_ns()
-        if is_new or self._held:
+        if self._incoming is None:
             self._incoming = JitterBuffer(_RTP_HZ, self.heard_ns)
+        elif self._held:
+            self._incoming = self._incoming.renewed(self.heard_ns)
         self._held = False
         if is_new or self.period_ns != packet_ms * NS_PER_MS:
             self.period_ns = packet_ms * NS_PER_MS
@@ -191,7 +199,7 @@ class LegMedia:
             return False
         self._held = True
         now_ns = time.monotonic_ns()
-        self._incoming = JitterBuffer(_RTP_HZ, now_ns)
+        self._incoming = self._incoming.renewed(now_ns)
         self._incoming.fall_silent(now_ns)
         return True
 
@@ -205,6 +213,7 @@ class LegMedia:
         self._pacer.remove(self)
         if self._stream is not None:
             self._stream.reader.on_packet = self._stream.pass_by
+        self._jitter_ms = self.jitter_ms
         self._stream = self._incoming = None
         self._held = False
 

@@ -1,12 +1,10 @@
-"""What a call's RTP stream says of itself (RFC 3550 §6.4), kept across re-INVITEs."""
+"""How many packets of a call came and were lost (RFC 3550 §6.4), kept across re-INVITEs."""
 
 from typing import Any
 
 import pjsua2
 
 from callerside.agent.telephony.interface import RtpMeasured
-
-_US_PER_MS = 1000
 
 
 class RtpCounter:
@@ -16,7 +14,6 @@ class RtpCounter:
         self._media_index: int | None = None
         self._received = self._lost = 0  # of the streams before this one
         self._received_now = self._lost_now = 0
-        self._jitter_ms = 0.0
 
     def begin(self, media_index: int) -> None:
         """Media is up: count from here."""
@@ -32,7 +29,6 @@ class RtpCounter:
             return
         self._received_now = received.pkt
         self._lost_now = received.loss
-        self._jitter_ms = received.jitterUsec.mean / _US_PER_MS
 
     def next_stream(self) -> None:
         """The stream has ended and another may follow: add it to the sum."""
@@ -40,10 +36,10 @@ class RtpCounter:
         self._lost += self._lost_now
         self._received_now = self._lost_now = 0
 
-    def measured(self) -> RtpMeasured:
-        """The whole call; the jitter is the mean of its last stream."""
+    def measured(self, jitter_ms: float) -> RtpMeasured:
+        """The whole call. PJMEDIA itself is given packets in order, and knows no jitter of them."""
         return RtpMeasured(
             received_packets=self._received + self._received_now,
             lost_packets=self._lost + self._lost_now,
-            jitter_ms=self._jitter_ms,
+            jitter_ms=jitter_ms,
         )

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_keys
+from callerside.agent.config.loader import (
+    ConfigError,
+    Secrets,
+    load,
+    load_secrets,
+    require_keys,
+    with_place,
+)
 from callerside.agent.config.settings import (
     CallSettings,
     Settings,
@@ -279,3 +286,16 @@ def test_a_variable_of_a_section_that_is_none_is_told_with_the_nearest(tmp_path:
 def test_no_session_in_no_time_is_no_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="connect_timeout_ms"):
         load(write(tmp_path, "realtime: {connect_timeout_ms: 0}"), {})
+
+
+def test_what_is_wrong_behind_the_loading_stands_at_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path, "sip:\n  codecs: [OPUS]\nroutes:\n- called: '1'\n  timeline: {dir: x}\n")
+    env = {"CALLERSIDE_SIP__MAX_CALLS": "12"}
+    told = {
+        "sip.codecs: OPUS: no": f"{path}:2:11: sip.codecs: OPUS: no",
+        "sip.max_calls: too many": "CALLERSIDE_SIP__MAX_CALLS: sip.max_calls: too many",
+        "sip.port: 5060": f"{path}:2:3: sip.port: 5060",
+        "routes.0.timeline.dir: x": f"{path}:5:19: routes.0.timeline.dir: x",
+        "this process: no": "this process: no",
+    }
+    assert {problem: with_place(problem, path, env) for problem in told} == told

@@ -13,7 +13,6 @@ from callerside.agent.telephony.invite import (
     names_a_host,
     quiet,
     unmet,
-    with_keys_last,
     with_one_audio,
 )
 
@@ -173,15 +172,6 @@ def test_who_names_no_address_is_shown_to_hold(offer: str, shown: str) -> None:
 )
 def test_what_is_no_description_is_known(text: str, *, is_one: bool) -> None:
     assert is_description(text) is is_one
-
-
-def test_keys_come_behind_all_codecs_in_an_offer_of_the_same_length() -> None:
-    keys = "a=rtpmap:97 telephone-event/8000"
-    offer = invite("m=audio 4000 RTP/AVP 9 0 97 8", keys, "m=audio 4002 RTP/AVP 97", keys)
-    moved = with_keys_last(offer)
-    assert "m=audio 4000 RTP/AVP 9 0 8 97\r\n" in moved
-    assert moved.replace("9 0 8 97", "9 0 97 8") == offer
-    assert with_keys_last(moved) == moved
 
 
 @pytest.mark.parametrize(

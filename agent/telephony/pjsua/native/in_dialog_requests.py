@@ -1,15 +1,18 @@
-"""Answers within a call what PJSUA knows too little of: OPTIONS, INFO, unknown events.
+"""Answers within a call what PJSUA knows too little of: OPTIONS, INFO, unknown events and methods.
 
-PJSUA answers them with 500, at which some peers hang up. Of keys by INFO it knows one spelling, and
-ends the process over one that breaks off. And a dialog may live on behind its call's end, as for a
-re-INVITE whose answer nobody acknowledges: what comes in it PJSUA takes for something of whatever
-call has that place by then, over a REFER it ends the process. So that is answered here, too.
+PJSUA answers them with 500, at which some peers hang up, and a MESSAGE with 200, which nobody
+reads. Of keys by INFO it knows one spelling, and ends the process over one that breaks off. What
+was overtaken it would refuse itself, but for what it never sees. And a dialog may live on behind
+its call's end, as for a re-INVITE whose answer nobody acknowledges: what comes in it PJSUA takes
+for something of whatever call has that place by then, over a REFER it ends the process. So that is
+answered here, too.
 """
 
 import ctypes
 from collections.abc import Callable
 
-from callerside.agent.telephony.in_dialog import Answer, Header, answer_to
+from callerside.agent.telephony.in_dialog import OVERTAKEN, Answer, Header, answer_to
+from callerside.agent.telephony.leg import Leg
 from callerside.agent.telephony.pjsua.native.binding import (
     HEADER,
     POOL,
@@ -22,12 +25,9 @@ from callerside.agent.telephony.pjsua.native.binding import (
 )
 from callerside.agent.telephony.sip_message import SipMessage
 
-_OTHERS = (b"ACK", b"BYE", b"CANCEL")
-"""What the stack has to see, and looks for no call about."""
+_OF_INVITES = (b"ACK", b"CANCEL")
+"""What the stack has to see."""
 _OVER = Answer(481, "Call/Transaction Does Not Exist")
-
-OnAnswered = Callable[[SipMessage, Answer], bool]
-"""Told of a request and what it is to be answered; returns whether it is of a call that is up."""
 
 
 class InDialogRequests(StackModule):
@@ -44,30 +44,31 @@ class InDialogRequests(StackModule):
         ("pjsip_ua_find_dialog", Pointer, (Pointer, Pointer, Pointer, ctypes.c_int)),
     )
 
-    def __init__(
-        self, allowed: Header, on_answered: OnAnswered, has_call: Callable[[str], bool]
-    ) -> None:
-        """`has_call`: whether a call of this Call-ID is not over."""
+    def __init__(self, allowed: Header, leg_of: Callable[[str], Leg | None]) -> None:
+        """`leg_of`: the call of this Call-ID that is not over."""
         self._allowed = allowed
-        self._on_answered = on_answered
-        self._has_call = has_call
+        self._leg_of = leg_of
 
     def deal_with(self, message: int) -> bool:
         """Any request."""
         what = self.describe(message)
-        if any(is_method(what, method) for method in _OTHERS):
+        if any(is_method(what, method) for method in _OF_INVITES):
             return False
         request = SipMessage(self.read(message).wholeMsg)
         if not request.in_dialog or not self._is_of_a_dialog(request):
             return False
-        if not self._has_call(request.call_id):
-            self.answer(message, _OVER)
-            return True
-        answer = answer_to(request, self._allowed)
-        if answer is None or not self._on_answered(request, answer):
-            return False
-        self.answer(message, answer)
-        return True
+        leg = self._leg_of(request.call_id)
+        if leg is None:
+            answer = None if is_method(what, b"BYE") else _OVER
+        elif not leg.takes(request):
+            answer = OVERTAKEN
+        else:
+            answer = answer_to(request, self._allowed)
+            if answer is not None:
+                leg.on_answered(request, answer)
+        if answer is not None:
+            self.answer(message, answer)
+        return answer is not None
 
     def _is_of_a_dialog(self, request: SipMessage) -> bool:
         """Whether the stack knows the dialog; who names another tag gets its 481."""

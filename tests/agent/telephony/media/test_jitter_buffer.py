@@ -6,6 +6,7 @@ the time that was said, but for what is still on its way.
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -23,6 +24,7 @@ HZ = 8_000
 FRAME = 160
 FRAME_NS = 20 * NS_PER_MS
 SEEDS = range(20)
+MEASURED = ("jitter_ms", "_transit")
 
 Line = Sequence[tuple[int, Packet[int]]]
 Heard = list[tuple[int, Packet[int] | Gap]]
@@ -95,6 +97,38 @@ def test_jitter_with_reordering_loses_nothing(seed: int) -> None:
 def _jittered_ns(n: int, jitter_ms: int, rng: random.Random) -> int:
     """When the n-th packet comes; the first is on time, so that none overtakes it."""
     return n * FRAME_NS + (rng.randrange(jitter_ms * NS_PER_MS + 1) if n else 0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("jitter_ms", [0, 15, 60])
+def test_how_unevenly_packets_come_is_told_as_it_is(seed: int, jitter_ms: int) -> None:
+    """In the order in which they come (RFC 3550 §A.8), whatever was held back; keys left out."""
+    rng = random.Random(seed)
+    line = sorted((_jittered_ns(n, jitter_ms, rng), n) for n in range(500) if rng.random() > 0.05)
+    expected_ms = 0.0
+    for (at_ns, n), (next_ns, next_n) in pairwise(line):
+        change_ms = abs(next_ns - at_ns - (next_n - n) * FRAME_NS) / NS_PER_MS
+        expected_ms += (change_ms - expected_ms) / 16
+    keys = [(at_ns, packet(n + 1_000, duration=0, source=2)) for at_ns, n in line[::50]]
+    for arrivals in ([(at_ns, packet(n)) for at_ns, n in line], keys):
+        _, buffer = heard_on(arrivals)
+        expected = expected_ms if arrivals is not keys else 0
+        assert buffer.jitter_ms == pytest.approx(expected, abs=0.3)
+
+
+def test_numbers_that_begin_anew_are_no_jitter() -> None:
+    """Of another source, or of the same one; nor is a stream behind a hold."""
+    buffer: JitterBuffer[int] = JitterBuffer(HZ, 0)
+    for n in range(50):
+        buffer.put(packet(n), n * FRAME_NS + (n % 2) * 2 * NS_PER_MS)
+    before_ms = buffer.jitter_ms
+    assert before_ms == pytest.approx(2, abs=0.2)
+    buffer.put(packet(7, source=2), 60 * FRAME_NS)
+    buffer.put(packet(30_000, source=2), 99 * FRAME_NS)
+    assert buffer.jitter_ms == before_ms
+    other = buffer.renewed(100 * FRAME_NS)
+    other.put(packet(0), 500 * FRAME_NS)
+    assert other.jitter_ms == before_ms
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -266,4 +300,9 @@ def test_what_is_handed_straight_on_leaves_the_buffer_as_if_it_had_been_sorted_i
             due_ns = straight.due_ns
             assert straight.expire(due_ns) == sorting.expire(due_ns)
         assert straight.put(one, at_ns) == sorting._sort_in(one, at_ns)
-        assert vars(straight) == vars(sorting)
+        assert sorted_state(straight) == sorted_state(sorting)
+
+
+def sorted_state(buffer: JitterBuffer[int]) -> dict[str, object]:
+    """All but what is measured of a packet before it is known whether there is to be sorted."""
+    return {name: value for name, value in vars(buffer).items() if name not in MEASURED}
