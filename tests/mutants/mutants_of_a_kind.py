@@ -200,4 +200,17 @@ MUTANTS = (
         ),
         tests=("tests/agent/call/test_answers.py", "tests/agent/call/test_turn_taking.py"),
     ),
+    Mutant(
+        name="cached_greeting_lacks_its_end",
+        row="kind",
+        says="what is cached of a greeting lacks its last part: every later caller hears it cut",
+        edits=(
+            Edit(
+                "agent/call/opening.py",
+                '            pcm = b"".join(response.audio)\n',
+                '            pcm = b"".join([*response.audio][:-1])\n',
+            ),
+        ),
+        tests=("tests/agent/call/test_opening.py",),
+    ),
 )

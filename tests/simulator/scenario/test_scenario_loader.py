@@ -126,7 +126,7 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         ("about: x\nsteps: [{say: a, when: reply ends}]", "2:24: when: 'reply ends' is no moment"),
         ("about: x\nsteps: [hang_up, {pause: 1s}]", "2:18: step 2: hang_up ends the call"),
         (HEAD + "meanwhile: [{pause: 1s}, hang_up]", "3:26: meanwhile 2: hang_up belongs into"),
-        (HEAD + "network: {media_delay: 1s}", "3:24: media_delay: media_delay can be played in"),
+        (HEAD + "network: {media_delay: 1s}", "3:24: media_delay: can be played in"),
         (HEAD + "network: {dead: [[5s]]}", "3:18: dead 1: expected 2 values"),
         (HEAD + "budget: {turn_ms: 2s}", "3:10: turn_ms: '2s', expected a number (ms), `off`"),
         (HEAD + "matrix: {meanwhile.0.say: [a]}", "3:10: matrix: 0 is a position in a list, and"),
