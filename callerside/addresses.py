@@ -1,7 +1,7 @@
 """Hosts and ports as people write them."""
 
 import re
-from ipaddress import IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
@@ -95,7 +95,7 @@ def check_sip_port(uri: str) -> None:
 
 
 def _checked_host(text: str) -> str:
-    if not re.fullmatch(_HOST, text) and not _is_plain_ipv6(text):
+    if not re.fullmatch(_HOST, text) and not is_plain_ipv6(text):
         expected = "{value}: expected a name or an IP address, without a port"
         raise PydanticCustomError("host", expected, _in(text))
     return text
@@ -103,16 +103,23 @@ def _checked_host(text: str) -> str:
 
 def _checked_host_port(text: str) -> str:
     found = _HOST_PORT.fullmatch(text)
-    is_one = found and (not text.startswith("[") or _is_plain_ipv6(host_of(text)))
+    is_one = found and (not text.startswith("[") or is_plain_ipv6(host_of(text)))
     if not found or not is_one or not (found[2] is None or is_port(found[2])):
         expected = f"{{value}}: expected host, or host:port with {_PORTS}; IPv6 in brackets"
         raise PydanticCustomError("host_port", expected, _in(text))
     return text
 
 
-def _is_plain_ipv6(text: str) -> bool:
-    """Whether it is one that means the same everywhere: link-local ones need a zone."""
-    return is_ipv6(text) and "%" not in text and not ip_address(text).is_link_local
+def is_plain_ipv6(text: str) -> bool:
+    """Whether it is one that a socket of IPv6 reaches by itself.
+
+    Link-local ones need a zone besides (RFC 4007 §11), and one of IPv4 in IPv6's words is reached
+    by IPv4.
+    """
+    if not is_ipv6(text) or "%" in text:
+        return False
+    address = IPv6Address(text)
+    return not address.is_link_local and address.ipv4_mapped is None
 
 
 def _in(text: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import unquote
 
-from callerside.addresses import Family, as_compared, family_in_sdp
+from callerside.addresses import Family, as_compared, family_in_sdp, is_plain_ipv6
 from callerside.agent.telephony.sip_message import SipMessage, address_of
 from callerside.agent.telephony.srtp import Crypto, cryptos
 from callerside.terminal import one_line
@@ -179,7 +179,9 @@ def names_a_host(message: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an IP address, of either version."""
+    """Whether it is an IP address, of either version; one with a zone may be any name behind it."""
+    if "%" in text:
+        return False
     try:
         ip_address(text)
     except ValueError:
@@ -364,6 +366,8 @@ def described(
         return None
     kind, host = address.groups()
     if family_in_sdp(host) != kind or family not in (None, kind):
+        return None
+    if kind == "IP6" and not is_plain_ipv6(host):
         return None
     if len(port[0]) > _LONGEST_PORT or int(port[0]) > _HIGHEST_PORT or _is_everybodys(host):
         return None

@@ -132,6 +132,32 @@ def test_audio_goes_to_one_port_of_one_host(host: str, port: str, status: int) -
     assert unmet(offer, OURS) == status
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("2001:db8::1", 0),
+        ("::1", 0),
+        ("::", 0),
+        ("ff02::1", 488),
+        ("fe80::1", 488),
+        ("fe80::1%eth0", 488),
+        ("2001:db8::1%a.example", 488),
+        ("::ffff:192.0.2.1", 488),
+        ("192.0.2.1", 488),
+        ("a.example", 488),
+    ],
+)
+def test_audio_goes_to_one_host_of_ipv6(host: str, status: int) -> None:
+    """That is to be reached by it: without a zone, and not by IPv4."""
+    offer = (
+        f"v=0\r\no=- 1 1 IN IP6 2001:db8::1\r\ns=-\r\nc=IN IP6 {host}\r\nt=0 0\r\n"
+        "m=audio 4000 RTP/AVP 0\r\n"
+    )
+    assert unmet(offer, OURS, "IP6") == status
+    assert unmet(offer, OURS) == 488
+    assert unmet(offer.replace("IP6", "IP4"), OURS, "IP6") == 488
+
+
 def test_an_answer_becomes_quiet_and_stays_as_long() -> None:
     said = {"sendrecv": "recvonly", "sendonly": "inactive", "recvonly": "recvonly"}
     for direction, shown in {**said, "inactive": "inactive"}.items():
