@@ -28,14 +28,17 @@ LONGEST = (
     "test_interrupted.py",
     "test_foreign_agents.py",
     "test_workers_serve.py",
+    "test_kamailio_dual_stack.py",
     "test_kamailio_calls.py",
     "test_sip_relay.py",
     "test_lanes_agree.py",
+    "test_sip_ipv6.py",
     "test_sip_peers.py",
     "test_attended_transfer.py",
     "test_recorded_scenario.py",
     "test_sip_calls.py",
     "test_sip_lane.py",
+    "test_sip_dual_stack.py",
 )
 """Files in which a process waits for longer than in any other, the longest first."""
 
