@@ -7,6 +7,8 @@ or left (`_Track`). The file is written as the call goes on, so that a long call
 and gets its name when it is whole.
 """
 
+import fcntl
+import os
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -60,6 +62,9 @@ _BURST_NS = FRAME_MS * NS_PER_MS // 2
 
 _FRAME_NS = FRAME_MS * NS_PER_MS
 
+_HEADER_BYTES, _FRAME_BYTES = 44, 2 * BYTES_PER_SAMPLE
+"""Of a WAV file of two channels, as libsndfile writes it."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -82,10 +87,10 @@ class StereoWavWriter:
         self._write_bytes = rate_hz * WRITE_EVERY_MS // 1000 * BYTES_PER_SAMPLE
         try:
             make_private(path.parent)
-            self._part.touch(mode=0o600)
             self._file: Any = soundfile.SoundFile(
-                self._part, "w", samplerate=rate_hz, channels=2, format="WAV", subtype="PCM_16"
-            )
+                _opened(self._part), "w", samplerate=rate_hz, channels=2, format="WAV",
+                subtype="PCM_16",
+            )  # fmt: skip
         except (OSError, soundfile.LibsndfileError) as error:
             raise CallRecordingError(f"{path}: cannot be written: {error}") from None
 
@@ -137,6 +142,57 @@ class StereoWavWriter:
             raise CallRecordingError(f"{self.path}: cannot be written: {error}") from None
         del self._left[:both]
         del self._right[:both]
+
+
+def _opened(part: Path) -> int:
+    """A descriptor of a file that is begun, with a lock: whoever gets that knows that we are gone.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    while True:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            is_there = part.exists() and part.stat().st_ino == os.fstat(descriptor).st_ino
+        except OSError:
+            os.close(descriptor)
+            raise
+        if is_there:
+            return descriptor
+        os.close(descriptor)  # somebody took it for one that was left behind
+
+
+def finish_recording(part: Path) -> int | None:
+    """Give what a killed process has recorded of a call its length and its name.
+
+    Of one without a single sample nothing is left.
+
+    Args:
+        part: as `StereoWavWriter` begins it.
+
+    Returns:
+        How many milliseconds there are; None: its call is up, or it cannot be finished.
+    """
+    with suppress(OSError), part.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the owner lives
+        header = file.read(_HEADER_BYTES)
+        frames = (os.fstat(file.fileno()).st_size - _HEADER_BYTES) // _FRAME_BYTES
+        if frames <= 0:
+            part.unlink()
+            return 0
+        if not header.startswith(b"RIFF") or header[36:40] != b"data":
+            return None
+        size = frames * _FRAME_BYTES
+        rate_hz = int.from_bytes(header[24:28], "little")
+        file.truncate(_HEADER_BYTES + size)
+        for place, length in ((4, _HEADER_BYTES - 8 + size), (40, size)):
+            file.seek(place)
+            file.write(length.to_bytes(4, "little"))
+        file.flush()
+        part.replace(part.with_suffix(""))
+        return frames * 1000 // max(1, rate_hz)
+    return None
 
 
 class _Track:

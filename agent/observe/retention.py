@@ -71,6 +71,15 @@ def _ended_before(record: dict[str, object], since: datetime) -> bool:
         return False
 
 
+def unfinished_recordings(settings: Settings) -> Iterator[Path]:
+    """Of calls that are up, and of those whose process was killed."""
+    for folder in {one.recordings.dir for one in (settings, *settings.routes)} - {None}:
+        assert folder is not None  # noqa: S101 - taken out
+        for path in sorted(folder.glob("*.wav.part")):
+            if _OF_A_CALL.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                yield path
+
+
 def _files(settings: Settings) -> Iterator[tuple[Path, str]]:
     """The files of calls, and the id of each."""
     for folder in {one for each in (settings, *settings.routes) for one in _folders(each)}:

@@ -13,10 +13,12 @@ import structlog
 
 from callerside.agent.config.loader import ConfigError, Secrets
 from callerside.agent.config.settings import Settings
+from callerside.agent.observe.call_recording import finish_recording
 from callerside.agent.observe.call_records import RecordFile, record_writer
-from callerside.agent.observe.retention import expire
+from callerside.agent.observe.retention import expire, unfinished_recordings
 from callerside.agent.prompts.prefetch import Warming
 from callerside.agent.service.crash_records import lost_calls
+from callerside.agent.service.held_folders import held_folder, remove_abandoned
 from callerside.agent.service.kept_settings import KeptSettings
 from callerside.agent.service.pages import supervisor_pages
 from callerside.agent.service.service import sip_options
@@ -170,6 +172,7 @@ async def run_alone(
     Raises:
         SipError, ToolError, OSError: see `run_worker`.
     """
+    remove_abandoned()
     record_lost_calls(settings)
     warming = Warming(secrets)
 
@@ -208,6 +211,7 @@ async def run_supervisor(
     Raises:
         OSError: the pages cannot be served.
     """
+    remove_abandoned()
     record_lost_calls(settings)
     warming = Warming(secrets)
 
@@ -224,23 +228,22 @@ async def run_supervisor(
         pool.reload()
         warming.begin(fresh)
 
-    folder = tempfile.TemporaryDirectory(prefix="callerside-settings-")
-    kept = KeptSettings(config, Path(folder.name))
-    pool = WorkerPool(
-        settings.workers,
-        partial(worker_command, kept, announce=on_timeline_closed is not None),
-        drain_limit_ms=settings.drain.limit_ms,
-        on_ready=ready,
-        on_exit=lambda pid: record_lost_calls(settings, pid),
-        on_timeline_closed=on_timeline_closed,
-    )
-    try:
-        async with serving(supervisor_pages(pool), settings), expiring(settings):
-            with signals(stop=pool.stop, reload=reload):
-                return await pool.run()
-    finally:
-        await warming.stop()
-        folder.cleanup()
+    with held_folder() as folder:
+        kept = KeptSettings(config, folder)
+        pool = WorkerPool(
+            settings.workers,
+            partial(worker_command, kept, announce=on_timeline_closed is not None),
+            drain_limit_ms=settings.drain.limit_ms,
+            on_ready=ready,
+            on_exit=lambda pid: record_lost_calls(settings, pid),
+            on_timeline_closed=on_timeline_closed,
+        )
+        try:
+            async with serving(supervisor_pages(pool), settings), expiring(settings):
+                with signals(stop=pool.stop, reload=reload):
+                    return await pool.run()
+        finally:
+            await warming.stop()
 
 
 class DayClock:
@@ -283,7 +286,14 @@ async def expiring(settings: Settings) -> AsyncIterator[None]:
 
 
 def record_lost_calls(settings: Settings, pid: int | None = None) -> None:
-    """Write the records of calls whose process was killed: of `pid`, or of any that is gone."""
+    """Write the records of calls whose process was killed: of `pid`, or of any that is gone.
+
+    And finish their recordings, as far as they go.
+    """
+    for path in unfinished_recordings(settings):
+        recorded_ms = finish_recording(path)
+        if recorded_ms is not None:
+            _log.warning("recording_finished", file=str(path), recorded_ms=recorded_ms)
     file = settings.records.file
     if file is not None:
         write = record_writer(RecordFile(file))

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import assert_never
 
 import structlog
 
+from callerside.agent.service.held_folders import held_folder
 from callerside.agent.service.http import FetchError, fetch_unix
 from callerside.agent.service.supervisor_policy import (
     EXIT_COULD_NOT_RUN,
@@ -96,8 +96,7 @@ class WorkerPool:
         loop = asyncio.get_running_loop()
         self._clock = LoopClock(loop)
         self._done = loop.create_future()
-        with tempfile.TemporaryDirectory(prefix="callerside-") as folder:
-            self._folder = Path(folder)
+        with held_folder() as self._folder:
             self._send_order(Started())
             self._start(self._probe_for_ever())
             try:

@@ -34,6 +34,7 @@ from callerside.agent.service.drain import (
     SetDrainTimer,
     StopProcess,
 )
+from callerside.agent.service.held_folders import holding
 from callerside.agent.service.http import JSON, PROMETHEUS, HttpServer, Page, Pages
 from callerside.agent.service.kept_settings import NEEDS_RESTART
 from callerside.agent.service.service import Service
@@ -77,6 +78,8 @@ async def run_worker(
     if on_timeline_closed is not None:
         worker.service.on_timeline_closed = on_timeline_closed
     async with contextlib.AsyncExitStack() as stack:
+        if socket is not None:
+            stack.enter_context(holding(socket.parent))
         stack.callback(worker.close)
         await stack.enter_async_context(serving(worker.pages(), settings, socket))
         port = await worker.service.start()

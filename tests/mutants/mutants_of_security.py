@@ -171,8 +171,8 @@ MUTANTS = (
         edits=(
             Edit(
                 "agent/observe/call_recording.py",
-                "            self._part.touch(mode=0o600)\n",
-                "            self._part.touch(mode=0o644)\n",
+                "os.O_CREAT | os.O_TRUNC, 0o600)\n",
+                "os.O_CREAT | os.O_TRUNC, 0o644)\n",
             ),
         ),
         tests=("tests/agent/observe/test_call_recording.py",),

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from callerside.agent.observe.call_recording import (
     CallRecordingError,
     RecordingLeg,
     StereoWavWriter,
+    finish_recording,
 )
 from callerside.agent.telephony.interface import (
     AudioReceived,
@@ -332,3 +335,52 @@ def test_who_hangs_up_before_its_end_leaves_nothing(tmp_path: Path) -> None:
     rig.inner.tell(HungUp(by="caller", status=200, reason=""))
     assert list(rig.path.parent.iterdir()) == []
     assert rig.marks == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from callerside.agent.observe.call_recording import StereoWavWriter
+writer = StereoWavWriter(Path(sys.argv[1]), 8_000)
+writer.add_left(bytes(2 * int(sys.argv[2])))
+writer.add_right(bytes(2 * int(sys.argv[2])))
+os.kill(os.getpid(), 9)
+"""
+
+
+def begun(folder: Path, samples: int) -> Path:
+    """A recording of a process that was killed."""
+    path = folder / "100-0123456789ab.wav"
+    subprocess.run([sys.executable, "-c", KILLED, str(path), str(samples)], check=False)
+    return path.with_name(f"{path.name}.part")
+
+
+def test_what_a_killed_process_has_recorded_is_finished(tmp_path: Path) -> None:
+    part = begun(tmp_path, 8_000 * 3)
+    with part.open("ab") as file:
+        file.write(b"\0")  # half a sample
+    assert finish_recording(part) == 3_000
+    assert not part.exists()
+    made = soundfile.info(part.with_suffix(""))
+    assert (made.frames, made.samplerate, made.channels) == (8_000 * 3, 8_000, 2)
+    assert part.with_suffix("").stat().st_mode & 0o777 == 0o600
+
+
+def test_of_one_that_had_not_begun_nothing_is_left(tmp_path: Path) -> None:
+    assert finish_recording(begun(tmp_path, 10)) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_recording_of_a_call_that_is_up_is_left_alone(tmp_path: Path) -> None:
+    writer = StereoWavWriter(tmp_path / "a.wav", 8_000)
+    assert finish_recording(tmp_path / "a.wav.part") is None
+    writer.close()
+    assert [one.name for one in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_what_is_no_recording_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "a.wav.part"
+    other.write_bytes(b"x" * 100)
+    assert finish_recording(other) is None
+    assert finish_recording(tmp_path / "b.wav.part") is None
+    assert other.read_bytes() == b"x" * 100
