@@ -9,6 +9,7 @@ import base64
 import binascii
 import contextlib
 import json
+import logging
 import os
 import struct
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -38,6 +40,8 @@ from callerside.agent.realtime.interface import (
     RealtimeInput,
 )
 from callerside.agent.realtime.requests import append
+
+_log = structlog.get_logger(__name__)
 
 MAX_WAITING_EVENTS = 3_000
 """Before the handshake is done: a minute of 20 ms appends."""
@@ -180,6 +184,7 @@ class WebSocketConnection:
                 max_size=MAX_MESSAGE_BYTES,
                 proxy=None if _is_loopback(self._url) else True,
                 create_connection=_BoundedConnection,
+                logger=_WEBSOCKETS,
             ) as socket:
                 return await self._converse(socket)
         except InvalidStatus as error:
@@ -233,6 +238,29 @@ class WebSocketConnection:
     def _notify(self, event: RealtimeInput) -> None:
         if self._on_input is not None:
             self._on_input(event)
+
+
+class _InOurWords(logging.Filter):
+    """What `websockets` tells of its own troubles, with a traceback each: a line is enough.
+
+    What becomes of the session is told by whoever has it.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is told as it is."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            return True
+        _log.warning(
+            "realtime_connection_broken",
+            what=record.getMessage(),
+            error=f"{type(error).__name__}: {error}"[:_MAX_QUOTED_CHARS],
+        )
+        return False
+
+
+_WEBSOCKETS = logging.getLogger("websockets.realtime")
+_WEBSOCKETS.addFilter(_InOurWords())
 
 
 class _BoundedConnection(ClientConnection):
