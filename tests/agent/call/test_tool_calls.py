@@ -736,3 +736,25 @@ def test_a_response_whose_end_is_never_told_does_not_block_the_next() -> None:
     rig.wait(500)
     assert [fields["item"] for fields in rig.marks("playout_ended")] == ["a1", "a2"]
     assert rig.state == State.LISTENING
+
+
+@pytest.mark.parametrize("how", ["pause", "hash"])
+def test_the_answer_to_a_number_that_ends_while_the_caller_speaks_is_not_said_over_that(
+    how: str,
+) -> None:
+    """The model has the number, and what the caller says is answered with it."""
+    rig = listening()
+    press(rig, "12")
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=2_000)
+    if how == "hash":
+        press(rig, "#")
+    rig.wait(1_600)
+    assert "1 2" in str(rig.sent("conversation.item.create"))
+    rig.respond("r1", done=None, purpose="turn")
+    assert rig.marks("cancel_sent") == [{"response": "r1"}]
+    assert not rig.asked(events.Play), "the caller has the floor"
+    rig.response_done("r1", status="cancelled", details={"reason": "client_cancelled"})
+    rig.event("input_audio_buffer.speech_stopped", item_id="u2", audio_end_ms=3_900)
+    rig.event("input_audio_buffer.committed", item_id="u2", previous_item_id=None)
+    rig.respond("r2", item="a2")
+    assert rig.asked(events.Play)
