@@ -7,6 +7,7 @@ or bound, and what is not counted is not known. Both ways stand side by side in 
 import contextlib
 import ctypes
 import os
+import socket
 import sys
 import threading
 import time
@@ -16,6 +17,8 @@ _ALL_THREADS = 2
 """Of a process's clock (`clock_getcpuclockid`): what the scheduler has counted."""
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """Of `mallopt`, glibc: what is larger has pages of its own; more that is free is given back."""
+_DISCARD_PORT = 9
+"""RFC 863."""
 _SET_CHILD_SUBREAPER = 36
 """Of `prctl`."""
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -28,6 +31,25 @@ def processors() -> list[int]:
     if IS_LINUX:
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def has_route(host: str, source: str = "") -> bool:
+    """Whether anything can be sent to an address: not to a broadcast, nor where no way leads.
+
+    Nothing is sent.
+
+    Args:
+        host: the address.
+        source: from which of the machine's addresses; empty: from any.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((source, 0))
+            probe.connect((host, _DISCARD_PORT))
+        except OSError:
+            return False
+    return True
 
 
 def hurry(priority: int, thread: int = 0) -> bool:

@@ -181,7 +181,7 @@ class SipSettings(Strict):
     """The same of all addresses together that may call, and as many of all others; 0: all."""
     over_limit: Literal["refuse", "drop"] = "refuse"
     """What those get who may call and ask more often: a 503 with `Retry-After`, or no answer at
-    all. Others get none."""
+    all. Others get none. Who asks within the rate is always told why there is no call."""
     registration: RegistrationSettings | None = None
     outbound_proxy: HostPort | None = None
     """Host, or host:port, through which calls go that the agent places (attended transfers); null:

@@ -361,12 +361,15 @@ class AgentMetrics:
             "(nobody takes the place of another call), `extension` (another that the engine does "
             "not have, docs/engines.md); 422 `interval` (a session timer below 90 s); 482 `merged` "
             "(another call has its Call-ID); 486 `full`; "
-            "488 `media` (no audio that we have), `lines` (more than 4 of audio, or 15 of media); "
-            "400 `malformed` (its session description is none); 503 `starting`, `draining`, "
+            "488 `media` (no audio that we have, or at a name), `lines` (PJSUA2: more than 4 of "
+            "audio, or 15 of media), `contact` (Contact or Record-Route is where nothing of ours "
+            "gets to: another transport, IPv6; 403: a name); 400, 406, 415, 416, 505, 513 "
+            "`malformed` (it is no INVITE, or breaks the grammar, or is too long); "
+            "503 `starting`, `draining`, "
             "or `closing`: more than about 45 calls a second, whose sockets are not closed that "
             "fast; 503 `rate`: more than `sip.requests_per_s` or `sip.requests_per_source_per_s`; "
-            "500 `failed` is a fault of ours. A status of 0: `rate` or `not_allowed`, without an "
-            "answer.",
+            "`failed`: the SIP stack refused it by itself; 500 is a fault of ours. A status of 0: "
+            "the same without an answer (of `malformed`: one that cannot be answered).",
             ["status", "reason"],
             registry=self.registry,
         )

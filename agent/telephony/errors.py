@@ -82,6 +82,7 @@ class Refusals:
         self._on_refused = on_refused
         self._refused = CountsPerSecond(partial(_log.info, "sip_call_refused"), later)
         self._turned_away = CountsPerSecond(partial(_log.warning, "sip_turned_away"), later)
+        self._faulty = CountsPerSecond(partial(_log.warning, "sip_message_refused"), later)
 
     def note(self, status: int, reason: str, source: str) -> None:
         """A call was."""
@@ -92,6 +93,17 @@ class Refusals:
     def note_turned_away(self, status: int, reason: str, method: str, source: str) -> None:
         """A message was, before it was looked at; a status of 0: it was dropped."""
         self._turned_away.note(source, status=status, reason=reason, method=method)
+        if method == "INVITE" and self._on_refused is not None:
+            self._on_refused(status, reason)
+
+    def note_faulty(
+        self, status: int, why: str, method: str, source: str, reason: str = "malformed"
+    ) -> None:
+        """A message was that is none, or that nobody here could answer; 0: it got no answer.
+
+        Of an INVITE that is a call that was refused, for that `reason`.
+        """
+        self._faulty.note(source, status=status, reason=why, method=method)
         if method == "INVITE" and self._on_refused is not None:
             self._on_refused(status, reason)
 

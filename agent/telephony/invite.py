@@ -77,6 +77,8 @@ STATIC_FORMATS = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 _DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)[ \t]*\r?$", re.MULTILINE)
 _ADDRESS = re.compile(r"^c=IN (IP[46]) (\S+?)(?:/\d+)?[ \t]*\r?$", re.MULTILINE)
 _ORIGIN = re.compile(r"^o=\S+ \d+ \d+ (IN IP[46] \S+)[ \t]*\r?$", re.MULTILINE)
+_NO_LINE = re.compile(r"(?:^|(?<=[\r\n]))(?![A-Za-z]=)[^\r\n]")
+"""RFC 4566 §5: a line is a letter, `=`, and a value."""
 _ANY_ADDRESS = re.compile(r"^c=(?!IN IP[46] \S+[ \t]*\r?$)", re.MULTILINE)
 """One that is written in no way that there is (RFC 4566 §5.7)."""
 _LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNORECASE)
@@ -159,6 +161,7 @@ def is_description(text: str) -> bool:
     """Whether it can be read as a session description (RFC 4566 §5)."""
     return (
         text.startswith("v=0")
+        and _NO_LINE.search(text) is None
         and _ORIGIN.search(text) is not None
         and _ANY_ADDRESS.search(text) is None
     )

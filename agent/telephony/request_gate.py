@@ -28,6 +28,7 @@ _CALL_ID = re.compile(r"^(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | 
 _RESPONSE = "SIP/2.0 "
 
 _METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER"})
+"""That are told by their names: of others there may be any number."""
 
 OnTurnedAway = Callable[[int, str, str, str], None]
 """Told the status (0: it was dropped), why, the method and the source of what was turned away."""
@@ -136,11 +137,14 @@ class RequestGate:
         return self._tell(self._over_limit if is_answered else DROPPED, RATE, message, source)
 
     def _tell(self, answer: Answer, why: str, message: str, source: str) -> Answer:
-        method = message[:_LONGEST_METHOD].partition(" ")[0]
-        self._on_turned_away(
-            answer.status, why, method if method in _METHODS else "another", source
-        )
+        self._on_turned_away(answer.status, why, method_of(message), source)
         return answer
+
+
+def method_of(message: str) -> str:
+    """One of a few words, for logs: the method of a request, or "another"."""
+    method = message.lstrip("\r\n")[:_LONGEST_METHOD].partition(" ")[0]
+    return method if method in _METHODS else "another"
 
 
 def _can_be_answered(message: str) -> bool:

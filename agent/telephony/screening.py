@@ -11,7 +11,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Literal
 
-from callerside.addresses import Family
+from callerside.addresses import Family, family_in_sdp
 from callerside.agent.telephony.in_dialog import (
     NOT_ALLOWED,
     NOT_IMPLEMENTED,
@@ -20,7 +20,7 @@ from callerside.agent.telephony.in_dialog import (
     Header,
     allow,
 )
-from callerside.agent.telephony.invite import is_address, unmet
+from callerside.agent.telephony.invite import described, is_address, unmet
 from callerside.agent.telephony.sip_message import SipMessage, address_of, without_quoted
 
 _VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
@@ -35,6 +35,7 @@ _SINGLE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "c
 _NEEDED = ("via", "from", "to", "call-id", "cseq")
 _ELSEWHERE = re.compile(r"[^,]*?;\s*maddr\s*=\s*\"?\[?([^\s;,\"\]]*)", re.IGNORECASE)
 """Where the first of those on the way wants its answers, if not where it sent from."""
+_TRANSPORT = re.compile(r";[ \t]*transport[ \t]*=[ \t]*([^;?>\s]+)", re.IGNORECASE)
 _CSEQ = re.compile(r"(\d+)[ \t]+(\S+)")
 _TARGETED = ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
 """What is sent to its Contact from then on (RFC 3261 §12.2): it has an address there (§8.1.1.8)."""
@@ -78,6 +79,17 @@ _RINGING, _REDIRECTION = 101, 300
 _BAD_REQUEST = 400
 _NO_DESCRIPTION = Answer(_BAD_REQUEST, "Bad Session Description")
 _NO_MEDIA = Answer(488, "Not Acceptable Here")
+_ANOTHER_FAMILY = Answer(
+    488,
+    "Not Acceptable Here",
+    (("Warning", '301 callerside "Contact or Record-Route is of another family of addresses"'),),
+)
+_NO_TRANSPORT = Answer(
+    488,
+    "Not Acceptable Here",
+    (("Warning", '302 callerside "no transport of ours gets to Contact or Record-Route"'),),
+)
+"""RFC 3261 §20.43: incompatible address formats, and transport protocol."""
 
 _OUTSIDE_CALLS: Mapping[str, Answer | None] = {
     "INVITE": None,
@@ -130,17 +142,51 @@ def fault_of_response(response: SipMessage) -> str:
 
 
 def next_hop_by_name(request: SipMessage) -> bool:
-    """Whether requests to who sends this one would go to a name, which has to be looked up.
-
-    They go to the first of those who were on the way and want to stay there, or else to the
-    Contact (RFC 3261 §12.1.1, §12.2.1.1).
-    """
-    hop = request.header("record-route") or request.header("contact")
-    if request.method not in _TARGETED or not hop:
+    """Whether requests to who sends this one would go to a name, which has to be looked up."""
+    hop = _next_hop(request)
+    if not hop:
         return False
-    uri, _ = address_of(hop)
-    elsewhere = _ELSEWHERE.match(uri)
-    return not is_address(_host_of(uri) if elsewhere is None else elsewhere[1])
+    elsewhere = _ELSEWHERE.match(hop)
+    return not is_address(_host_of(hop) if elsewhere is None else elsewhere[1])
+
+
+def beyond_reach(
+    invite: SipMessage,
+    transports: Collection[str],
+    families: Collection[Family],
+    otherwise: str = "udp",
+) -> Answer | None:
+    """What an INVITE is answered if no request of ours would get to who sent it; None: they would.
+
+    A call whose other end cannot be told that it is over is not taken.
+
+    Args:
+        invite: without a fault.
+        transports: by which we can send, of "udp", "tcp", "tls".
+        families: of our addresses.
+        otherwise: by which we send to who names none.
+    """
+    hop = _next_hop(invite)
+    elsewhere = _ELSEWHERE.match(hop)
+    host = _host_of(hop) if elsewhere is None else elsewhere[1]
+    if is_address(host) and family_in_sdp(host) not in families:
+        return _ANOTHER_FAMILY
+    said = _TRANSPORT.search(hop)
+    wanted = said[1].lower() if said else otherwise
+    if hop[: len("sips:")].lower() == "sips:":
+        wanted = "tls"
+    return None if wanted in transports else _NO_TRANSPORT
+
+
+def _next_hop(request: SipMessage) -> str:
+    """The URI to which requests to who sends this one go; empty: it says nothing of that.
+
+    It is the first of those who were on the way and want to stay there, or else the Contact
+    (RFC 3261 §12.1.1, §12.2.1.1).
+    """
+    if request.method not in _TARGETED:
+        return ""
+    return address_of(request.header("record-route") or request.header("contact"))[0]
 
 
 def answer_outside_calls(
@@ -178,10 +224,10 @@ def _here(extensions: Collection[str], allowed: Header) -> Answer:
     return Answer(200, "OK", (allowed, ("Accept", SDP), ("Supported", supported)))
 
 
-Unmet = Literal["extension", "interval", "media", "malformed"]
+Unmet = Literal["extension", "interval", "media", "malformed", "contact"]
 """Why nobody here can have the call that an INVITE asks for: it requires an extension that the
 engine does not have; its session timer is too short; its offer names no audio that we have; its
-description is none."""
+description is none; what we say in it would not get to the caller."""
 
 
 def unmet_invite(
@@ -189,6 +235,7 @@ def unmet_invite(
     codecs: Sequence[str],
     extensions: Collection[str],
     family: Family = "IP4",
+    has_route: Callable[[str], bool] = lambda _host: True,
 ) -> tuple[Answer, Unmet] | None:
     """What an INVITE of no call is answered that cannot become one, and why; None: it can.
 
@@ -197,6 +244,7 @@ def unmet_invite(
         codecs: ours.
         extensions: option tags that the engine has.
         family: of our address.
+        has_route: whether anything can be sent to an address.
     """
     answer = _unmet_extension(invite, extensions)
     if answer is not None:
@@ -205,7 +253,9 @@ def unmet_invite(
         return _TOO_SHORT, "interval"
     status = unmet(invite.description, codecs, family) if invite.description else 0
     if not status:
-        return None
+        found = described(invite.description, codecs, family)
+        leads_nowhere = found is not None and found.listens and not has_route(found.host)
+        return (_NO_MEDIA, "media") if leads_nowhere else None
     return (_NO_DESCRIPTION, "malformed") if status == _BAD_REQUEST else (_NO_MEDIA, "media")
 
 

@@ -35,6 +35,11 @@ def needs_tls(options: SipOptions) -> bool:
     return told or "tls" in over
 
 
+def ways_out(options: SipOptions) -> frozenset[str]:
+    """The transports by which a stack can send, of "udp", "tcp", "tls"."""
+    return frozenset((*options.transports, *(["tls"] if needs_tls(options) else [])))
+
+
 def ca_file(tls: TlsOptions) -> Path:
     """Who is trusted."""
     found = ssl.get_default_verify_paths().cafile

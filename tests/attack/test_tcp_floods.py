@@ -72,7 +72,9 @@ def test_of_who_may_call(up: Up[TcpFlood], request: pytest.FixtureRequest) -> No
         assert flood.sent
         assert is_answered_soon(up), kind
         if is_dropped:
-            assert not flood.answers[503]
+            told = up.agent.refused()
+            assert (503, "rate") not in told, "who asks too often is told nothing"
+            assert flood.answers[503] <= told.count((503, "closing")), "a call within the rate is"
         elif kind == "INVITE" and flood.sent > 3 * SipOptions().requests_per_source_per_s:
             assert flood.answers[503], "who asks too often is told so"
         up.calm()

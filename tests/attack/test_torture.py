@@ -28,7 +28,8 @@ def take_nobody(leg: CallLeg, item: LegInput) -> None:
 
 @pytest.fixture(scope="module", params=tuple(PROFILES))
 def agent(request: pytest.FixtureRequest) -> Iterator[tuple[EngineName, Phone]]:
-    with open_phone("agent", SipOptions(), take_nobody, engine=request.param) as phone:
+    options = SipOptions(requests_per_source_per_s=0, requests_per_s=0)
+    with open_phone("agent", options, take_nobody, engine=request.param) as phone:
         yield request.param, phone
 
 

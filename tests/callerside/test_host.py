@@ -148,3 +148,20 @@ def test_files_of_processes_that_have_ended_unseen_do_not_pile_up(tmp_path: Path
         assert host._read_again(str(tmp_path / str(number))) == str(number).encode()
     assert open_ones() - before <= 65
     assert host._read_again(str(tmp_path / "0")) == b"0"
+
+
+@pytest.mark.parametrize(
+    ("to", "source", "there_is"),
+    [
+        ("127.0.0.1", "", True),
+        ("127.0.0.9", "127.0.0.1", True),
+        ("127.255.255.255", "", False),
+        ("255.255.255.255", "", False),
+        ("240.0.0.1", "127.0.0.1", False),
+        ("::1", "::1", True),
+        ("::1", "", True),
+        ("127.0.0.1", "192.0.2.1", False),
+    ],
+)
+def test_a_way_leads_to_an_address_or_not(to: str, source: str, *, there_is: bool) -> None:
+    assert host.has_route(to, source) is there_is

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 from baresip import BaresipError, Call, StackEvent, UserAgent
 from baresip import Event as Told
 
+from callerside import host
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
 from callerside.agent.telephony.baresip.placing import BaresipPlacedLeg, Placing
 from callerside.agent.telephony.baresip.registrant import Registrant
@@ -28,13 +30,15 @@ from callerside.agent.telephony.leg import LATELY_FULL_NS
 from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
 from callerside.agent.telephony.quiet_connections import QuietConnections
 from callerside.agent.telephony.repeats import Recent, identity
-from callerside.agent.telephony.request_gate import RequestGate
+from callerside.agent.telephony.request_gate import RequestGate, method_of
 from callerside.agent.telephony.screening import (
     answer_outside_calls,
+    beyond_reach,
     fault_of,
     unmet_invite,
 )
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.tls import ways_out
 
 _log = structlog.get_logger(__name__)
 
@@ -368,7 +372,7 @@ class BaresipEndpoint(BaresipStation):
         """See `Screen`."""
         if message.status:
             return None
-        if (refusal := _refusal_of_none(message)) is not None:
+        if (refusal := self._refusal_of_none(message, source)) is not None:
             return refusal
         if message.method != "ACK" and self._means_another(message):
             return _NO_SUCH_CALL
@@ -389,6 +393,17 @@ class BaresipEndpoint(BaresipStation):
             self.stack.loop.call_soon_threadsafe(
                 self._note_refusal, message.call_id, refusal[0], why, source
             )
+        return refusal
+
+    def _refusal_of_none(self, message: SipMessage, source: str) -> Refusal | None:
+        """Of what is no request, or not one for this stack; None: it is one."""
+        faulty = _fault(message)
+        if faulty is None:
+            return None
+        refusal, why = faulty
+        self._refusals.note_faulty(refusal[0], why, method_of(message.text), source)
+        if refusal[0] and message.begins_call:
+            self.stack.tell(self._forget_invite, message.call_id)
         return refusal
 
     def _merged(self, invite: SipMessage, source: str) -> Refusal:
@@ -433,16 +448,24 @@ class BaresipEndpoint(BaresipStation):
             return (self._drain_status, "Service Unavailable", again), "draining"
         if len(self._admitted) >= self.options.max_calls:
             return (486, "Busy Here", again), "full"
+        arrived_by = invite.header("via")[len("SIP/2.0/") :][:3].lower()
+        hosts, ways = self.options.hosts, ways_out(self.options)
+        if (answer := beyond_reach(invite, ways, hosts, arrived_by)) is not None:
+            return _as_refusal(answer), "contact"
         family = self.options.family_with(source)
-        found = unmet_invite(invite, self.options.codecs, _EXTENSIONS, family)
+        has_route = partial(host.has_route, source=hosts[family])
+        found = unmet_invite(invite, self.options.codecs, _EXTENSIONS, family, has_route)
         return (None, "") if found is None else (_as_refusal(found[0]), found[1])
 
     def _note_refusal(self, call_id: str, status: int, reason: str, source: str) -> None:
-        """Of one that was refused here: of its INVITE, and its answer, no more is to be heard."""
+        self._forget_invite(call_id)
+        self._refusals.note(status, reason, source)
+
+    def _forget_invite(self, call_id: str) -> None:
+        """Of one that was refused here, and of its answer, no more is to be heard."""
         self._invites.pop(call_id, None)
         if len(self._refused) < _MOST_INVITES:
             self._refused.add(call_id)
-        self._refusals.note(status, reason, source)
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """An INVITE whose call baresip is about to tell; or that it refuses by itself.
@@ -508,16 +531,17 @@ def _is_goodbye(message: SipMessage) -> bool:
     return message.method == "BYE" and message.status < _REFUSAL
 
 
-def _refusal_of_none(request: SipMessage) -> Refusal | None:
-    """Of what is no request, or not one for this stack; None: it is one."""
+def _fault(request: SipMessage) -> tuple[Refusal, str] | None:
+    """What a request is answered that is none, or not one for this stack, and why; None: it is."""
     fault = fault_of(request)
     if fault is None:  # a call of RFC 2543, without a From tag, breaks the stack's memory
-        return SWALLOWED if request.begins_call and not request.from_tag else None
+        no_tag = request.begins_call and not request.from_tag
+        return (SWALLOWED, "no tag in from") if no_tag else None
     # An ACK is answered by nobody; and what is no request line the stack reads as a header,
     # "INVITE sip" as To by its hash, and would repeat.
     if request.method == "ACK" or request.request_line is None:
-        return SWALLOWED
-    return _as_refusal(fault)
+        return SWALLOWED, fault.reason
+    return _as_refusal(fault), fault.reason
 
 
 def _as_refusal(answer: Answer) -> Refusal:

@@ -23,6 +23,7 @@ from baresip import Event as Told
 from baresip._native import ffi, lib
 
 from callerside.addresses import EVERYWHERE, Family, family_in_sdp, is_ipv6, joined
+from callerside.agent.telephony.baresip.descriptions import readable
 from callerside.agent.telephony.baresip.late_offers import LateOffers
 from callerside.agent.telephony.baresip.media import RtpSocket, lead_nowhere
 from callerside.agent.telephony.baresip.native import (
@@ -642,7 +643,7 @@ class Stack:
                 _note(self._keyless, message.call_id, message.number if is_keyless else 0)
             line = self._lines.get(message.call_id, 0)
             narrow = narrowed(with_line_first(text, line), self.options.codecs)
-            narrow = secure_again(narrow, with_line_first(came, line))
+            narrow = readable(secure_again(narrow, with_line_first(came, line)))
             if narrow != came:
                 ctypes.memmove(at + len(data) - len(body), narrow.encode("latin-1"), len(body))
 

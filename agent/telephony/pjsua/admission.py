@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from callerside import host
 from callerside.agent.telephony.engine import extensions
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.invite import (
@@ -21,9 +22,10 @@ from callerside.agent.telephony.invite import (
     with_one_audio,
 )
 from callerside.agent.telephony.options import PeerList, SipOptions
-from callerside.agent.telephony.screening import Unmet, unmet_invite
+from callerside.agent.telephony.screening import Unmet, beyond_reach, unmet_invite
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.srtp import view_of_message
+from callerside.agent.telephony.tls import ways_out
 from callerside.clock import NS_PER_MS
 
 PLACES = 64
@@ -128,6 +130,7 @@ class Admission:
         self._max_calls = options.max_calls
         self._codecs, self._family = options.codecs, options.family_with("")
         self._policy_with = options.srtp_with
+        self._ways = ways_out(options)
         self._calls = calls
         self._has_call = has_call
         self._closing = ClosingSockets()
@@ -187,7 +190,11 @@ class Admission:
         shown = with_one_audio(message, self._codecs)
         if _has_too_many_lines(shown):
             return TOO_MANY_LINES
-        found = unmet_invite(SipMessage(message), self._codecs, EXTENSIONS, self._family)
+        answer = beyond_reach(SipMessage(invite.message), self._ways, {self._family})
+        if answer is not None:
+            return Refusal(answer.status, "contact", answer)
+        read = SipMessage(message)
+        found = unmet_invite(read, self._codecs, EXTENSIONS, self._family, host.has_route)
         return None if found is None else Refusal(found[0].status, found[1], found[0])
 
     def _takes(self, lines: int, now_ns: int, kept: int = 0) -> bool:

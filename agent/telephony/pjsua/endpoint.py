@@ -9,6 +9,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pjsua2
@@ -16,7 +17,7 @@ import structlog
 
 from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_options
 from callerside.agent.telephony.errors import Refusals, SipError
-from callerside.agent.telephony.in_dialog import allow
+from callerside.agent.telephony.in_dialog import Answer, allow
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties, traceparent
 from callerside.agent.telephony.leg import LATELY_FULL_NS
@@ -33,7 +34,8 @@ from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.agent.telephony.quiet_connections import QuietConnections
 from callerside.agent.telephony.registration import RefusalRetry, log_change
-from callerside.agent.telephony.request_gate import RequestGate
+from callerside.agent.telephony.request_gate import RequestGate, method_of
+from callerside.agent.telephony.screening import answer_outside_calls, fault_of
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.srtp import plain_view, view_of_message
 from callerside.clock import NS_PER_MS
@@ -70,6 +72,8 @@ def own_contact(answer: str, user: str) -> str:
 _log = structlog.get_logger(__name__)
 
 _OK = 200
+_UNREADABLE = Answer(400, "Bad Request")
+_TOO_LONG = Answer(513, "Message Too Large")
 
 _IDLE_MS = 500
 """How often the stack is looked at where nothing arrives and no timer of its own is due."""
@@ -94,9 +98,10 @@ class SipEndpoint:
     allowed = allow(EXTENSIONS, transfers=True)
     """What it tells in a call that it does."""
 
-    def __init__(self, options: SipOptions) -> None:
+    def __init__(self, options: SipOptions, on_refused: OnRefused | None = None) -> None:
         check_options("pjsua2", options)
         self.options = options
+        self._refused = Refusals(on_refused, self._later)
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
         self._retired: list[pjsua2.Call] = []
@@ -111,7 +116,7 @@ class SipEndpoint:
         self._checked_ns = 0
         self._at_rest = asyncio.Event()
         self.modules: Sequence[StackModule] = (
-            MalformedMessageFilter(self.may_name_hosts),
+            MalformedMessageFilter(self.may_name_hosts, self._refused.note_faulty),
             OneLine(options.codecs, options.srtp_with),
             InDialogRequests(self.allowed, self.leg_of),
         )
@@ -146,6 +151,9 @@ class SipEndpoint:
         """Call back on the loop, some time later."""
         if self._loop is not None:
             self._loop.call_later(delay_ms / 1000, callback)
+
+    def _later(self, after_s: float, what: Callable[[], None]) -> None:
+        self.call_later(after_s * 1000, what)
 
     @contextlib.contextmanager
     def operating(self) -> Iterator[None]:
@@ -220,6 +228,20 @@ class SipEndpoint:
         """
         for module in self.modules:
             module.open()
+        self.stack.unread.open(self.answer_unread)
+
+    def answer_unread(self, message: str, source: str, is_long: bool) -> Answer | None:
+        """What is answered that the stack cannot read (`native.unread`)."""
+        request = SipMessage(message)
+        fault = _TOO_LONG if is_long else fault_of(request) or self.answer_anyway(request, source)
+        if request.status or request.method == "ACK" or not source:
+            fault = replace(fault, status=0)
+        self._refused.note_faulty(fault.status, fault.reason, method_of(message), source)
+        return fault if fault.status else None
+
+    def answer_anyway(self, _request: SipMessage, _source: str) -> Answer:
+        """To what the stack alone cannot read."""
+        return _UNREADABLE
 
     def add_accounts(self) -> None:
         """Make the accounts that calls belong to."""
@@ -351,7 +373,7 @@ class AnsweringEndpoint(SipEndpoint):
         on_registration: OnRegistration | None = None,
         on_refused: OnRefused | None = None,
     ) -> None:
-        super().__init__(options)
+        super().__init__(options, on_refused)
         self.registered: bool | None = None
         """Whether the registrar knows us; None without a registration, or before its answer."""
         self._on_call = on_call
@@ -359,7 +381,6 @@ class AnsweringEndpoint(SipEndpoint):
         self._full_ns = -LATELY_FULL_NS
         self.was_full = False
         """See `AnsweringHost`."""
-        self._refused = Refusals(on_refused, self._later)
         self._accounts: list[_Account] = []
         self._calls_there: _Account | None = None
         self._registrant: _Account | None = None
@@ -379,9 +400,9 @@ class AnsweringEndpoint(SipEndpoint):
         )
         self._peers = PeerList(options.allowed_peers)
         self._admission = Admission(options, self._lines.values, self.has_call)
-        refuser = InviteRefuser(self._admission, options.retry_after_s, self._refused.note)
-        gate = RequestGate(options, self.has_call, self._refused.note_turned_away)
-        self.modules = (Gatekeeper(gate), *self.modules, refuser)
+        self._refuser = InviteRefuser(self._admission, options.retry_after_s, self._refused.note)
+        self._gate = RequestGate(options, self.has_call, self._refused.note_turned_away)
+        self.modules = (Gatekeeper(self._gate), *self.modules, self._refuser)
 
     async def start(self) -> int:
         """See `SipEndpoint`."""
@@ -394,13 +415,23 @@ class AnsweringEndpoint(SipEndpoint):
         self._quiet.stop()
         await super().stop()
 
+    def answer_unread(self, message: str, source: str, is_long: bool) -> Answer | None:
+        """See `SipEndpoint`; not more of it than of others."""
+        turned_away = self._gate.turns_away(message, source, time.monotonic_ns())
+        if turned_away is not None:
+            return turned_away if turned_away.status else None
+        return super().answer_unread(message, source, is_long)
+
+    def answer_anyway(self, request: SipMessage, source: str) -> Answer:
+        """See `SipEndpoint`; most of what comes outside of calls needs no stack."""
+        if request.in_dialog or request.method in ("INVITE", "CANCEL"):
+            return _UNREADABLE
+        outside = answer_outside_calls(request, source, self._admission.allows, EXTENSIONS)
+        return outside or _UNREADABLE
+
     def may_name_hosts(self, source: str) -> bool:
         """Those may whom the settings name: anybody else could stop all calls with one message."""
         return self._peers.names(source)
-
-    def _later(self, after_s: float, what: Callable[[], None]) -> None:
-        if self._loop is not None:
-            self._loop.call_later(after_s, what)
 
     def refuse_calls(self, status: int = 503) -> None:
         """Refuse every new call from now on, with `Retry-After`; those that are up stay."""
@@ -470,6 +501,11 @@ class AnsweringEndpoint(SipEndpoint):
         """Whether the registrar has forgotten us."""
         return not self.registered
 
+    def do_what_is_due(self, now_ns: int) -> None:
+        """See `SipEndpoint`."""
+        self._refuser.settle()
+        super().do_what_is_due(now_ns)
+
     def check_legs(self, now_ns: int) -> None:
         """See `SipEndpoint`."""
         if len(self.legs) >= self.options.max_calls:
@@ -495,6 +531,7 @@ class AnsweringEndpoint(SipEndpoint):
         leg.takes(SipMessage(message))
         self.legs.append(leg)
         self._admission.became_call()
+        self._refuser.became_call()
         self._lines[leg] = lines_of(message, self.options.codecs)
         self._sources[leg] = source
         leg.ring()

@@ -42,6 +42,7 @@ from callerside.agent.telephony.pjsua.native.media import (
     functions,
 )
 from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
+from callerside.agent.telephony.pjsua.native.unread import Unread
 from callerside.agent.telephony.pjsua.readers import Readers
 from callerside.agent.telephony.srtp import SrtpPolicy
 from callerside.agent.telephony.tls import ca_file, check_files, needs_tls, tls_of
@@ -104,7 +105,8 @@ class Stack:
         self.pacer = Pacer(self.lock, self._register_pacer)
         self.readers = Readers()
         """What wakes the loop, as soon as it runs."""
-        self._endpoint = _Endpoint(self.listener, self.readers)
+        self.unread = Unread()
+        self._endpoint = _Endpoint(self.listener, self.readers, self.unread)
         self._transports: dict[str, int] = {}
         self._rtp_port = 0
         self._bridge_waits = False
@@ -309,10 +311,9 @@ class Stack:
         return config
 
     def _quieten(self, config: Any) -> None:
-        config.level = self.options.stack_log_level
-        config.consoleLevel = 0
+        config.level = config.consoleLevel = self.options.stack_log_level
         config.msgLogging = 0
-        writer = _LogWriter()
+        writer = _LogWriter(self.unread)
         config.writer = writer.__disown__()  # the library deletes it
 
     def _bind(self) -> None:
@@ -434,10 +435,11 @@ def _digest(place: Registration | SipAccount) -> Any:
 class _Endpoint(pjsua2.Endpoint):  # type: ignore[misc] # the bindings have no types
     """Reports connections as they come and go."""
 
-    def __init__(self, listener: TcpListener, readers: Readers) -> None:
+    def __init__(self, listener: TcpListener, readers: Readers, unread: Unread) -> None:
         super().__init__()
         self._listener = listener
         self._readers = readers
+        self._unread = unread
 
     def onTransportState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """Within PJSIP's accept, so before it accepts the next."""
@@ -451,15 +453,21 @@ class _Endpoint(pjsua2.Endpoint):  # type: ignore[misc] # the bindings have no t
                     self._readers.remove_connection(connection)
                 if prm.state == pjsua2.PJSIP_TP_STATE_DESTROY:
                     self._listener.closed(connection)
+                    self._unread.closed(connection)
 
 
 class _LogWriter(pjsua2.LogWriter):  # type: ignore[misc] # the bindings have no types
-    """PJSIP's warnings and errors, as ours."""
+    """What PJSIP complains of, at debug: what comes of it is told elsewhere."""
+
+    def __init__(self, unread: Unread) -> None:
+        super().__init__()
+        self._unread = unread
 
     def write(self, entry: Any) -> None:
         """Called from any thread."""
-        level = "error" if entry.level <= 1 else "warning" if entry.level <= 2 else "debug"
-        getattr(_log, level)("sip_stack", message=entry.msg.strip())
+        with reported("log"):
+            if not self._unread.tells(entry.msg):
+                _log.debug("sip_stack", message=entry.msg.strip())
 
 
 @contextlib.contextmanager

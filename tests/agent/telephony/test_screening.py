@@ -7,6 +7,7 @@ from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.screening import (
     UNSPEAKABLE,
     answer_outside_calls,
+    beyond_reach,
     fault_of,
     fault_of_response,
     next_hop_by_name,
@@ -154,3 +155,38 @@ def test_where_a_calls_requests_would_go(headers: str, *, by_name: bool) -> None
     assert next_hop_by_name(SipMessage(text.replace(before, headers))) is by_name
     bye = text.replace("INVITE", "BYE").replace(before, headers)
     assert not next_hop_by_name(SipMessage(bye)), "it is answered to where it came from"
+
+
+@pytest.mark.parametrize(
+    ("headers", "ways", "otherwise", "warning"),
+    [
+        ("Contact: <sip:a@192.0.2.7:5060>", "udp", "udp", ""),
+        ("Contact: <sip:a@192.0.2.7>;q=1;transport=ws", "udp", "udp", ""),
+        ("Contact: <sip:a@192.0.2.7;Transport=TCP>", "udp tcp", "udp", ""),
+        ("Contact: <sip:a@192.0.2.7;transport=tcp>", "udp", "udp", "302"),
+        ("Contact: <sip:a@192.0.2.7;transport=tls>", "udp tcp tls", "udp", ""),
+        ("Contact: <sip:a@192.0.2.7;transport=ws>", "udp tcp tls", "udp", "302"),
+        ("Contact: <sips:a@192.0.2.7>", "udp tcp", "udp", "302"),
+        ("Contact: <SIPS:a@192.0.2.7;transport=tcp>", "tls", "udp", ""),
+        ("Contact: <sip:a@192.0.2.7>", "tls", "udp", "302"),
+        ("Contact: <sip:a@192.0.2.7>", "tls", "tls", ""),
+        ("m: <sip:a@[2001:db8::7]:5060>", "udp tcp", "udp", "301"),
+        ("Contact: <sip:a@192.0.2.7;maddr=2001:db8::7>", "udp", "udp", "301"),
+        ("Contact: <sip:a@[::1]>\r\nRecord-Route: <sip:192.0.2.7;lr>", "udp", "udp", ""),
+        ("m: <sip:a@h;transport=ws>\r\nRecord-Route: <sip:h>, <sip:h>", "udp", "udp", ""),
+        ("Contact: <sip:a@192.0.2.7>\r\nRecord-Route: <sip:h;transport=ws>", "udp", "udp", "302"),
+    ],
+)  # fmt: skip
+def test_a_caller_who_cannot_be_told_that_a_call_is_over_gets_none(
+    headers: str, ways: str, otherwise: str, warning: str
+) -> None:
+    text = message(Row(name="x", rule="", base="INVITE", right=frozenset()), 1, 2, "udp")
+    before = next(line for line in text.split("\r\n") if line.startswith("Contact:"))
+    answer = beyond_reach(
+        SipMessage(text.replace(before, headers)), ways.split(), {"IP4"}, otherwise
+    )
+    if warning:
+        assert answer is not None
+        assert (answer.status, answer.headers[0][1][:3]) == (488, warning)
+    else:
+        assert answer is None

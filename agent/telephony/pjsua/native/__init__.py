@@ -11,4 +11,5 @@ __all__ = [
     "refuser",
     "self_test",
     "tcp_listener",
+    "unread",
 ]

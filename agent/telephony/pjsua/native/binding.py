@@ -51,7 +51,7 @@ class _Module(ctypes.Structure):
         ("on_rx_request", _OnMessage),
         ("on_rx_response", _OnMessage),
         ("on_tx_request", Pointer),
-        ("on_tx_response", Pointer),
+        ("on_tx_response", _OnMessage),
         ("on_tsx_state", Pointer),
     )
 
@@ -72,6 +72,7 @@ _COMMON: Sequence[Signature] = (
     ("pjsua_get_pjsip_endpt", Pointer, ()),
     ("pjsip_endpt_register_module", ctypes.c_int, (Pointer, Pointer)),
     ("pjsip_rx_data_get_info", Text, (Pointer,)),
+    ("pjsip_tx_data_get_info", Text, (Pointer,)),
     (
         "pjsip_endpt_respond_stateless",
         ctypes.c_int,
@@ -89,6 +90,8 @@ class StackModule:
     """Functions beyond the common ones."""
     sees_responses = False
     """Whether it is to see responses, too."""
+    sees_answers = False
+    """Whether it is to see those that leave."""
     is_needed = False
     """Whether there is nothing to be done without it."""
 
@@ -100,11 +103,8 @@ class StackModule:
         Raises:
             SipError: so it is with a module that is needed.
         """
-        library = ctypes.CDLL(pjsua2._pjsua2.__file__)  # noqa: SLF001 - loaded already: the bindings
         try:
-            for function, result, arguments in (*_COMMON, *self.needs):
-                symbol = getattr(library, function)
-                symbol.restype, symbol.argtypes = result, arguments
+            library = bound((*_COMMON, *self.needs))
         except AttributeError as error:
             self._is_missing(str(error))
             return
@@ -120,6 +120,8 @@ class StackModule:
         )
         if self.sees_responses:
             self._module.on_rx_response = callback
+        if self.sees_answers:
+            self._module.on_tx_response = self._on_leaving = _OnMessage(self._on_answer)
         status = library.pjsip_endpt_register_module(self.endpoint, ctypes.byref(self._module))
         if status:
             self._is_missing(f"PJSIP status {status}")
@@ -130,6 +132,9 @@ class StackModule:
     def deal_with(self, message: int) -> bool:
         """A message (`pjsip_rx_data *`); returns whether nothing else is to be done about it."""
         raise NotImplementedError
+
+    def on_answer(self, described: bytes) -> None:
+        """A response leaves; in PJSIP's words, `Response msg 200/INVITE/cseq=1 (...)`."""
 
     def describe(self, message: int) -> bytes:
         """A message in PJSIP's words: `Request msg INVITE/cseq=1 (rdata...)`."""
@@ -192,6 +197,24 @@ class StackModule:
         with reported(self.name.decode()):
             dealt_with = self.deal_with(message)
         return dealt_with  # noqa: RET504 - false where it failed: then it is PJSUA's business
+
+    def _on_answer(self, answer: int) -> int:
+        with reported(self.name.decode()):
+            self.on_answer(self.library.pjsip_tx_data_get_info(answer))
+        return 0
+
+
+def bound(functions: Iterable[Signature]) -> Any:
+    """The library of the bindings, with these functions as they are called.
+
+    Raises:
+        AttributeError: one of them is not exported.
+    """
+    library = ctypes.CDLL(pjsua2._pjsua2.__file__)  # noqa: SLF001 - loaded already: the bindings
+    for function, result, arguments in functions:
+        symbol = getattr(library, function)
+        symbol.restype, symbol.argtypes = result, arguments
+    return library
 
 
 def is_method(described: bytes, method: bytes) -> bool:

@@ -8,12 +8,8 @@ other it looks up, and all calls wait for it. (A key press within a call does no
 """
 
 import re
-import time
 from collections.abc import Callable
 
-import structlog
-
-from callerside.agent.telephony.errors import LogLimit
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.invite import has_long_address, names_a_host
 from callerside.agent.telephony.pjsua.native.binding import (
@@ -24,10 +20,13 @@ from callerside.agent.telephony.pjsua.native.binding import (
     StackModule,
     is_method,
 )
+from callerside.agent.telephony.request_gate import method_of
 from callerside.agent.telephony.screening import fault_of, fault_of_response, next_hop_by_name
 from callerside.agent.telephony.sip_message import SipMessage
 
-_log = structlog.get_logger(__name__)
+OnFaulty = Callable[[int, str, str, str, str], None]
+"""Called with the status (0: there is no answer), what is wrong, the method, where it came from,
+and why a call was refused, if it asked for one."""
 
 _BAD_REQUEST = 400
 _BY_NAME = Answer(
@@ -49,6 +48,7 @@ class MalformedMessageFilter(StackModule):
     Args:
         trusts: whether names that come from there ("host:port") may be looked up, which takes the
             time of all calls.
+        on_faulty: told of what is refused.
     """
 
     name = b"callerside-message-filter"
@@ -57,9 +57,13 @@ class MalformedMessageFilter(StackModule):
     needs = (READ, POOL, HEADER, RELEASE)
     sees_responses = True
 
-    def __init__(self, trusts: Callable[[str], bool] = lambda _source: False) -> None:
+    def __init__(
+        self,
+        trusts: Callable[[str], bool] = lambda _source: False,
+        on_faulty: OnFaulty = lambda *_: None,
+    ) -> None:
         self._trusts = trusts
-        self._log_limit = LogLimit(per_s=1)
+        self._on_faulty = on_faulty
 
     def deal_with(self, message: int) -> bool:
         """Any message at all."""
@@ -68,27 +72,20 @@ class MalformedMessageFilter(StackModule):
         what = self.describe(message)
         is_request = what.startswith(b"Request")
         fault = fault_of(SipMessage(text)) if is_request else _fault_of_response(text)
+        why = "malformed"
         if breaks_off(text) or has_long_address(text):
             fault = Answer(_BAD_REQUEST, "Bad Request")
         elif fault is None and is_request and names_a_host(text):
-            fault = _BY_NAME
+            fault, why = _BY_NAME, "media"
         elif fault is None and is_request and next_hop_by_name(SipMessage(text)):
-            fault = None if self._trusts(read.srcAddress) else _NOT_LOOKED_UP
+            fault, why = None if self._trusts(read.srcAddress) else _NOT_LOOKED_UP, "contact"
         if fault is None:
             return False
-        is_answered = fault.status and is_request and not is_method(what, b"ACK")
+        is_answered = bool(fault.status and is_request and not is_method(what, b"ACK"))
         if is_answered:
             self.answer(message, fault)
-        unlogged = self._log_limit.passes(time.monotonic_ns())
-        if unlogged is not None:
-            _log.warning(
-                "sip_message_refused",
-                source=read.srcAddress,
-                status=fault.status,
-                why=fault.reason,
-                message=what.decode(errors="replace"),
-                unlogged=unlogged,
-            )
+        status = fault.status if is_answered else 0
+        self._on_faulty(status, fault.reason, method_of(text), read.srcAddress, why)
         return True
 
 

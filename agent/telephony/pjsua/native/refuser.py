@@ -10,6 +10,7 @@ process.
 """
 
 import ctypes
+import re
 import time
 from collections.abc import Callable, Set
 from typing import Final, Literal
@@ -45,6 +46,8 @@ _ALLOW, _SUPPORTED = 4, 36
 """`PJSIP_H_ALLOW` and `PJSIP_H_SUPPORTED`, of what the stack says that it can do."""
 _LONGEST_HEADER = 1_024
 
+_REFUSED = re.compile(rb"Response msg ([3-6]\d\d)/INVITE/")
+
 _LET_IN: Final = "let in"
 
 _OVERLOADED = frozenset({486, 500, 503})
@@ -61,6 +64,7 @@ class InviteRefuser(StackModule):
     priority = 63
     """Behind transactions (16) and dialogs (32), which keep what is theirs; PJSUA's is 64."""
     is_needed = True
+    sees_answers = True
     needs = (
         READ,
         POOL,
@@ -84,6 +88,8 @@ class InviteRefuser(StackModule):
         self._retry_after_s = retry_after_s
         self._on_refused = on_refused
         self._decided: Recent[Refusal | Literal["let in"]] = Recent()
+        self._let_in: tuple[str, str] | None = None
+        """What was let in last, if no call has come of it: what it is known by, and its source."""
 
     def prepare(self) -> None:
         """The headers of refusals; and what is refused is not offered either."""
@@ -106,7 +112,30 @@ class InviteRefuser(StackModule):
             self.answer(message, answer)
         return answer is not None
 
+    def became_call(self) -> None:
+        """Of what was let in last, there is a call now."""
+        self._let_in = None
+
+    def settle(self) -> None:
+        """Behind what has come: what was let in is a call by now, or PJSUA has said nothing."""
+        if self._let_in is not None:
+            self._failed(0)
+
+    def on_answer(self, described: bytes) -> None:
+        """PJSUA's own answer to what was let in is not told anywhere else."""
+        found = _REFUSED.match(described) if self._let_in is not None else None
+        if found is not None:
+            self._failed(int(found[1]))
+
+    def _failed(self, status: int) -> None:
+        assert self._let_in is not None  # noqa: S101 - looked at by both callers
+        (request, source), self._let_in = self._let_in, None
+        if status:
+            self._decided.remember(request, Refusal(status, "failed"), time.monotonic_ns())
+        self._on_refused(status, "failed", source)
+
     def _is_refused(self, message: int) -> bool:
+        self.settle()
         refusal: Refusal | None = FAILED  # what we cannot judge is not for PJSUA either
         source = ""
         with reported(self.name.decode()):
@@ -130,6 +159,7 @@ class InviteRefuser(StackModule):
             )
             self._decided.remember(request, refusal or _LET_IN, now_ns)
         if refusal is None:
+            self._let_in = request, source
             return False
         self._refuse(message, refusal)
         self._on_refused(refusal.status, refusal.reason, source)
