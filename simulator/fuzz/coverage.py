@@ -161,7 +161,7 @@ def pairs(call: VirtualCall) -> frozenset[str]:
 
 def possible_pairs() -> frozenset[str]:
     """Every pair that can be, as the table of states has it, where nobody breaks a protocol."""
-    return frozenset(_in_states(_can_be)) | _FAULTS
+    return frozenset(_in_states(lambda _, comes, state: _can_be(comes, state))) | _FAULTS
 
 
 def broken_pairs() -> frozenset[str]:
@@ -169,18 +169,19 @@ def broken_pairs() -> frozenset[str]:
     return frozenset(_in_states(_breaks))
 
 
-def _in_states(holds: Callable[[Trigger | frozenset[State], State], bool]) -> Iterator[str]:
+def _in_states(holds: Callable[[str, Trigger | frozenset[State], State], bool]) -> Iterator[str]:
     for what, comes in _COMES.items():
         kind = "" if what.startswith("step ") else "event "
-        yield from (f"{kind}{what} in {state}" for state in State if holds(comes, state))
+        yield from (f"{kind}{what} in {state}" for state in State if holds(what, comes, state))
 
 
 def _can_be(comes: Trigger | frozenset[State], state: State) -> bool:
     return comes in TRANSITIONS[state] if isinstance(comes, Trigger) else state in comes
 
 
-def _breaks(comes: Trigger | frozenset[State], state: State) -> bool:
-    return isinstance(comes, Trigger) and state in _ANSWERED and comes not in TRANSITIONS[state]
+def _breaks(what: str, comes: Trigger | frozenset[State], state: State) -> bool:
+    is_of_protocol = isinstance(comes, Trigger) or "." in what  # an event of the server's
+    return is_of_protocol and state in _ANSWERED and not _can_be(comes, state)
 
 
 def _came(given: object) -> str | None:
