@@ -7,6 +7,7 @@ or of its supervisor, and broken or empty settings at a reload: `tests/e2e/test_
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -199,7 +200,7 @@ def test_a_disk_that_is_read_only_is_told_at_the_start(
     section, key = name.split(".")
     value = disk / "calls.jsonl" if key == "file" else disk
     told = could_not_run(tmp_path, f"{section}: {{{key}: {value}}}")
-    assert told.startswith(f"callerside-agent: {name}: {disk}")
+    assert re.search(rf"agent\.yaml:1:\d+: {name}: {disk}", told)
     assert "Read-only file system" in told
 
 
