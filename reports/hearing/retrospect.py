@@ -14,8 +14,9 @@ known, and the definition of a beginning and an end (`active_level`) be kept to:
    come again and again, each alone, are notes that are struck, and background.
 3. **Where it begins and ends.** The active level of an utterance by P.56 says which samples are
    part of it. Where the background lies below these, they are looked up, and that is exact.
-   Where it lies above, the edge is the last 2.5 ms that stand out of it, the background made white:
-   what is fainter than the background is lost, and no detector finds it again.
+   Where it lies above, the edge is the last 2.5 ms that stand out of it, the background made white;
+   or farther out, where it is likely that speech goes on, though none of it stands out
+   (`faint_speech`).
 """
 
 import math
@@ -27,7 +28,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.reports.hearing import active_level
+from callerside.reports.hearing import active_level, faint_speech
+from callerside.reports.hearing.tone_detector import torn_tone
 
 Samples = NDArray[np.int16]
 Wave = NDArray[Any]
@@ -76,6 +78,9 @@ _QUIETEST_DB = 0.5, 2.0  # above what is hardly ever less
 _STRUCK_MS, _ALONE_MS = 120, 200
 _OFTEN, _OFTEN_MS = 5, 2500  # times at least, and on average in so long
 _NEAR_MS = 100  # of a sound: may be part of it
+_BLURRED_MS = 25  # of a sharp edge: less is no more of a sound
+_LEAST_NATS = 0.5  # by so much speech must be likelier: half of all edges are sharp
+_NEAR_HOPS = 3  # of where an edge likely is, it is sharper where something stands out
 _SHARP, _EDGE_HOPS = 3.0, 4  # times the least score, so soon
 _FADES_EVIDENT = 5.0  # of what is over the usual, in all: noise makes 2 beside 1 edge in 100
 _FADES_HOPS = 60  # for so long a sound may go on, fainter than what is surely one
@@ -152,6 +157,13 @@ def spoken(
     return merged
 
 
+def evidence(
+    samples: Samples, rate_hz: int, beside: Sequence[Span] = ()
+) -> faint_speech.Evidence | None:
+    """What there is to tell by, in one stretch of a recording; None where nothing stands out."""
+    return _Recording(samples, rate_hz, beside).evidence()
+
+
 def _bridged(spans: Sequence[Span], pause: int) -> list[Span]:
     merged: list[Span] = []
     for first, past in sorted(spans):
@@ -221,7 +233,8 @@ class _Recording:
         self._rate_hz = rate_hz
         self._hop = rate_hz * _HOP_MS // 1000
         self._samples = samples
-        self._levels = self._band_levels()
+        self._powers, self._levels = self._in_bands()
+        self._odds: NDArray[np.float32] | None = None
         hops = len(self._levels)
         self._usable = np.ones(hops, np.bool_)
         for first, past in beside:
@@ -268,6 +281,7 @@ class _Recording:
                     found = list(
                         self._out_of_noise([one for one in within if first <= one[0] < past])
                     )
+                    found = self._as_far_as_likely(found, first, past)
                 if sum(end - start for start, end in found) >= self._of_ms(_NO_CLICK_MS):
                     yield from (Spoken(start, end, behind) for start, end in found)
 
@@ -298,6 +312,50 @@ class _Recording:
             end = past - spill if end is None else end
             if end > start:
                 yield start, end
+
+    def _as_far_as_likely(self, found: list[Span], first: int, past: int) -> list[Span]:
+        """The stretches of an utterance between two samples, with all that likely belongs to it.
+
+        A tone does not fade as a voice does.
+        """
+        if not found or torn_tone(self._samples[first:past], self._rate_hz, in_noise=True):
+            return found
+        hop = self._hop
+        places = self._speech.nonzero()[0] * hop
+        before, after = places[places < first], places[places >= past]
+        most = faint_speech.FARTHEST_HOPS * hop
+        low = max(int(before[-1]) + hop if before.size else 0, first - most)
+        high = min(int(after[0]) if after.size else self._speech.size * hop, past + most)
+        odds = self._log_odds()[low // hop : high // hop]
+        start, end = (low + hop * hops for hops in _likeliest(odds - _LEAST_NATS))
+        near, blocks = _NEAR_HOPS * hop, self._white_blocks()
+        sharp_start = blocks.first(max(0, start - near), start + near)
+        sharp_end = blocks.last(max(0, end - near), end + near)
+        start = start if sharp_start is None else sharp_start
+        end = end if sharp_end is None else sharp_end
+        begins, ends = found[0][0], found[-1][1]
+        blurred = self._of_ms(_BLURRED_MS)
+        if start < begins - blurred:
+            found[0] = start, found[0][1]
+        if end > ends + blurred:
+            found[-1] = found[-1][0], end
+        return found
+
+    def evidence(self) -> faint_speech.Evidence | None:
+        """Of what is said, if anything stands out."""
+        if not self._background.any() or not self._speech.any():
+            return None
+        each = 10 * np.log10(self._powers)
+        return faint_speech.Evidence(
+            each, self._levels, self._background, self._speech, self._usable
+        )
+
+    def _log_odds(self) -> NDArray[np.float32]:
+        if self._odds is None:
+            evidence = self.evidence()
+            none = np.full(self._speech.size, -1.0, np.float32)
+            self._odds = none if evidence is None else faint_speech.log_odds(evidence)
+        return self._odds
 
     def _is_flat(self, first: int, past: int) -> bool:
         """Whether what goes on for so long has a level of its own that it falls back to: noise."""
@@ -389,8 +447,8 @@ class _Recording:
             speech[past : past + _goes_on(later, is_sharp=stops)] = True
         return speech
 
-    def _band_levels(self) -> NDArray[np.float32]:
-        """The level of each hop in each band, smoothed: dB, shape (hops, bands)."""
+    def _in_bands(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of each hop in each band its power, and its level in dB, smoothed: (hops, bands)."""
         window, hop = self._rate_hz * _WINDOW_MS // 1000, self._hop
         wave = np.pad(
             self._samples.astype(np.float32), (window // 2 - hop // 2, window), mode="reflect"
@@ -411,7 +469,9 @@ class _Recording:
         loudest = float(np.percentile(powers.sum(axis=1), 95))
         silent = _FULL_SCALE**2 * 10 ** (_SILENT_DBFS / 10)
         least = max(silent, loudest * 10 ** (-_DEPTH_DB / 10)) / powers.shape[1]
-        return np.asarray(10 * np.log10(_smoothed(powers, _SMOOTHED) + np.float32(least)))
+        levels = 10 * np.log10(_smoothed(powers, _SMOOTHED) + np.float32(least))
+        powers += np.float32(least)
+        return powers, np.asarray(levels)
 
     def _white_blocks(self) -> _Blocks:
         if self._blocks is None:
@@ -477,6 +537,13 @@ def _behind(level_dbfs: float, noise: float) -> Behind:
     """What a background of so much is behind a sound of an active level."""
     below_db = level_dbfs - 20 * math.log10(noise / _FULL_SCALE)
     return next((one for one, least in _NOISES_DB if below_db >= least), Behind.LOUDEST_NOISE)
+
+
+def _likeliest(odds: NDArray[np.float32]) -> Span:
+    """The stretch with the greatest sum: from, and to before."""
+    sums = np.concatenate(([0.0], np.cumsum(odds, dtype=np.float64)))
+    past = int((sums - np.minimum.accumulate(sums)).argmax())
+    return int(sums[: past + 1].argmin()), past
 
 
 def _goes_on(over: NDArray[np.float32], *, is_sharp: bool) -> int:
