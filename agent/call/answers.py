@@ -87,7 +87,7 @@ class AnswerRepair:
     def _ask(self, response: Response, by: str, instructions: str) -> None:
         self._context.mark("answer_repaired", {"response": response.id, "by": by})
         whole = f"{self._settings.instructions}\n\n{instructions}"
-        self._responses.request(Purpose.TURN, whole)
+        self._responses.request(Purpose.TURN, whole, stands_in=True)
 
     def _apologise(self, response: Response) -> None:
         self._spoken_retries = self._continuations = 0

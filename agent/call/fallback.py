@@ -112,7 +112,7 @@ class ApiFallback:
         """Ask again for what failed, unless something else is being asked already."""
         if self._responses.expected:
             return
-        self._responses.request(Purpose.TURN, self._retry_instructions)
+        self._responses.request(Purpose.TURN, self._retry_instructions, stands_in=True)
 
     def _try_again(self, what: str, instructions: str | None, reason: str | None = None) -> None:
         if self._termination.wanted:

@@ -54,6 +54,8 @@ class Request:
     purpose: Purpose
     instructions: str | None = None
     may_call: bool = True
+    stands_in: bool = False
+    """An answer should have come: one that the server begins by itself meanwhile is it."""
     tries: int = 1
 
 
@@ -125,6 +127,7 @@ class Responses:
         self._is_pcm = True
         self._live = False
         self._greets_first = settings.greeting.enabled
+        self._server_answers = settings.turns.server_answers
         self._waiting: deque[Request] = deque()
         self._requested: Request | None = None
         self._last_request: Request | None = None
@@ -186,13 +189,26 @@ class Responses:
         return owed
 
     def request(
-        self, purpose: Purpose, instructions: str | None = None, *, may_call: bool = True
+        self,
+        purpose: Purpose,
+        instructions: str | None = None,
+        *,
+        may_call: bool = True,
+        stands_in: bool = False,
     ) -> None:
         """Ask for a response, once the one that runs is done; see `response_create`.
 
         Of requests that wait, alike ones are one: it answers all that was said up to then.
+
+        Args:
+            purpose: what it is for.
+            instructions: instead of the session's.
+            may_call: functions.
+            stands_in: see `Request.stands_in`; the model was told before what it is to answer.
         """
-        request = Request(purpose=purpose, instructions=instructions, may_call=may_call)
+        request = Request(
+            purpose=purpose, instructions=instructions, may_call=may_call, stands_in=stands_in
+        )
         if self._waits(request):
             return
         if purpose is Purpose.GREETING:
@@ -234,17 +250,22 @@ class Responses:
         return response_id in self._begun
 
     def _waits(self, request: Request) -> bool:
-        """Whether the same is to be asked for already."""
-        return any(replace(one, tries=request.tries) == request for one in self._waiting)
+        """Whether the same is to be asked for already: then that is for both."""
+        for place, one in enumerate(self._waiting):
+            if replace(one, tries=request.tries, stands_in=request.stands_in) == request:
+                both = replace(one, stands_in=one.stands_in and request.stands_in)
+                self._waiting[place] = both
+                return True
+        return False
 
     def created(self, event: ResponseCreated) -> Response:
         """`response.created`, of one that has not begun yet."""
         self._begun.append(event.response_id)
         purpose = self._purpose(event)
         if self._requested and self._requested.purpose is purpose:
+            if event.purpose is not None or (self._requested.stands_in and self._server_answers):
+                self._request_id = None  # else it is the server's own, and ours may be refused yet
             self._requested = None
-            if event.purpose is not None:
-                self._request_id = None  # else it may be the server's own, and ours be refused yet
         if self._requested is None:  # else it is the server's own, and ours is still to come
             self._context.cancel_timer(Timer.RESPONSE_LIMIT)
         if self._active is not None:  # its end was not reported

@@ -232,7 +232,7 @@ class TurnTaking:
                 self.dismiss()
             return waits
         self._retried = True
-        self._responses.request(Purpose.TURN)
+        self._responses.request(Purpose.TURN, stands_in=True)
         return False
 
     def commit_refused(self, event_id: str | None) -> bool:

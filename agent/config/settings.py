@@ -501,6 +501,11 @@ class TurnSettings(Strict):
     """The caller's voice stops the agent's."""
     watchdogs: WatchdogSettings = WatchdogSettings()
 
+    @property
+    def server_answers(self) -> bool:
+        """Whether the server begins to answer a turn by itself; else we ask for each answer."""
+        return self.policy != "local" and self.vad.create_response
+
 
 class GreetingSettings(Strict):
     """The first words."""

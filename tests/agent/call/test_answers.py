@@ -12,6 +12,7 @@ from callerside.agent.call.prompts import PromptName, own_words, prompt_key
 from callerside.agent.call.states import State
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import Prompt
+from callerside.agent.telephony.interface import DtmfReceived
 
 SECOND = b"\4\0" * 24_000
 DAY = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
@@ -69,7 +70,70 @@ def asked_for(rig: CallRig) -> list[dict[str, Any]]:
     return [dict(event["response"]) for event in rig.sent("response.create")]
 
 
+def refused(rig: CallRig) -> CallRig:
+    """What was asked for last meets an answer that the server has begun by itself, `own`."""
+    request = rig.sent("response.create")[-1]
+    rig.event("response.created", response={"id": "own"})
+    code = "conversation_already_has_active_response"
+    rig.event("error", error={"code": code, "message": "x", "event_id": request["event_id"]})
+    return rig
+
+
 # Without sound.
+
+
+@pytest.mark.parametrize(
+    ("turns", "asked_again"),
+    [({}, 0), ({"policy": "local"}, 1), ({"vad": {"create_response": False}}, 1)],
+)
+def test_an_answer_that_the_server_begins_meanwhile_is_what_was_to_be_asked_for_again(
+    turns: dict[str, Any], asked_again: int
+) -> None:
+    rig = listening({"turns": turns})
+    answered(rig)
+    asked = len(asked_for(refused(rig)))
+    rig.delta(300, response="own", item="a2")
+    rig.response_done("own", item="a2")
+    assert len(asked_for(rig)) == asked + asked_again
+
+
+def test_and_is_repaired_itself_where_it_has_no_sound() -> None:
+    rig = listening()
+    rig.turn()
+    answered(rig)
+    refused(rig)
+    rig.response_done("own")
+    assert repairs(rig) == ["asked_again", "apology"], "as any second one in a row"
+
+
+def test_and_does_not_answer_the_keys_that_were_pressed() -> None:
+    """The server has begun it before it was told of them."""
+    rig = listening()
+    rig.turn()
+    answered(rig, audio_ms=300)
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    refused(rig)
+    rig.delta(300, response="own", item="a2")
+    rig.response_done("own", item="a2")
+    assert len(asked_for(rig)) == 2
+
+
+def test_what_is_asked_for_again_waits_with_keys_and_both_are_one_request() -> None:
+    """Which is for the keys, too: what the server begins meanwhile does not answer them."""
+    rig = listening()
+    rig.turn()
+    watchdog_ms = rig.settings.turns.watchdogs.response_ms
+    rig.wait(2 * watchdog_ms)
+    rig.lose()
+    rig.wait(rig.settings.failure.retry_delay_ms)
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    rig.forget()
+    rig.connect()
+    assert len(asked_for(rig)) == 1
+    refused(rig)
+    rig.delta(300, response="own", item="a2")
+    rig.response_done("own", item="a2")
+    assert len(asked_for(rig)) == 2
 
 
 def test_an_answer_that_was_only_written_is_asked_for_again_as_speech_then_given_up() -> None:
