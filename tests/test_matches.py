@@ -23,7 +23,13 @@ WITNESSES = {
     "simulator/fuzz/clients.py",
     *(
         f"simulator/lanes/virtual/{name}.py"
-        for name in ("audio_invariants", "caller_invariants", "invariants", "playout_model")
+        for name in (
+            "audio_invariants",
+            "caller_invariants",
+            "invariants",
+            "playout_model",
+            "stops",
+        )
     ),
 }
 """They pick what they look for from a tape of everything, and judge what has come of all of it."""

@@ -213,4 +213,61 @@ MUTANTS = (
         ),
         tests=("tests/agent/call/test_opening.py",),
     ),
+    Mutant(
+        name="deltas_of_an_answer_are_lost",
+        row="kind",
+        says="one delta in four of an answer is never heard",
+        edits=(
+            Edit(
+                "agent/call/responses.py",
+                "        self._playout.write(segment, pcm)\n        return is_first\n",
+                "        if is_first or response.purpose is not Purpose.TURN or response.samples % 4:\n"
+                "            self._playout.write(segment, pcm)\n"
+                "        return is_first\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_playout.py", "tests/agent/call/test_turn_taking.py"),
+    ),
+    Mutant(
+        name="next_answer_drops_the_one_before",
+        row="kind",
+        says="what waits to be heard of an answer is dropped when the next one begins",
+        edits=(
+            Edit(
+                "agent/call/responses.py",
+                "            if self._playout.fills_silence:\n"
+                "                self._playout.give_way()\n",
+                "            self._playout.interrupt()\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_answers.py", "tests/agent/call/test_playout.py"),
+    ),
+    Mutant(
+        name="caller_is_let_go_amid_the_last_word",
+        row="kind",
+        says="the call ends when the last word has come, and not when it was heard",
+        edits=(
+            Edit(
+                "agent/call/termination.py",
+                "        if self._wish is None or more_to_come or not self._playout.idle"
+                " or self.transferring:\n",
+                "        if self._wish is None or more_to_come or self.transferring:\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_own_words.py", "tests/agent/call/test_tool_calls.py"),
+    ),
+    Mutant(
+        name="where_two_deltas_meet_is_silence",
+        row="kind",
+        says="a frame that has the end of a delta has silence instead of the beginning of the next",
+        edits=(
+            Edit(
+                "agent/telephony/media/playout_buffer.py",
+                "            parts.append(part)\n        return taken\n",
+                "            parts.append(bytes(len(part)) if parts else part)\n"
+                "        return taken\n",
+            ),
+        ),
+        tests=("tests/agent/telephony/media/test_playout_buffer.py",),
+    ),
 )

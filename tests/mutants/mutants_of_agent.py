@@ -289,10 +289,9 @@ MUTANTS = (
         edits=(
             Edit(
                 _RESPONSES,
-                "        return any(replace(one, tries=request.tries) == request for one in"
-                " self._waiting)\n",
-                "        return request.purpose is not Purpose.GREETING and any(\n"
-                "            replace(one, tries=request.tries) == request for one in self._waiting)\n",
+                "            if replace(one, tries=request.tries, stands_in=request.stands_in) == request:\n",
+                "            if request.purpose is not Purpose.GREETING and replace(\n"
+                "                one, tries=request.tries, stands_in=request.stands_in) == request:\n",
             ),
         ),
         tests=("tests/agent/call/test_opening.py", "tests/agent/call/test_api_session.py"),

@@ -8,7 +8,7 @@ from callerside.agent.call.events import PromptLoaded
 from callerside.agent.call.states import State
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
 from callerside.agent.telephony.interface import AudioReceived
-from callerside.audio import AudioFormat, to_bytes, to_samples
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat, to_bytes, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
 from callerside.simulator.lanes.virtual.invariants import Invariant, TracedCall
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
@@ -108,6 +108,44 @@ def appends_reach_a_session(traced: TracedCall) -> Iterator[str]:
                 yield f"an append at {_ms(step.at_ns)}, when no session was ready"
 
 
+def nothing_said_is_lost(traced: TracedCall) -> Iterator[str]:
+    """All that comes of a response is heard, but for a reason.
+
+    The caller or a limit has stopped it, it was over, its session or the call was, or there was no
+    room for it, and a mark says so.
+    """
+    model = replay_playout(traced)
+    for lost_ns, what in model.lost:
+        yield f"{what}, at {_ms(lost_ns)}"
+    per_ms = traced.call.recorder.rate_hz / 1000
+    told = sum(mark.fields["dropped_ms"] for mark in traced.agent("playout_overflowed")) * per_ms
+    if model.overflowed_samples > told + 1:
+        yield f"{model.overflowed_samples} samples found no room, and marks tell of {told:.0f}"
+
+
+def what_left_is_heard(traced: TracedCall) -> Iterator[str]:
+    """Where the network loses nothing, all that leaves for the caller reaches its ear, in order.
+
+    But for what was on its way when one of them was not there any more, or not yet.
+    """
+    started_ns = traced.call.recorder.started_at_ns
+    if traced.scenario.network is not None or started_ns is None:
+        return
+    _, ear = traced.call.recorder.channels()
+    rate_hz, codec = traced.call.recorder.rate_hz, traced.scenario.caller.codec
+    ended_ns = started_ns + len(ear) // BYTES_PER_SAMPLE * NS_PER_S // rate_hz
+    place = 0
+    for left_ns, pcm in replay_playout(traced).left:
+        if not started_ns < left_ns < ended_ns - _LINE_LIMIT_MS * NS_PER_MS:
+            continue
+        heard = _as_heard(pcm, codec)
+        found = place if ear.startswith(heard, place) else ear.find(heard, place)
+        if found >= 0:
+            place = found + len(heard)
+        elif any(heard):
+            yield f"what left at {_ms(left_ns)} was not heard, or too late"
+
+
 def greetings_are_whole_or_marked(traced: TracedCall) -> Iterator[str]:
     """A greeting is heard to its end, or a mark says that it was not."""
     if any(traced.agent("playout_overflowed")):
@@ -147,6 +185,8 @@ AUDIO: Mapping[str, Invariant] = {
     "truncated_audio_is_not_heard": truncated_audio_is_not_heard,
     "nothing_appended_is_lost": nothing_appended_is_lost,
     "appends_reach_a_session": appends_reach_a_session,
+    "nothing_said_is_lost": nothing_said_is_lost,
+    "what_left_is_heard": what_left_is_heard,
     "greetings_are_whole_or_marked": greetings_are_whole_or_marked,
     "only_whole_greetings_are_kept": only_whole_greetings_are_kept,
 }

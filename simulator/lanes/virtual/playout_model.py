@@ -5,6 +5,7 @@ the effects and the lengths in the inputs: two counts, made by different means, 
 (`simulator.lanes.virtual.audio_invariants`).
 """
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from callerside.agent.call import events
 from callerside.agent.call.events import PromptLoaded
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
+from callerside.audio import BYTES_PER_SAMPLE, heard_from_ms
 from callerside.clock import NS_PER_MS
 from callerside.simulator.lanes.virtual.invariants import TracedCall, server_event
+from callerside.simulator.lanes.virtual.stops import Stops
 from callerside.simulator.lanes.virtual.trace import Step
 
 _DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
@@ -62,6 +65,12 @@ class PlayoutModel:
     """When an item's audio was queued that had not just come, or more of it than had come."""
     idle: list[tuple[int, int]] = field(default_factory=list)
     """From when to when there was nothing left to be heard."""
+    lost: list[tuple[int, str]] = field(default_factory=list)
+    """When words of the model's were lost for no reason, and how."""
+    overflowed_samples: int = 0
+    """Of the model's words, for which there was no room."""
+    left: list[tuple[int, bytes]] = field(default_factory=list)
+    """What has left for the caller, in order, and when: by each report of it."""
 
 
 def replay_playout(traced: TracedCall) -> PlayoutModel:
@@ -78,15 +87,20 @@ class _PlayoutReplay:
     def __init__(self, traced: TracedCall) -> None:
         self._traced = traced
         self._rate_hz = traced.call.recorder.rate_hz
+        self._max_samples = traced.settings.playout.max_ms * self._rate_hz // 1000
         self._format = traced.api_format
         self._model = PlayoutModel()
         self._items: dict[
             int, str
         ] = {}  # by the identity of a delta's bytes, which the trace keeps
-        self._waiting: dict[int, list[Any]] = {}  # by tag: [item or "", samples]
+        self._waiting: dict[int, list[Any]] = {}  # by tag: [item or "", samples, PCM]
         self._clears: deque[frozenset[int]] = deque()  # tags of what is to be dropped
         self._played: defaultdict[str, int] = defaultdict(int)
         self._queued: defaultdict[str, int] = defaultdict(int)  # bytes of an item
+        self._missed: defaultdict[str, int] = defaultdict(int)  # bytes of an item, for a reason
+        self._cut_short: set[str] = set()
+        """Items for which there was no room."""
+        self._stops = Stops(traced.settings)
         self._interrupted: dict[str, int] = {}
         self._protected = _greeting_items(traced)
         self._protects = not traced.settings.greeting.interruptible
@@ -107,27 +121,38 @@ class _PlayoutReplay:
     def replay(self) -> PlayoutModel:
         trace = self._traced.trace
         for step in self._traced.without_appends:
+            if step.effects or type(step.given) is not FramePlayed:
+                self._stops.begin(step)
             self._take_in(step)
             for effect in step.effects:
-                if isinstance(effect, events.Play):
-                    self._queue(step, effect)
-                elif isinstance(effect, events.ClearPlayout):
-                    self._note_protected(step.at_ns, effect.tags)
-                    # A frame that has left already may yet be reported, up to `PlayoutCleared`.
-                    self._clears.append(effect.tags)
-                elif isinstance(effect, events.SendEvent):
-                    self._note_truncation(step.at_ns, effect.event)
-                elif isinstance(effect, events.LoadPrompt) and self._greeting_key is None:
-                    self._greeting_key = effect.key  # it is looked up first
+                self._carry_out(step, effect)
+            for response in self._stops.end(step):
+                self._model.lost.append((step.at_ns, f"{response} was stopped for nothing"))
+            self._note_lost(step)
         if self._idle_since_ns is not None and trace:
             self._model.idle.append((self._idle_since_ns, trace[-1].at_ns))
         return self._model
+
+    def _carry_out(self, step: Step, effect: events.Effect) -> None:
+        if isinstance(effect, events.Play):
+            self._queue(step, effect)
+        elif isinstance(effect, events.ClearPlayout):
+            self._note_protected(step.at_ns, effect.tags)
+            self._note_cleared(step.at_ns, effect.tags)
+            # A frame that has left already may yet be reported, up to `PlayoutCleared`.
+            self._clears.append(effect.tags)
+        elif isinstance(effect, events.SendEvent):
+            self._note_truncation(step.at_ns, effect.event)
+        elif isinstance(effect, events.LoadPrompt) and self._greeting_key is None:
+            self._greeting_key = effect.key  # it is looked up first
+        elif isinstance(effect, events.HangUp | events.Transfer):
+            self._note_cut_off(step.at_ns)
 
     def _queue(self, step: Step, effect: events.Play) -> None:
         waiting = self._waiting.get(effect.tag)
         if waiting is None:
             item = self._item_of(effect.pcm)
-            waiting = self._waiting[effect.tag] = [item, 0]
+            waiting = self._waiting[effect.tag] = [item, 0, bytearray()]
             self._model.items_of_tags[effect.tag] = item
             if effect.pcm is self._greeting_pcm:
                 self._protected_tags.add(effect.tag)
@@ -137,6 +162,7 @@ class _PlayoutReplay:
         if item and (is_more or server_event(step).get("item_id") != item):
             self._model.out_of_order.append((step.at_ns, item))
         waiting[1] += len(effect.pcm) // 2
+        waiting[2] += effect.pcm
         self._note_waiting(step.at_ns)
         if self._idle_since_ns is not None and effect.pcm:
             self._model.idle.append((self._idle_since_ns, step.at_ns))
@@ -144,7 +170,7 @@ class _PlayoutReplay:
 
     def _note_protected(self, at_ns: int, tags: frozenset[int]) -> None:
         for tag in tags & self._waiting.keys():
-            item, left = self._waiting[tag]
+            item, left, _ = self._waiting[tag]
             is_last = item in self._model.last_words
             greets = item in self._model.protected if item else tag in self._protected_tags
             if left and (is_last or (greets and self._protects)):
@@ -208,6 +234,8 @@ class _PlayoutReplay:
             item, share = head[0], min(samples, head[1])
             samples -= share
             head[1] -= share
+            self._model.left.append((at_ns, bytes(head[2][: 2 * share])))
+            del head[2][: 2 * share]
             if not head[1]:
                 del self._waiting[tag]
             self._played[item] += share
@@ -219,16 +247,55 @@ class _PlayoutReplay:
         if not self._waiting and self._idle_since_ns is None:
             self._idle_since_ns = at_ns
 
-    def _note_waiting(self, at_ns: int) -> None:
+    def _note_lost(self, step: Step) -> None:
+        """All that came of an item is queued, or lost for a reason."""
+        event = server_event(step)
+        if event.get("type") not in _DELTAS:
+            return
+        item, response = str(event["item_id"]), str(event["response_id"])
+        if self._stops.is_briefing(response):
+            told = [one.pcm for one in step.effects if isinstance(one, events.PlayToConsulted)]
+            if self._stops.is_consulting and told != [self._format.decode(event["delta"])]:
+                lost = f"what {response} tells who is to take the caller was not told"
+                self._model.lost.append((step.at_ns, lost))
+            return
+        missing = len(self._model.received[item]) - self._queued[item] - self._missed[item]
+        if missing < BYTES_PER_SAMPLE:  # of half a sample the other half comes next
+            return
+        self._missed[item] += missing
+        if self._stops.may_lose(response):
+            return
+        has_room = self._waiting_samples() < self._max_samples
+        if item in self._cut_short or not has_room:
+            self._cut_short.add(item)
+            self._model.overflowed_samples += missing // BYTES_PER_SAMPLE
+        else:
+            self._model.lost.append((step.at_ns, f"{missing} bytes of {item} were not queued"))
+
+    def _note_cleared(self, at_ns: int, tags: frozenset[int]) -> None:
+        for tag in () if self._stops.may_clear else tags & self._waiting.keys():
+            item, left, _ = self._waiting[tag]
+            sounds_ms = heard_from_ms(bytes(self._model.received[item]), self._rate_hz)
+            if item and left and sounds_ms < math.inf:
+                self._model.lost.append((at_ns, f"{item} was dropped, and nobody had stopped it"))
+
+    def _note_cut_off(self, at_ns: int) -> None:
+        for item, left, _ in () if self._stops.may_cut_off else self._waiting.values():
+            if item and left:
+                self._model.lost.append((at_ns, f"the caller was let go before {item} was heard"))
+
+    def _waiting_samples(self) -> int:
         dropping = frozenset[int]().union(*self._clears)
-        waiting = sum(one[1] for tag, one in self._waiting.items() if tag not in dropping)
-        waiting_ms = waiting * 1000 / self._rate_hz
+        return sum(one[1] for tag, one in self._waiting.items() if tag not in dropping)
+
+    def _note_waiting(self, at_ns: int) -> None:
+        waiting_ms = self._waiting_samples() * 1000 / self._rate_hz
         if waiting_ms > self._traced.settings.playout.max_ms:
             self._model.overfilled.append((at_ns, waiting_ms))
 
     def _note_interruption(self, at_ns: int) -> None:
         if self._traced.settings.turns.barge_in:
-            for item, _ in self._waiting.values():
+            for item, *_ in self._waiting.values():
                 if item and item not in self._protected | self._model.last_words:
                     self._interrupted.setdefault(item, at_ns)
 

@@ -5,61 +5,23 @@ small bug of the agent breaks, by evidence that was tampered with.
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from msgspec import structs
+from tampered_calls import BARGE_IN, broken, changed_effects, changed_marks, play, tampered
 
 from callerside.agent.call import events
 from callerside.agent.call.events import Effect
-from callerside.agent.config.settings import CallSettings
-from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.telephony.interface import FramePlayed
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S
 from callerside.marks import Mark
-from callerside.simulator.caller.audio import utterances
-from callerside.simulator.lanes.virtual.call import play_call
 from callerside.simulator.lanes.virtual.caller_invariants import ALL
-from callerside.simulator.lanes.virtual.invariants import TracedCall, check, recovers
+from callerside.simulator.lanes.virtual.invariants import TracedCall, check
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
 from callerside.simulator.scenario.model import Scenario
-
-BARGE_IN: dict[str, Any] = {
-    "about": "A barge-in.",
-    "realtime": {
-        "replies": [
-            {
-                "say": "We have three branches. The main branch is open from Monday to Saturday, "
-                "the one at the harbour from Tuesday to Friday."
-            },
-            {"say": "The harbour branch opens at ten."},
-        ]
-    },
-    "steps": [
-        {"expect": "greeting"},
-        {"say": "When are you open?"},
-        {"say": "Sorry, I only want to know about the harbour.", "when": "reply + 1500ms"},
-        {"expect": "reply"},
-        "hang_up",
-    ],
-}
-
-
-def play(data: dict[str, Any]) -> TracedCall:
-    scenario = Scenario.model_validate(data).named("call")
-    settings = CallSettings.model_validate(scenario.agent)
-    call = play_call(
-        scenario,
-        utterances.prepare(scenario, 24_000),
-        call="call",
-        seed=1,
-        settings=settings,
-        prompts=MemoryPrompts(),
-    )
-    return TracedCall(scenario=scenario, settings=settings, call=call)
 
 
 @pytest.fixture(scope="module")
@@ -67,24 +29,9 @@ def good() -> TracedCall:
     return play(BARGE_IN)
 
 
-def tampered(good: TracedCall, **changes: Any) -> TracedCall:
-    return TracedCall(
-        scenario=good.scenario, settings=good.settings, call=replace(good.call, **changes)
-    )
-
-
-def broken(traced: TracedCall) -> set[str]:
-    return {breach.invariant for breach in check(traced, {**ALL, "recovers": recovers})}
-
-
 def test_everything_holds_in_a_good_call(good: TracedCall) -> None:
     assert broken(good) == set()
     assert len(replay_playout(good).truncations) == 1
-
-
-def changed_marks(good: TracedCall, change: Callable[[Mark], Mark | None]) -> TracedCall:
-    marks = [changed for mark in good.call.agent_marks if (changed := change(mark))]
-    return tampered(good, agent_marks=marks)
 
 
 def test_a_leap_between_states_is_found(good: TracedCall) -> None:
@@ -172,14 +119,6 @@ def test_a_greeting_whose_end_nobody_marked_is_found(good: TracedCall) -> None:
     assert broken(changed_marks(good, unsaid)) == {"greetings_are_whole_or_marked"}
 
 
-def changed_effects(good: TracedCall, change: Callable[[Effect], list[Effect]]) -> TracedCall:
-    trace = [
-        step._replace(effects=[new for effect in step.effects for new in change(effect)])
-        for step in good.trace
-    ]
-    return tampered(good, trace=trace)
-
-
 def test_an_append_that_no_session_hears_is_found(good: TracedCall) -> None:
     early = events.AppendAudio(audio=b"")
 
@@ -263,7 +202,7 @@ def test_audio_of_a_truncated_item_at_the_ear_is_found(good: TracedCall) -> None
     ends_ns = good.trace[-1].at_ns + NS_PER_S
     spoiled.left(bytes(len(line)), ends_ns)
     spoiled.heard(line, ends_ns - len(line) * NS_PER_S // (2 * recorder.rate_hz))
-    assert broken(tampered(good, recorder=spoiled)) == {"truncated_audio_is_not_heard"}
+    assert "truncated_audio_is_not_heard" in broken(tampered(good, recorder=spoiled))
 
 
 def test_a_truncation_past_what_was_played_is_found(good: TracedCall) -> None:
