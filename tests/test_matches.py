@@ -28,7 +28,9 @@ WITNESSES = {
             "caller_invariants",
             "invariants",
             "playout_model",
+            "record_invariants",
             "stops",
+            "told_invariants",
         )
     ),
 }

@@ -270,4 +270,111 @@ MUTANTS = (
         ),
         tests=("tests/agent/telephony/media/test_playout_buffer.py",),
     ),
+    Mutant(
+        name="record_lists_the_first_turn_alone",
+        row="kind",
+        says="a call's record has none of its turns but the first",
+        edits=(
+            Edit(
+                "agent/observe/call_records.py",
+                '            "turns": [_turn(turn) for turn in self.turns],\n',
+                '            "turns": [_turn(turn) for turn in self.turns[:1]],\n',
+            ),
+        ),
+        tests=("tests/agent/observe/test_call_records.py",),
+    ),
+    Mutant(
+        name="record_counts_each_item_that_is_cut",
+        row="kind",
+        says="where a barge-in cuts several items at once, the record has several barge-ins",
+        edits=(
+            Edit(
+                "agent/observe/call_records.py",
+                '        self.counts["barge_ins"] += mark.at_ns != self.cleared_ns\n',
+                '        self.counts["barge_ins"] += 1\n',
+            ),
+        ),
+        tests=("tests/agent/observe/test_call_records.py",),
+    ),
+    Mutant(
+        name="record_takes_the_caller_for_the_called",
+        row="kind",
+        says="a call's record has the called number as its caller's",
+        edits=(
+            Edit(
+                "agent/observe/call_records.py",
+                '            "caller": self.received.get("caller"),\n',
+                '            "caller": self.received.get("called"),\n',
+            ),
+        ),
+        tests=("tests/agent/observe/test_call_records.py",),
+    ),
+    Mutant(
+        name="record_ends_with_the_last_answer",
+        row="kind",
+        says="a call's record is as long as until its last answer was heard",
+        edits=(
+            Edit(
+                "agent/observe/call_records.py",
+                "        length_ms = None if end is None else ns_to_ms(end.at_ns - self.first_at_ns)\n",
+                '        last_ns = max(self.cleared_ns, self.at_ns.get("playout_ended", 0))\n'
+                "        length_ms = None if end is None else ns_to_ms(\n"
+                "            (last_ns if last_ns > 0 else end.at_ns) - self.first_at_ns)\n",
+            ),
+        ),
+        tests=("tests/agent/observe/test_call_records.py",),
+    ),
+    Mutant(
+        name="keys_are_never_forgotten",
+        row="kind",
+        says="the model is told each number with all that was keyed in before it",
+        edits=(
+            Edit(
+                "agent/call/dtmf.py",
+                '        digits, self._digits = self._digits, ""\n',
+                "        digits = self._digits\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_tool_calls.py", "tests/agent/call/test_turn_taking.py"),
+    ),
+    Mutant(
+        name="keys_from_the_fourth_on_are_lost",
+        row="kind",
+        says="of a number that is keyed in the model is told three keys",
+        edits=(
+            Edit(
+                "agent/call/dtmf.py",
+                '        digits, self._digits = self._digits, ""\n',
+                '        digits, self._digits = self._digits[:3], ""\n',
+            ),
+        ),
+        tests=("tests/agent/call/test_tool_calls.py", "tests/agent/call/test_turn_taking.py"),
+    ),
+    Mutant(
+        name="second_function_is_never_told",
+        row="kind",
+        says="of functions that are called at once the model is told what the first one said",
+        edits=(
+            Edit(
+                "agent/call/tool_calls.py",
+                "        for call_id, output in self._unsaid:\n",
+                "        for call_id, output in self._unsaid[:1]:\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_tool_calls.py",),
+    ),
+    Mutant(
+        name="function_runs_again_with_its_response_done",
+        row="kind",
+        says="what was begun as soon as it was called is called again when the response is done",
+        edits=(
+            Edit(
+                "agent/call/tool_calls.py",
+                "        new = [call for call in calls if call.call_id not in self._started]"
+                "[:MOST_ITEMS]\n",
+                "        new = [*calls][:MOST_ITEMS]\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_tool_calls.py", "tests/agent/call/test_answers.py"),
+    ),
 )

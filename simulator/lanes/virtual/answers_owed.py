@@ -75,7 +75,7 @@ class AnswersOwed:
     def asked_for_nothing(self, step: Step) -> bool:
         """Enter a step; returns whether it asks for an answer that is not owed."""
         event = server_event(step)
-        if fired(step, Timer.RESPONSE_END_LIMIT) or _loses_its_session(step):
+        if fired(step, Timer.RESPONSE_END_LIMIT) or loses_its_session(step):
             self._lose_all()
         self._enter_turn(event)
         self._enter_sound(step, event)
@@ -223,7 +223,8 @@ class AnswersOwed:
         self._commits = False
 
 
-def _loses_its_session(step: Step) -> bool:
+def loses_its_session(step: Step) -> bool:
+    """Whether there is no session any more, until the next one."""
     closes = any(isinstance(effect, events.CloseRealtime) for effect in step.effects)
     return closes or isinstance(step.given, RealtimeClosed)
 
@@ -231,11 +232,11 @@ def _loses_its_session(step: Step) -> bool:
 def is_told(step: Step, what: str) -> bool:
     """Whether the agent learns of it: by the server, or by its own ear."""
     heard = server_event(step).get("type") == f"input_audio_buffer.{what}"
-    return heard or _emits(step, what) > 0
+    return heard or emitted(step, what) > 0
 
 
-def _emits(step: Step, mark: str) -> int:
-    """How many of these marks it writes."""
+def emitted(step: Step, mark: str) -> int:
+    """How many of these marks a step writes."""
     return sum(isinstance(one, events.EmitMark) and one.name == mark for one in step.effects)
 
 

@@ -6,13 +6,11 @@ of the part that may be wrong.
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any
 
 from callerside.agent.call import events
 from callerside.agent.call.events import EndRequested, Timer, TimerFired
-from callerside.agent.observe.call_records import CallRecords
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected
-from callerside.agent.telephony.interface import DtmfReceived, HungUp, MediaReady
+from callerside.agent.telephony.interface import MediaReady
 from callerside.clock import NS_PER_MS, NS_PER_S, ms_to_ns
 from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.answers_owed import (
@@ -33,6 +31,8 @@ from callerside.simulator.lanes.virtual.invariants import (
     server_event,
 )
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
+from callerside.simulator.lanes.virtual.record_invariants import records_are_true
+from callerside.simulator.lanes.virtual.told_invariants import TOLD
 from callerside.simulator.lanes.virtual.trace import Step
 from callerside.simulator.scenario.steps import Say
 
@@ -328,41 +328,6 @@ def _is_leaving(effect: events.Effect) -> bool:
     return isinstance(effect, events.HangUp | events.Transfer | events.Finish)
 
 
-def records_are_true(traced: TracedCall) -> Iterator[str]:
-    """A call has one record: it counts tokens and keys that came, once, and says who ended it."""
-    written: list[dict[str, Any]] = []
-    sink = CallRecords(written.append)
-    for mark in traced.call.agent_marks:
-        sink(mark)
-    if not traced.trace:
-        return
-    if len(written) != 1 or written[0]["ended"] is None:
-        yield f"{len(written)} records of one call"
-        return
-    (record,) = written
-    true: dict[str, Any] = {"input": 0, "output": 0, "digits_received": 0, "by": "agent"}
-    counted: set[str] = set()
-    hangs_up = False
-    for step in traced.turning_points:
-        if isinstance(step.given, HungUp):
-            true["by"] = step.given.by
-        if hangs_up:  # what else comes then is nothing of the call any more
-            continue
-        true["digits_received"] += isinstance(step.given, DtmfReceived)
-        event = server_event(step)
-        if event.get("type") == "response.done" and not is_of_briefing(step):
-            response = event["response"]
-            usage = {} if response["id"] in counted else response.get("usage") or {}
-            counted.add(response["id"])
-            for direction in ("input", "output"):
-                true[direction] += usage.get(f"{direction}_tokens") or 0
-        hangs_up = any(isinstance(effect, events.HangUp) for effect in step.effects)
-    told = {**record["tokens"], "digits_received": record["digits_received"]}
-    told["by"] = record["ended"]["by"]
-    if told != true:
-        yield f"the record says {told}, and it was {true}"
-
-
 def nothing_is_played_twice(traced: TracedCall) -> Iterator[str]:
     """The caller hears what the model sent, in its order, and none of it twice."""
     if traced.faults & PROTOCOL_BREAKERS:
@@ -399,5 +364,5 @@ _IN_THE_CALLERS_WORDS: Mapping[str, Invariant] = {
     "nothing_is_played_twice": nothing_is_played_twice,
     "sessions_end_for_a_reason": sessions_end_for_a_reason,
 }
-ALL: Mapping[str, Invariant] = {**SAFETY, **AUDIO, **_IN_THE_CALLERS_WORDS}
+ALL: Mapping[str, Invariant] = {**SAFETY, **AUDIO, **TOLD, **_IN_THE_CALLERS_WORDS}
 """Every invariant of safety."""

@@ -41,7 +41,7 @@ from callerside.simulator.lanes.virtual.clock import VirtualClock
 from callerside.simulator.lanes.virtual.media import FRAME_NS, VirtualMedia
 from callerside.simulator.lanes.virtual.packet_link import MediaLink
 
-_DIGIT_MS = 200
+DIGIT_MS = 200
 """A key press and the pause behind it, as pjsua sends them."""
 _ACK_TIMEOUT_MS = 32_000
 """Timer H, 64 T1 (RFC 3261 §13.3.1.4): an answer that nobody acknowledges ends the call."""
@@ -198,7 +198,7 @@ class VirtualLeg:
             return
         for place, digit in enumerate(digits):
             received = DtmfReceived(digit=digit, method=method)
-            self._send(partial(self._peer.take, received), later_ms=place * _DIGIT_MS)
+            self._send(partial(self._peer.take, received), later_ms=place * DIGIT_MS)
 
     def consult(self, uri: str) -> CallLeg:
         """See `CallLeg.consult`."""

@@ -69,6 +69,10 @@ class PlayoutModel:
     """When words of the model's were lost for no reason, and how."""
     overflowed_samples: int = 0
     """Of the model's words, for which there was no room."""
+    begun: dict[int, int] = field(default_factory=dict)
+    """When the first of each tag has left."""
+    greetings: set[int] = field(default_factory=set)
+    """Tags of greetings: from the cache, or by what their response was asked for."""
     left: list[tuple[int, bytes]] = field(default_factory=list)
     """What has left for the caller, in order, and when: by each report of it."""
 
@@ -156,6 +160,9 @@ class _PlayoutReplay:
             self._model.items_of_tags[effect.tag] = item
             if effect.pcm is self._greeting_pcm:
                 self._protected_tags.add(effect.tag)
+            is_made = server_event(step).get("response_id") in self._greetings
+            if is_made or effect.pcm is self._greeting_pcm:
+                self._model.greetings.add(effect.tag)
         item = waiting[0]
         self._queued[item] += len(effect.pcm)
         is_more = self._queued[item] > len(self._model.received[item])
@@ -234,6 +241,8 @@ class _PlayoutReplay:
             item, share = head[0], min(samples, head[1])
             samples -= share
             head[1] -= share
+            if share:
+                self._model.begun.setdefault(tag, at_ns)
             self._model.left.append((at_ns, bytes(head[2][: 2 * share])))
             del head[2][: 2 * share]
             if not head[1]:

@@ -11,13 +11,13 @@ from callerside.agent.call import events
 from callerside.agent.call.consultation import PURPOSE
 from callerside.agent.call.events import ConsultReported, EndRequested, TimerFired
 from callerside.agent.config.settings import CallSettings
-from callerside.agent.realtime.interface import RealtimeClosed
 from callerside.agent.telephony.interface import DtmfReceived, HungUp, TransferProgressed
-from callerside.simulator.lanes.virtual.answers_owed import is_told, purpose_of
+from callerside.simulator.lanes.virtual.answers_owed import is_told, loses_its_session, purpose_of
 from callerside.simulator.lanes.virtual.invariants import client_events, server_event
 from callerside.simulator.lanes.virtual.trace import Step
 
 _LAST = frozenset({"goodbye"})
+_TELL = ("response.created", "response.done")
 
 
 class Stops:
@@ -48,14 +48,14 @@ class Stops:
         if is_told(step, "speech_started"):
             self.is_speaking = True
             self._stop_for_the_caller()
-        gone = isinstance(given, RealtimeClosed) or _closes(step)
+        gone = loses_its_session(step)
         self.may_clear = self.is_speaking or gone or isinstance(given, DtmfReceived)
         self.may_cut_off = isinstance(given, TimerFired | TransferProgressed) or (
             isinstance(given, EndRequested) and given.at_once
         )
         if is_told(step, "speech_stopped"):
             self.is_speaking = False
-        if kind in ("response.created", "response.done"):
+        if kind in _TELL:
             self._enter(str(response["id"]), response, is_done=kind == "response.done")
         if gone:
             self._running, self.is_speaking = None, False
@@ -82,6 +82,21 @@ class Stops:
         """Whether what comes of a response need not be heard."""
         return self.is_over or response != self._running or response in self._stopped
 
+    def runs(self, response: str) -> bool:
+        """Whether a response runs; one of which nothing was told yet does so with its end."""
+        return response == self._running or response not in self._purposes
+
+    def is_known_to_run(self, response: str) -> bool:
+        """Whether a response runs of which that was told."""
+        return response == self._running
+
+    def is_news(self, step: Step) -> bool:
+        """Whether a step that is to `begin` tells first of a response to the caller."""
+        event = server_event(step)
+        response = event.get("response") or {}
+        tells = event.get("type") in _TELL and response["id"] not in self._purposes
+        return tells and purpose_of(response) != PURPOSE
+
     def is_briefing(self, response: str) -> bool:
         """Whether it is for somebody else's ear."""
         return self._purposes.get(response) == PURPOSE
@@ -107,7 +122,3 @@ class Stops:
 
 
 _ENDS = (events.HangUp, events.Finish)
-
-
-def _closes(step: Step) -> bool:
-    return any(isinstance(effect, events.CloseRealtime) for effect in step.effects)
