@@ -339,6 +339,16 @@ def test_what_follows_an_answer_that_has_run_dry_does_not_wait_for_it() -> None:
     assert bench.playout.idle
 
 
+def test_an_answer_that_waits_to_be_heard_is_not_dropped_by_the_next() -> None:
+    rig = CallRig(NO_GREETING).listening()
+    rig.turn()
+    rig.respond("r1", audio_ms=1000)
+    rig.respond("r2", item="a2", audio_ms=100)
+    rig.wait(1200)
+    heard = {fields["item"]: fields["played_ms"] for fields in rig.marks("playout_ended")}
+    assert heard == {"a1": 1000, "a2": 100}
+
+
 def test_last_words_that_wait_are_not_dropped_by_the_callers_voice() -> None:
     bench = Bench()
     greeting, answer = bench.segment(interruptible=False), bench.segment()
