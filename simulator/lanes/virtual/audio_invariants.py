@@ -126,7 +126,8 @@ def nothing_said_is_lost(traced: TracedCall) -> Iterator[str]:
 def what_left_is_heard(traced: TracedCall) -> Iterator[str]:
     """Where the network loses nothing, all that leaves for the caller reaches its ear, in order.
 
-    But for what was on its way when one of them was not there any more, or not yet.
+    But for what was on its way when one of them was not there any more, or not yet, or the caller
+    had put the other on hold.
     """
     started_ns = traced.call.recorder.started_at_ns
     if traced.scenario.network is not None or started_ns is None:
@@ -134,9 +135,12 @@ def what_left_is_heard(traced: TracedCall) -> Iterator[str]:
     _, ear = traced.call.recorder.channels()
     rate_hz, codec = traced.call.recorder.rate_hz, traced.scenario.caller.codec
     ended_ns = started_ns + len(ear) // BYTES_PER_SAMPLE * NS_PER_S // rate_hz
+    held_ns = [*_held(traced, ended_ns)]
     place = 0
     for left_ns, pcm in replay_playout(traced).left:
         if not started_ns < left_ns < ended_ns - _LINE_LIMIT_MS * NS_PER_MS:
+            continue
+        if any(begun_ns < left_ns < over_ns for begun_ns, over_ns in held_ns):
             continue
         heard = _as_heard(pcm, codec)
         found = place if ear.startswith(heard, place) else ear.find(heard, place)
@@ -144,6 +148,20 @@ def what_left_is_heard(traced: TracedCall) -> Iterator[str]:
             place = found + len(heard)
         elif any(heard):
             yield f"what left at {_ms(left_ns)} was not heard, or too late"
+
+
+def _held(traced: TracedCall, ended_ns: int) -> Iterator[tuple[int, int]]:
+    """From when to when the caller has the agent on hold, and what is on its way then."""
+    begun_ns: int | None = None
+    for mark in traced.call.caller_marks:
+        kind = mark.fields.get("kind") if mark.name == "step_started" else None
+        if kind == "hold":
+            begun_ns = mark.at_ns - _CLEAR_LIMIT_NS
+        elif kind == "resume" and begun_ns is not None:
+            yield begun_ns, mark.at_ns + _LINE_LIMIT_MS * NS_PER_MS
+            begun_ns = None
+    if begun_ns is not None:
+        yield begun_ns, ended_ns
 
 
 def greetings_are_whole_or_marked(traced: TracedCall) -> Iterator[str]:

@@ -158,10 +158,11 @@ class _PlayoutReplay:
             item = self._item_of(effect.pcm)
             waiting = self._waiting[effect.tag] = [item, 0, bytearray()]
             self._model.items_of_tags[effect.tag] = item
-            if effect.pcm is self._greeting_pcm:
+            # There may be room for the beginning of it only.
+            is_cached = bool(effect.pcm) and (self._greeting_pcm or b"").startswith(effect.pcm)
+            if is_cached:
                 self._protected_tags.add(effect.tag)
-            is_made = server_event(step).get("response_id") in self._greetings
-            if is_made or effect.pcm is self._greeting_pcm:
+            if is_cached or server_event(step).get("response_id") in self._greetings:
                 self._model.greetings.add(effect.tag)
         item = waiting[0]
         self._queued[item] += len(effect.pcm)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from callerside.agent.call import events
@@ -187,8 +188,14 @@ def over_ns(traced: TracedCall) -> int:
 
 
 def keys_pressed(traced: TracedCall) -> list[tuple[int, str]]:
-    """When each key arrives that the caller presses in a call that is up, and which it is."""
+    """When each key arrives that the caller presses in a call that is up, and which it is.
+
+    Of a key and an end at the same instant either may be the first.
+    """
     until_ns = over_ns(traced)
+    to_its_end = takewhile(lambda step: not is_end(step), traced.turning_points)
+    came = (step.at_ns for step in to_its_end if isinstance(step.given, DtmfReceived))
+    until_ns += until_ns in came
     way_ns = ms_to_ns(LineOptions().signalling_ms)
     keys: list[tuple[int, str]] = []
     is_up = False

@@ -168,6 +168,8 @@ class _Calls:
             self._ready = True
             self._told.clear()
         for effect in step.effects:
+            if isinstance(effect, events.CancelTool) and is_end(step):
+                continue  # it ran to the end
             yield from self._carry_out(effect, step.at_ns)
         self._stops.end(step)
         if loses_its_session(step) and not is_end(step):

@@ -454,6 +454,19 @@ def test_the_model_can_press_keys() -> None:
         assert not rig.asked(events.SendDtmf)
 
 
+def test_what_several_functions_say_before_their_response_is_done_is_all_told_then() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    calls = [call("opening_hours", {}, name) for name in ("c1", "c2")]
+    for one in calls:
+        rig.event("response.output_item.done", response_id="r1", item=one)
+        rig.tell(ToolFinished(call_id=one["call_id"], ok=True, output=f"of {one['call_id']}"))
+    assert outputs(rig) == []
+    rig.event("response.done", response={"id": "r1", "status": "completed", "output": calls})
+    assert outputs(rig) == ["of c1", "of c2"]
+
+
 # Key presses.
 
 
@@ -481,6 +494,16 @@ def test_a_hash_ends_a_number_at_once() -> None:
     rig = listening()
     press(rig, "42#")
     assert "4 2 #" in str(rig.sent("conversation.item.create"))
+
+
+def test_each_number_is_told_whole_and_alone() -> None:
+    rig = listening()
+    press(rig, "40317#42#")
+    told = [event["item"]["content"][0]["text"] for event in rig.sent("conversation.item.create")]
+    assert told == [
+        "I pressed 4 0 3 1 7 # on the telephone's keypad.",
+        "I pressed 4 2 # on the telephone's keypad.",
+    ]
 
 
 def test_a_key_press_stops_the_agents_voice_and_its_running_response() -> None:
