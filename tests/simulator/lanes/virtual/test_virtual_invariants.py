@@ -60,7 +60,8 @@ def test_a_trigger_out_of_place_is_found_unless_a_fault_explains_it(good: Traced
         name="event_dropped",
         fields={"type": "speech_started", "reason": "not legal"},
     )
-    marks = [*good.call.agent_marks, dropped]
+    *before, ended = good.call.agent_marks
+    marks = [*before, dropped, ended]
     assert broken(tampered(good, agent_marks=marks)) == {"only_legal_transitions"}
     realtime = {**BARGE_IN["realtime"], "faults": [{"fault": "reorder", "at": "event 99"}]}
     excused = Scenario.model_validate({**BARGE_IN, "realtime": realtime})
@@ -78,7 +79,7 @@ def test_a_call_that_outlives_its_leg_is_found(good: TracedCall) -> None:
         ended = mark.name == "call_ended"
         return structs.replace(mark, at_ns=mark.at_ns + NS_PER_S) if ended else mark
 
-    assert broken(changed_marks(good, late)) == {"ends_in_bounded_time"}
+    assert broken(changed_marks(good, late)) == {"ends_in_bounded_time", "records_are_true"}
 
 
 def test_an_answer_that_was_asked_for_before_the_greeting_is_found(good: TracedCall) -> None:
