@@ -57,12 +57,13 @@ from callerside.agent.service.run import (
 )
 from callerside.agent.service.worker import run_worker
 from callerside.agent.telephony.engine import PROFILES
-from callerside.agent.telephony.engines import TellVersion, sentence
+from callerside.agent.telephony.engines import sentence
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.interface import ToolError
 from callerside.announcements import Announcements
 from callerside.child_processes import end_with_parent
 from callerside.command_line import Parser
+from callerside.commands import Tell
 from callerside.files import begin_in_utf8
 from callerside.terminal import guard
 
@@ -139,7 +140,12 @@ def _parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = Parser(
         prog="callerside-agent", description="A telephone voice agent on the OpenAI Realtime API."
     )
-    parser.add_argument("--version", action=TellVersion, nargs=0, help="and the SIP engines here")
+    parser.add_argument(
+        "--version",
+        action=Tell,
+        place="callerside.agent.telephony.engines:told_version",
+        help="and the SIP engines here",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",

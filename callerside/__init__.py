@@ -12,6 +12,7 @@ __all__ = [
     "audio_files",
     "child_processes",
     "clock",
+    "commands",
     "event_loop",
     "fakes",
     "files",

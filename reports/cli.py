@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from callerside.ports import port_from
 from callerside.reports.evidence import EvidenceError, export_wav
@@ -31,30 +31,22 @@ from callerside.reports.verdict.compare import Change, compare, notes, regressio
 from callerside.reports.verdict.results import RunInfo
 from callerside.timelines import TimelineError
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
-
 EXIT_FINE, EXIT_WORSE, EXIT_BAD_INPUT = 0, 1, 2
 
 _LATEST = Path("out/latest")
 
 
-def add_commands(commands: Commands) -> None:
-    """Add them to a command line; each sets `command`."""
-    _add_report(commands)
-    _add_compare(commands)
-    _add_baseline(commands)
-
-
-def _add_report(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "report",
-        help="report on recordings of calls, or build a report anew",
-        description="Reports on recordings of anybody's calls (WAV, FLAC, OGG, MP3; two mono files "
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """What `report` takes."""
+    parser.description = (
+        "Reports on recordings of anybody's calls (WAV, FLAC, OGG, MP3; two mono files "
         "are one call; or a folder of them), or measures and judges again what is in DIR: a run "
         "(out/latest), one call's directory, or the folder into which an agent in production "
-        "writes its timelines.",
-        epilog="Example: callerside report call.wav; callerside report recordings/ --budget "
-        "budget.yaml; callerside report /var/lib/callerside/timelines --out report",
+        "writes its timelines."
+    )
+    parser.epilog = (
+        "Example: callerside report call.wav; callerside report recordings/ --budget "
+        "budget.yaml; callerside report /var/lib/callerside/timelines --out report"
     )
     parser.add_argument("paths", type=Path, nargs="+", metavar="CALL or DIR")
     parser.add_argument(
@@ -94,15 +86,16 @@ def _add_report(commands: Commands) -> None:
     parser.set_defaults(command=_report)
 
 
-def _add_compare(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "compare",
-        help="what changed between two runs, and how sure that is",
-        description="Compares run B with run A: per metric the difference, with the least and the "
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """What `compare` takes."""
+    parser.description = (
+        "Compares run B with run A: per metric the difference, with the least and the "
         "most that it may be (each with 95 % certainty), and a verdict. Exits 1 when something "
-        "surely got worse by more than is tolerated.",
-        epilog="Example: callerside run --repeat 5, twice; then "
-        "callerside compare out/<one> out/<other> --tolerance turn_ms=10",
+        "surely got worse by more than is tolerated."
+    )
+    parser.epilog = (
+        "Example: callerside run --repeat 5, twice; then "
+        "callerside compare out/<one> out/<other> --tolerance turn_ms=10"
     )
     parser.add_argument("before", type=Path, metavar="A", help="a run's directory or results.json")
     parser.add_argument("after", type=Path, metavar="B")
@@ -110,10 +103,8 @@ def _add_compare(commands: Commands) -> None:
     parser.set_defaults(command=_compare)
 
 
-def _add_baseline(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "baseline", help="keep a run's results under a name, and check later runs against them"
-    )
+def add_baseline(parser: argparse.ArgumentParser) -> None:
+    """What `baseline` takes."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     save = actions.add_parser("save", help="keep a run's results as baselines/NAME.json")
     save.add_argument("name", metavar="NAME")

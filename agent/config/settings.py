@@ -24,7 +24,6 @@ from pydantic import (
 
 from callerside.addresses import Host, HostPort, check_sip_port, family_in_sdp
 from callerside.agent.config.environment import check_named, names_in
-from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.agent.telephony.options import Transport, Verify
 from callerside.agent.telephony.srtp import SrtpPolicy
@@ -35,6 +34,9 @@ from callerside.models import Strict
 from callerside.ports import HIGHEST_PORT
 from callerside.yaml import versions
 from callerside.yaml.variables import merge
+
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
 Port = Annotated[int, Field(ge=0, le=HIGHEST_PORT)]

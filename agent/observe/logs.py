@@ -13,16 +13,14 @@ import re
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import structlog
 
+from callerside.agent.config.settings import LogFormat, LogLevel
 from callerside.agent.observe.secrets import REDACTED, SecretFilter
 from callerside.marks import Mark
 from callerside.terminal import drawing, one_line, shown
-
-LogFormat = Literal["auto", "json", "console"]
-LogLevel = Literal["debug", "info", "warning", "error"]
 
 MAX_VALUE_CHARS = 2000
 MAX_TRACKED_CALLS = 256

@@ -3,7 +3,6 @@
 An engine that cannot be used is *unavailable*, for a reason that says what to do about it.
 """
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
@@ -47,15 +46,6 @@ def sentence() -> str:
     here = [f"{one.name} {one.version}" for one in found if not one.problem]
     told = f"SIP engines: {', '.join(here) or 'none'}"
     return "; ".join([told, *(one.problem for one in found if one.problem)])
-
-
-class TellVersion(argparse.Action):
-    """`--version`: which version a program has, and in one sentence which SIP engines are here."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        """Print it, and end."""
-        sys.stdout.write(f"{told_version(parser.prog)}\n")
-        parser.exit()
 
 
 def told_version(program: str) -> str:

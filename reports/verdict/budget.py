@@ -22,6 +22,7 @@ from functools import cache
 from math import isfinite
 from typing import Any, Literal, assert_never
 
+from callerside.commands import CommandError
 from callerside.reports.metrics import measurement as stats
 from callerside.reports.metrics.measurement import (
     NOTHING_TAKEN,
@@ -44,7 +45,7 @@ PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _BOUNDS = ("min", "max", "target", "within", "above_own")
 
 
-class BudgetError(ValueError):
+class BudgetError(CommandError, ValueError):
     """A limit that cannot be understood: says which, and what was expected."""
 
 

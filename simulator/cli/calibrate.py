@@ -6,7 +6,6 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import TypeAlias
 
 from callerside import host
 from callerside.command_line import positive
@@ -21,8 +20,6 @@ from callerside.simulator.calibration.speech import table as speech_table
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.process_pair import MOST_CALLS_AT_ONCE, calls_at_once
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
-
 GOAL_MS = 10.0
 """The most that the error of a time may be (p95) for the numbers to be worth their name."""
 
@@ -34,15 +31,13 @@ LEAST_MS = 1.0
 EXIT_GOOD, EXIT_TOO_FAR_OFF, EXIT_COULD_NOT_RUN = 0, 1, 2
 
 
-def add_command(commands: Commands) -> None:
-    """Add `calibrate` to a command line."""
-    parser = commands.add_parser(
-        "calibrate",
-        help="measure the harness's own error, metric by metric",
-        description="Calls a responder whose behaviour is known to the sample, over real SIP and "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        "Calls a responder whose behaviour is known to the sample, over real SIP and "
         "RTP, and prints how far off the harness was: bias, p50, p95, p99. The result is kept "
         "for this machine and shown in every later report. Exits 1 when any time is off by more "
-        f"than {GOAL_MS:g} ms (p95).",
+        f"than {GOAL_MS:g} ms (p95)."
     )
     parser.add_argument(
         "--calls", type=positive, metavar="N", help=f"default: {CALLS}, a minute and a half"

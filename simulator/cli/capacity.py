@@ -5,7 +5,6 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
 from callerside.agent.telephony.engine import CHOICES, PROFILES, EngineChoice
 from callerside.agent.telephony.engines import resolve
@@ -20,23 +19,19 @@ from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.process_pair import LEAST_CALLS_AT_ONCE, calls_a_pair
 from callerside.speech.voices import VoiceError
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
-
 MOST_CALLS = 96
 MOST_CALLS_A_WORKER = max(profile.calls_a_process for profile in PROFILES.values())
 EXIT_FINE, EXIT_NOT_EVEN_ONE, EXIT_COULD_NOT_RUN = 0, 1, 2
 
 
-def add_command(commands: Commands) -> None:
-    """Add `knee` to a command line."""
-    parser = commands.add_parser(
-        "knee",
-        help="how many calls at once, until callers notice",
-        description="Places more and more calls at once until p95 of the agent's part of a turn "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        "Places more and more calls at once until p95 of the agent's part of a turn "
         "leaves the budget, and draws latency, CPU and memory against concurrency to "
-        "knee.html and knee.json. Exits 1 when not even the first step is within the budget.",
-        epilog="Example: callerside knee --steps 1,4,16",
+        "knee.html and knee.json. Exits 1 when not even the first step is within the budget."
     )
+    parser.epilog = "Example: callerside knee --steps 1,4,16"
     parser.add_argument(
         "scenario",
         type=Path,

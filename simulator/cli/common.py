@@ -2,11 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
 
 from callerside.simulator.scenario import loader
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.interrupts import EXIT_INTERRUPTED
-from callerside.simulator.cli.common import Commands
 from callerside.simulator.cli.run import play, show, write_report
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.runner.run import RunOptions
@@ -32,13 +31,11 @@ Next:
   callerside doctor                          what this machine has for calls, and lacks"""
 
 
-def add_command(commands: Commands) -> None:
-    """Add `demo` to a command line."""
-    parser = commands.add_parser(
-        "demo",
-        help="one call with a function and an interruption, and its page; needs no file and no key",
-        description="Places one call on this machine: our agent, a scripted caller, a server that "
-        "plays the model. Takes some 20 seconds; needs no file, no key, no network.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        "Places one call on this machine: our agent, a scripted caller, a server that "
+        "plays the model. Takes some 20 seconds; needs no file, no key, no network."
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
     parser.add_argument(

@@ -5,28 +5,25 @@ import os
 import sys
 from pathlib import Path
 
-from callerside.simulator.cli.common import Commands
 from callerside.simulator.cli.run import sip_uri
 from callerside.simulator.doctor.findings import Finding, State, lines
 from callerside.simulator.doctor.machine import examine
 from callerside.simulator.doctor.reach import reach
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError, load
-from callerside.simulator.runner.run import RunError
+from callerside.simulator.runner.choice import RunError
 
 EXIT_FINE, EXIT_IN_THE_WAY = 0, 1
 
 
-def add_command(commands: Commands) -> None:
-    """Add `doctor` to a command line."""
-    parser = commands.add_parser(
-        "doctor",
-        help="what this machine lacks for calls; or where a call to an agent fails",
-        description="Without an address: what this machine has for calls (engines, voices, ports, "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        "Without an address: what this machine has for calls (engines, voices, ports, "
         "cores, stalls), what is missing, and the line that installs it. With one: calls it for a "
         "few seconds, and says where it fails, with what came and went: name, transport, "
-        "registration, answer, codec, address, sound.",
-        epilog="Exit codes: 0 nothing is in the way; 1 something is; 2 could not look.",
+        "registration, answer, codec, address, sound."
     )
+    parser.epilog = "Exit codes: 0 nothing is in the way; 1 something is; 2 could not look."
     parser.add_argument("uri", nargs="?", metavar="URI", type=sip_uri, help="sip:number@host")
     parser.add_argument(
         "--account",
@@ -34,10 +31,10 @@ def add_command(commands: Commands) -> None:
         metavar="FILE",
         help=f"the caller's SIP account (docs/your-agent.md); its password: {PASSWORD}",
     )
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=_command, needs_the_extra=False)
 
 
-def command(given: argparse.Namespace) -> int:
+def _command(given: argparse.Namespace) -> int:
     """Look, and tell what was found; it needs no extra."""
     if given.uri is None:
         if given.account:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callerside.command_line import positive, seed
-from callerside.simulator.cli.common import Commands
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz
 from callerside.simulator.runner import run
 from callerside.simulator.runner.run import RunOptions
@@ -35,17 +34,17 @@ _PAIRS = {
 """Kinds of pairs of `simulator.fuzz.coverage`, and what they are called."""
 
 
-def add_command(commands: Commands) -> None:
-    """Add it to a command line."""
-    parser = commands.add_parser(
-        "fuzz",
-        help="make calls nobody thought of, and check what must be true of every call",
-        description="Makes calls that nobody thought of, plays them in the virtual lane as fast as "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        "Makes calls that nobody thought of, plays them in the virtual lane as fast as "
         "the machine allows, and checks what must be true of every call. A call that breaks it is "
-        "shrunk and written as a small scenario.",
-        epilog="Example: callerside fuzz --seeds 10000 --jobs 2. A seed makes the same call again "
+        "shrunk and written as a small scenario."
+    )
+    parser.epilog = (
+        "Example: callerside fuzz --seeds 10000 --jobs 2. A seed makes the same call again "
         "with the same version: callerside fuzz --first-seed 1234 --seeds 1. Exit codes: 0 nothing "
-        "found; 1 a call broke an invariant; 2 could not run.",
+        "found; 1 a call broke an invariant; 2 could not run."
     )
     parser.add_argument(
         "--seeds", type=positive, default=1000, metavar="N", help="calls (default: %(default)s)"

@@ -10,34 +10,97 @@ if __name__ == "__main__":  # what follows takes its time, in which there may be
 import argparse
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from callerside.agent.telephony.engines import TellVersion, sentence
 from callerside.command_line import Parser
+from callerside.commands import Command, CommandError, Tell, add_commands
 from callerside.files import begin_in_utf8
 from callerside.interrupts import EXIT_INTERRUPTED
-from callerside.reports import cli as reports_cli
-from callerside.reports.verdict.budget import BudgetError
-from callerside.simulator.cli import (
-    authoring,
-    calibrate,
-    capacity,
-    demo,
-    doctor,
-    fuzz,
-    migrate,
-    record,
-    run,
-)
-from callerside.simulator.doctor.machine import missing
-from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
-from callerside.simulator.scenario.loader import ScenarioError
+from callerside.simulator.doctor.extra import missing
 from callerside.terminal import guard
 
+EXIT_COULD_NOT_RUN = 2
 _NOWHERE_TO_WRITE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 )
 """The disk is full, or not ours."""
+
+_CLI = "callerside.simulator.cli"
+_COMMANDS = (
+    Command(
+        "run",
+        "place the calls of scenarios, measure them, and write the report",
+        f"{_CLI}.run:add_arguments",
+    ),
+    Command(
+        "record",
+        "play a scenario once against a real server, and record it for runs without one",
+        f"{_CLI}.record:add_arguments",
+    ),
+    Command("new", "write a commented scenario to start from", f"{_CLI}.authoring:add_new"),
+    Command(
+        "scenario",
+        "make a scenario of a call that was recorded",
+        f"{_CLI}.scenario:add_arguments",
+    ),
+    Command(
+        "check",
+        "read scenarios and say what is wrong with them; no call is made",
+        f"{_CLI}.check:add_arguments",
+    ),
+    Command("list", "the scenarios, and what each is about", f"{_CLI}.authoring:add_list"),
+    Command("say", "speak a text to a WAV file, as a scenario would", f"{_CLI}.authoring:add_say"),
+    Command(
+        "schema",
+        "print the JSON Schema of scenarios, for editors",
+        f"{_CLI}.authoring:add_schema",
+    ),
+    Command(
+        "migrate",
+        "rewrite scenarios, settings and scripts of an older version",
+        f"{_CLI}.migrate:add_arguments",
+    ),
+    Command(
+        "fuzz",
+        "make calls nobody thought of, and check what must be true of every call",
+        f"{_CLI}.fuzz:add_arguments",
+    ),
+    Command(
+        "report",
+        "report on recordings of calls, or build a report anew",
+        "callerside.reports.cli:add_report",
+    ),
+    Command(
+        "compare",
+        "what changed between two runs, and how sure that is",
+        "callerside.reports.cli:add_compare",
+    ),
+    Command(
+        "baseline",
+        "keep a run's results under a name, and check later runs against them",
+        "callerside.reports.cli:add_baseline",
+    ),
+    Command(
+        "calibrate",
+        "measure the harness's own error, metric by metric",
+        f"{_CLI}.calibrate:add_arguments",
+    ),
+    Command(
+        "knee",
+        "how many calls at once, until callers notice",
+        f"{_CLI}.capacity:add_arguments",
+    ),
+    Command(
+        "demo",
+        "one call with a function and an interruption, and its page; needs no file and no key",
+        f"{_CLI}.demo:add_arguments",
+    ),
+    Command(
+        "doctor",
+        "what this machine lacks for calls; or where a call to an agent fails",
+        f"{_CLI}.doctor:add_arguments",
+    ),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,14 +108,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         begin_in_utf8()
         guard()
-    given = parser().parse_args(arguments)
+        arguments = sys.argv[1:]
+    given = parser(arguments).parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.command
     try:
-        if command is not doctor.command:
+        if given.needs_the_extra:
             _need_the_extra()
         code = command(given)
         sys.stdout.flush()
-    except (RunError, ScenarioError, BudgetError) as error:
+    except CommandError as error:
         print(error, file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     except BrokenPipeError:  # whoever reads has had enough, as in `callerside list | head`
@@ -75,10 +139,12 @@ def _need_the_extra() -> None:
     """Of a plain install the doctor tells what it lacks, and nothing else runs.
 
     Raises:
-        RunError: it is one.
+        CommandError: it is one.
     """
     if absent := missing():
-        raise RunError(
+        from callerside.agent.telephony.engines import sentence
+
+        raise CommandError(
             f"{absent[0]} is not installed: the agent and the fake server run without it, and "
             f"the harness does not: pip install 'callerside[sim]'\n{sentence()}"
         )
@@ -89,26 +155,20 @@ def _say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def parser() -> argparse.ArgumentParser:
-    """What the command line takes."""
+def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
+    """What the command line takes; of commands that are not among `words`, if any, no arguments."""
     callerside: argparse.ArgumentParser = Parser(
         prog="callerside",
         description="Judges a voice agent on the telephone by what the caller hears.",
         epilog="Exit codes: 0 all passed; 1 a scenario or a limit failed; 2 could not run; "
         "130 interrupted.",
     )
+    callerside.set_defaults(needs_the_extra=True)
     callerside.add_argument(
-        "--version", action=TellVersion, nargs=0, help="and the SIP engines here"
+        "--version",
+        action=Tell,
+        place="callerside.agent.telephony.engines:told_version",
+        help="and the SIP engines here",
     )
-    commands = callerside.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    run.add_command(commands)
-    record.add_command(commands)
-    authoring.add_commands(commands)
-    migrate.add_command(commands)
-    fuzz.add_command(commands)
-    reports_cli.add_commands(commands)
-    calibrate.add_command(commands)
-    capacity.add_command(commands)
-    demo.add_command(commands)
-    doctor.add_command(commands)
+    add_commands(callerside, _COMMANDS, words)
     return callerside

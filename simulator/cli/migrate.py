@@ -20,7 +20,6 @@ from callerside.agent.config.settings import Settings
 from callerside.atomic_files import write_atomically
 from callerside.fakes.script.loader import ScriptError, load_script
 from callerside.fakes.script.model import Script
-from callerside.simulator.cli.common import Commands
 from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.scenario.includes import SUFFIX, load_steps
 from callerside.simulator.scenario.loader import ScenarioError
@@ -35,21 +34,19 @@ EXIT_FINE, EXIT_OLD, EXIT_COULD_NOT = 0, 1, 2
 _SUFFIXES = (".yaml", ".yml")
 
 
-def add_command(commands: Commands) -> None:
-    """Add it to a command line."""
-    migrate = commands.add_parser(
-        "migrate",
-        help="rewrite scenarios, settings and scripts of an older version",
-        description=f"Rewrites scenarios, suites, settings and scripts as version {NEWEST} has "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        f"Rewrites scenarios, suites, settings and scripts as version {NEWEST} has "
         "them. Only keys are renamed, or taken out if they mean nothing any more: comments, order "
         "and quoting stay. Exit code 2: some cannot be used or rewritten, and are named; the "
-        "others are.",
+        "others are."
     )
-    migrate.add_argument("paths", type=Path, nargs="+", metavar="FILE|DIR")
-    migrate.add_argument(
+    parser.add_argument("paths", type=Path, nargs="+", metavar="FILE|DIR")
+    parser.add_argument(
         "--check", action="store_true", help="change nothing; exit code 1 if something would be"
     )
-    migrate.set_defaults(command=_migrate)
+    parser.set_defaults(command=_migrate)
 
 
 def _migrate(given: argparse.Namespace) -> int:

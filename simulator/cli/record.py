@@ -6,22 +6,21 @@ import sys
 from pathlib import Path
 
 from callerside.agent.telephony.engine import CHOICES
-from callerside.simulator.cli.common import Commands
 from callerside.simulator.runner.record import RecordOptions, record
 
 EXIT_FINE, EXIT_FAILED = 0, 1
 
 
-def add_command(commands: Commands) -> None:
-    """Add `record` to a command line."""
-    parser = commands.add_parser(
-        "record",
-        help="play a scenario once against a real server, and record it for runs without one",
-        description="Plays a scenario once, over SIP, against a Realtime server, and writes "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        "Plays a scenario once, over SIP, against a Realtime server, and writes "
         "NAME.realtime (what was said) and NAME-recorded.yaml (the scenario that plays it, "
         "without a server and a key) beside it. Keys, organisations and the caller's sound are "
-        "not in them. The server's key is read from OPENAI_API_KEY.",
-        epilog="Example: callerside record first_call --upstream wss://api.openai.com/v1/realtime",
+        "not in them. The server's key is read from OPENAI_API_KEY."
+    )
+    parser.epilog = (
+        "Example: callerside record first_call --upstream wss://api.openai.com/v1/realtime"
     )
     parser.add_argument("scenario", type=Path, metavar="SCENARIO", help="a file, or its name")
     parser.add_argument(

@@ -27,11 +27,12 @@ from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.looked_at import looked_at
 from callerside.reports.verdict.outcome import Outcome, called, counted, told_of_warnings
 from callerside.reports.verdict.results import RunInfo
-from callerside.simulator.cli.common import Commands, add_choice
+from callerside.simulator.cli.common import add_choice
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
 from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
+from callerside.simulator.runner.choice import RunError
 from callerside.simulator.runner.evaluate import Evaluated, without_evidence
 from callerside.simulator.runner.expectations_after import unseen
 from callerside.simulator.runner.interruption import interruptible
@@ -39,7 +40,6 @@ from callerside.simulator.runner.kept_runs import KEEP, remove_old_runs
 from callerside.simulator.runner.progress import summary_table
 from callerside.simulator.runner.run import (
     Run,
-    RunError,
     RunOptions,
     latest_of,
     point_latest_at,
@@ -63,15 +63,13 @@ _NOT_SHOWN = {"agent", "realtime", "after"}
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
 
 
-def add_command(commands: Commands) -> None:
-    """Add `run` to a command line."""
-    parser = commands.add_parser(
-        "run",
-        help="place the calls of scenarios, measure them, and write the report",
-        description="Places the calls of scenarios, measures what the caller hears, and writes "
-        "index.html, results.json and junit.xml to out/<time>/ (and out/latest).",
-        epilog="Example: callerside run scenarios -k 'barge and not late' --repeat 5",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.description = (
+        "Places the calls of scenarios, measures what the caller hears, and writes "
+        "index.html, results.json and junit.xml to out/<time>/ (and out/latest)."
     )
+    parser.epilog = "Example: callerside run scenarios -k 'barge and not late' --repeat 5"
     add_choice(parser)
     parser.add_argument(
         "--lane",

@@ -7,10 +7,10 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 from callerside.agent.telephony.engines import survey
 from callerside.host import hurry, processors
+from callerside.simulator.doctor.extra import missing
 from callerside.simulator.doctor.findings import Finding, State
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.speech.synthesis import synthesise
@@ -26,8 +26,6 @@ _MUCH = 0.02
 _PORTS = 40
 _LOW, _HIGH = 10_000, 32_000
 _LEAST_FREE_MB = 500
-_OF_THE_EXTRA = ("jinja2", "rich", "psutil")
-"""Modules without which no command of the harness but `doctor` runs; a plain install has none."""
 
 
 def examine(*, watch_s: float = WATCH_S) -> list[Finding]:
@@ -53,11 +51,6 @@ def _python() -> Finding:
             advice="the SIP lane is made for Linux; `--lane virtual` runs everywhere",
         )  # fmt: skip
     return Finding(about="python", state=State.FINE, told=told)
-
-
-def missing() -> list[str]:
-    """What the harness needs and a plain install has not: modules of the extra `sim`."""
-    return [name for name in _OF_THE_EXTRA if find_spec(name) is None]
 
 
 def _harness() -> Finding:

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from callerside.reports.evidence import CallEvidence
 from callerside.simulator.scenario.model import Scenario
+
+if TYPE_CHECKING:
+    from callerside.reports.evidence import CallEvidence
 
 Lane = Literal["sip", "virtual"]
 
@@ -54,5 +56,5 @@ class PlayedCall:
     took_s: float
     ours: bool = True
     """Whether agent and server were ours, and their marks are here."""
-    evidence: CallEvidence | None = None
+    evidence: "CallEvidence | None" = None
     """What lies in `directory`, as it would be read from there, where it is at hand."""

@@ -3,6 +3,7 @@
 __all__ = [
     "answers",
     "capabilities",
+    "choice",
     "evaluate",
     "expectations_after",
     "from_call",

@@ -13,7 +13,6 @@ from callerside.agent.call.builtin_tools import declarations
 from callerside.agent.config.settings import CallSettings, Settings, ToolSettings
 from callerside.agent.tools.interface import ToolError
 from callerside.agent.tools.stub import WRONG_ARGUMENTS
-from callerside.agent.tools.toolboxes import Toolboxes
 from callerside.fakes.script.reply import FunctionCall, Reply
 from callerside.json_schema import problem_with
 from callerside.marks import Mark, Source
@@ -154,6 +153,8 @@ def _why_not(agent: Mapping[str, Any]) -> ToolError | None:
     """Why an agent with these settings would not start."""
     if agent["tools"].keys() <= {"real"}:
         return None
+    from callerside.agent.tools.toolboxes import Toolboxes
+
     try:
         Toolboxes(Settings.model_validate({**agent, "routes": []}))
     except ToolError as error:

@@ -24,34 +24,22 @@ from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.config import address_towards
-from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
-from callerside.simulator.lanes.virtual.lane import VirtualLane
-from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.runner.capabilities import missing
+from callerside.simulator.runner.choice import RunError, choose
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.functions import unofferable
-from callerside.simulator.runner.in_memory import play_in_memory
 from callerside.simulator.runner.kept_runs import GOES_ON, KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
-from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
+from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.process_pool import copies, worth_copies
 from callerside.simulator.runner.progress import Progress, make_progress
 from callerside.simulator.runner.scheduler import play_all
-from callerside.simulator.runner.selection import SelectionError, draw, select
 from callerside.simulator.runner.speech import SpeechError, prepare_all
-from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
 
 if TYPE_CHECKING:
     from rich.console import Console
-from callerside.yaml.errors import nearest
-
-EXIT_COULD_NOT_RUN = 2
-
-
-class RunError(RuntimeError):
-    """The run could not be done at all; nothing is said about the agent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,43 +106,6 @@ class Run:
             (self.directory / GOES_ON).unlink(missing_ok=True)
             os.close(self.held)
             self.held = None
-
-
-def choose(
-    paths: Sequence[Path],
-    expression: str | None = None,
-    lane: Lane | None = None,
-    *,
-    sample: float | None = None,
-    seed: int = 0,
-) -> list[Scenario]:
-    """The scenarios that are asked for and that `lane` can play, forerunners included.
-
-    Of what fits a `sample` is drawn, a share, by `seed`.
-
-    Raises:
-        RunError: a file cannot be read, or nothing is left.
-    """
-    try:
-        loaded = loader.load(paths)
-        chosen = select(loaded, expression) if expression else loaded
-        chosen = [one for one in chosen if lane in (None, *one.lanes)]
-        chosen = chosen if sample is None else draw(chosen, sample, seed)
-        everything = loader.with_forerunners_beside(loaded)
-    except (loader.ScenarioError, SelectionError) as error:
-        raise RunError(str(error)) from None
-    chosen = [s for s in with_forerunners(chosen, everything) if lane in (None, *s.lanes)]
-    if not chosen:
-        where = ", ".join(map(str, paths))
-        wanted = [f"that the {lane} lane plays"] if lane else []
-        if expression:
-            words = [word for one in loaded for word in (one.name, *one.tags)]
-            whole = loader.scenario_of_call(expression)
-            is_call = whole != expression and whole in words
-            near = f"; {whole} plays all of its calls: -k {whole}" if is_call else None
-            wanted += [f"that fits -k {expression!r}{near or nearest(expression, words)}"]
-        raise RunError(f"{where}: no scenario {' and '.join(wanted)} (of {len(loaded)})")
-    return chosen
 
 
 async def run(options: RunOptions, console: "Console") -> Run:
@@ -262,9 +213,8 @@ async def play_run(
     Raises:
         RunError: something that is to be said cannot be; nothing was played.
     """
-    rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
     try:  # on no other thread, as what follows: of a process with one there can be no copy
-        prepare_all(planned_calls, rate_hz)
+        prepare_all(planned_calls, _caller_hz(options.lane))
     except SpeechError as error:
         done.withdraw()
         raise RunError(str(error)) from None
@@ -290,6 +240,15 @@ async def play_run(
         done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
 
+def _caller_hz(lane: Lane) -> int:
+    """At how many samples a second the callers of a lane speak."""
+    if lane == "sip":
+        return CALLER_RATE_HZ
+    from callerside.simulator.lanes.virtual.leg import LineOptions
+
+    return LineOptions().sample_rate_hz
+
+
 def _tell_unplayable(planned_calls: Sequence[PlannedCall], done: Run, progress: Progress) -> None:
     """Add the calls whose functions cannot be offered to those that are done, as errors."""
     wrong = unofferable(planned_calls)
@@ -303,6 +262,8 @@ def _tell_unplayable(planned_calls: Sequence[PlannedCall], done: Run, progress: 
 async def _play_sip(
     planned_calls: Sequence[PlannedCall], options: RunOptions, done: Run, progress: Progress
 ) -> None:
+    from callerside.simulator.lanes.sip.lane import SipLane
+
     # What a process gets is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
     at_once = min(options.jobs, len(planned_calls))  # processes are made for calls, not for jobs
@@ -341,6 +302,9 @@ async def _play_sip(
 async def _play_virtual(
     planned_calls: Sequence[PlannedCall], _options: RunOptions, done: Run, progress: Progress
 ) -> None:
+    from callerside.simulator.lanes.virtual.lane import VirtualLane
+    from callerside.simulator.runner.in_memory import play_in_memory
+
     lane = VirtualLane(planned_calls, done.directory.resolve())
     of_many = RunInfo(started_at=done.began, lane="virtual")
     try:

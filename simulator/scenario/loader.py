@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from callerside.commands import CommandError
 from callerside.files import is_there
 from callerside.simulator.scenario import includes
 from callerside.simulator.scenario.includes import STAND_IN, TRACKS, with_included
@@ -44,7 +45,7 @@ def is_scenario(path: Path) -> bool:
     return path.suffix == _SUFFIX and not no_scenario
 
 
-class ScenarioError(ValueError):
+class ScenarioError(CommandError, ValueError):
     """Scenario files that cannot be used: one line a mistake, each with file, line and column.
 
     Attributes:

@@ -23,7 +23,7 @@ from synthetic_call import SyntheticCall
 
 from callerside.agent.call.events import ToolFinished
 from callerside.agent.call.tool_calls import MAX_OUTPUT_CHARS
-from callerside.agent.config.settings import RealtimeSettings, realtime_url
+from callerside.agent.config.settings import LogFormat, RealtimeSettings, realtime_url
 from callerside.agent.observe import logs
 from callerside.agent.observe.call_records import CallRecords, RecordFile
 from callerside.agent.observe.metrics import AgentMetrics
@@ -145,7 +145,7 @@ def test_timelines_and_records_have_a_line_for_each(text: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_log_has_a_line_for_each_and_moves_no_terminal(log_format: logs.LogFormat) -> None:
+def test_a_log_has_a_line_for_each_and_moves_no_terminal(log_format: LogFormat) -> None:
     @hostile
     def holds(text: str) -> None:
         stream = io.StringIO()

@@ -1,6 +1,5 @@
 """`report`, `compare` and `baseline`, and what they read and write."""
 
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +12,19 @@ from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
 from callerside.marks import Mark
-from callerside.reports.cli import add_commands
 from callerside.reports.evidence import save_evidence
 from callerside.reports.formats.markdown import markdown
 from callerside.reports.formats.write import write_run
 from callerside.reports.verdict.calibration import Calibration, error_of
 from callerside.reports.verdict.call_result import judge_call
 from callerside.reports.verdict.results import RunInfo, results
+from callerside.simulator.cli.main import main
 
 SCHEMA = Path(__file__).parents[2] / "reports" / "verdict" / "results.schema.json"
 
 
 def callerside(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers(required=True))
-    given = parser.parse_args([str(argument) for argument in arguments])
-    code: int = given.command(given)
-    return code
+    return main([str(argument) for argument in arguments])
 
 
 def make_run(folder: Path, *, downlink_ms: float = 15, calls: int = 3) -> Path:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import structlog
 
+from callerside.agent.config.settings import LogLevel
 from callerside.agent.observe.logs import (
     MAX_TRACKED_CALLS,
     MAX_VALUE_CHARS,
-    LogLevel,
     MarkLog,
     configure,
 )
