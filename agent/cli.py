@@ -57,13 +57,12 @@ from callerside.agent.service.run import (
 )
 from callerside.agent.service.worker import run_worker
 from callerside.agent.telephony.engine import PROFILES
-from callerside.agent.telephony.engines import sentence
+from callerside.agent.telephony.engines import looked_at
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.interface import ToolError
 from callerside.announcements import Announcements
 from callerside.child_processes import end_with_parent
-from callerside.command_line import Parser
-from callerside.commands import Tell
+from callerside.command_line import Parser, Tell
 from callerside.files import begin_in_utf8
 from callerside.terminal import guard
 
@@ -353,10 +352,12 @@ def _serve(options: argparse.Namespace) -> int:
         check_ports(settings)
         check_certificates(settings)
         check_places(settings)
-        engine = check_engine(settings, secrets)
+        check_engine(settings, secrets)
     except (ConfigError, SipError) as error:
         raise ConfigError(with_place(str(error), options.config)) from None
-    _log.info("sip_engine", engine=engine, told=sentence())
+    *others, engine = looked_at(settings.sip.engine)
+    why = {"instead_of": [one.problem for one in others]} if others else {}
+    _log.info("sip_engine", engine=engine.name, version=engine.version, **why)
     if options.worker is not None:
         return event_loop.run(_run_one_of_several(options, settings, secrets))
     load_again = partial(_load, options.config, secrets, may_be_empty=False)

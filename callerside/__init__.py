@@ -12,7 +12,6 @@ __all__ = [
     "audio_files",
     "child_processes",
     "clock",
-    "commands",
     "event_loop",
     "fakes",
     "files",

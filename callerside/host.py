@@ -19,7 +19,7 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """Of `mallopt`, glibc: what is larger has pages of its own; more that is free is given back."""
 _DISCARD_PORT = 9
 """RFC 863."""
-_SET_CHILD_SUBREAPER = 36
+_SET_NAME, _SET_CHILD_SUBREAPER = 15, 36
 """Of `prctl`."""
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """What the system counts in, where it does not count to the nanosecond."""
@@ -199,6 +199,12 @@ def adopt_orphans() -> None:
     """Be the parent of what children of this process leave behind, where the system can."""
     with contextlib.suppress(OSError, TypeError, AttributeError):
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def name_process(name: str) -> None:
+    """Have the system show this process by that name, 15 letters of it, where it can."""
+    with contextlib.suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).prctl(_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def stolen_ns() -> int:

@@ -59,11 +59,23 @@ def resolve(choice: EngineChoice) -> EngineName:
     Raises:
         EngineUnavailableError: it cannot be used, or none can.
     """
+    return looked_at(choice)[-1].name
+
+
+def looked_at(choice: EngineChoice) -> Sequence[Found]:
+    """The engine of that name, the last, behind better ones that cannot be used.
+
+    No other is loaded: that costs time and memory.
+
+    Raises:
+        EngineUnavailableError: as `resolve`.
+    """
+    found: list[Found] = []
     wanted: Sequence[EngineName] = tuple(PROFILES) if choice == "auto" else (choice,)
-    found = [_look(name) for name in wanted]
-    usable = [one.name for one in found if not one.problem]
-    if usable:
-        return usable[0]
+    for name in wanted:
+        found.append(_look(name))
+        if not found[-1].problem:
+            return found
     raise EngineUnavailableError("; ".join(one.problem for one in found))
 
 

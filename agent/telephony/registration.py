@@ -2,12 +2,8 @@
 
 import re
 
-import structlog
-
 from callerside.agent.telephony.options import AGENT_PASSWORD, Registration
 from callerside.agent.telephony.sip_message import SipMessage
-
-_log = structlog.get_logger(__name__)
 
 _OK = 200
 _CHALLENGES, _FORBIDDEN = (401, 407), 403
@@ -27,7 +23,10 @@ def log_change(
     place: Registration, *, registered: bool, status: int, reason: str, is_leaving: bool
 ) -> None:
     """Log a change of our place: that it is given up as we wanted is no warning."""
-    log = _log.info if registered or (is_leaving and status == _OK) else _log.warning
+    import structlog  # not for whoever only knows what a refusal says
+
+    logger = structlog.get_logger(__name__)
+    log = logger.info if registered or (is_leaving and status == _OK) else logger.warning
     more = _told_of(place, status)
     log("sip_registration", registered=registered, status=status, reason=reason, **more)
 

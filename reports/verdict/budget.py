@@ -22,7 +22,7 @@ from functools import cache
 from math import isfinite
 from typing import Any, Literal, assert_never
 
-from callerside.commands import CommandError
+from callerside.command_line import CommandError
 from callerside.reports.metrics import measurement as stats
 from callerside.reports.metrics.measurement import (
     NOTHING_TAKEN,

@@ -1,6 +1,7 @@
 """Where the command `callerside` begins: it loads what it needs."""
 
 import os
+import sys
 from collections.abc import Callable
 
 from callerside.child_processes import ONE_THREAD
@@ -16,6 +17,7 @@ def main() -> int:
 
 
 def _load() -> Callable[[], int]:
-    from callerside.simulator.cli.main import main as command
+    from callerside.simulator.cli import main as command
 
-    return command
+    command.load(sys.argv[1:])
+    return command.main

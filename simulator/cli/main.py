@@ -12,8 +12,8 @@ import errno
 import os
 from collections.abc import Callable, Collection, Sequence
 
-from callerside.command_line import Parser
-from callerside.commands import Command, CommandError, Tell, add_commands
+from callerside import command_line
+from callerside.command_line import Command, CommandError, Parser, Tell
 from callerside.files import begin_in_utf8
 from callerside.interrupts import EXIT_INTERRUPTED
 from callerside.simulator.doctor.extra import missing
@@ -103,6 +103,11 @@ _COMMANDS = (
 )
 
 
+def load(words: Collection[str]) -> None:
+    """Load what a command line asks for, before anything begins."""
+    command_line.load(_COMMANDS, words)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; returns the exit code."""
     if arguments is None:
@@ -170,5 +175,5 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
         place="callerside.agent.telephony.engines:told_version",
         help="and the SIP engines here",
     )
-    add_commands(callerside, _COMMANDS, words)
+    command_line.add_commands(callerside, _COMMANDS, words)
     return callerside

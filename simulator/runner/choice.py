@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from callerside.commands import CommandError
+from callerside.command_line import CommandError
 from callerside.simulator.runner.plan import with_forerunners
 from callerside.simulator.runner.selection import SelectionError, draw, select
 from callerside.simulator.scenario import loader

@@ -263,13 +263,15 @@ async def _play_sip(
     planned_calls: Sequence[PlannedCall], options: RunOptions, done: Run, progress: Progress
 ) -> None:
     from callerside.simulator.lanes.sip.lane import SipLane
+    from callerside.simulator.lanes.sip.nursery import Nursery
 
     # What a process gets is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
     at_once = min(options.jobs, len(planned_calls))  # processes are made for calls, not for jobs
     places = max([at_once, *(planned.scenario.callers.count for planned in planned_calls)])
     count = worth_copies(len(planned_calls))
-    judges = copies(count) if count else None  # before this process has a thread
+    nursery = Nursery.made()  # before this process has a thread, as what follows
+    judges = copies(count) if count else None
     try:
         async with SipLane(
             planned_calls,
@@ -280,6 +282,7 @@ async def _play_sip(
             caller_engine=options.caller_engine or options.engine,
             agent_uri=options.agent_uri,
             account=options.account,
+            nursery=nursery,
         ) as lane:
             done.held_back = await play_all(
                 planned_calls,
@@ -297,6 +300,8 @@ async def _play_sip(
     finally:
         if judges is not None:
             judges.shutdown(cancel_futures=True)
+        if nursery is not None:
+            nursery.close()
 
 
 async def _play_virtual(

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from callerside.commands import CommandError
+from callerside.command_line import CommandError
 from callerside.files import is_there
 from callerside.simulator.scenario import includes
 from callerside.simulator.scenario.includes import STAND_IN, TRACKS, with_included

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 from torture import ROWS, SDP, SILENCE, TAKEN, Row, body, line, message, more, uri
 
 from callerside.agent.telephony.engine import PROFILES, EngineName
+from callerside.agent.telephony.errors import Refusals
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
 from callerside.agent.telephony.options import SipOptions
-from callerside.agent.telephony.refused import Refusals
 
 pytestmark = pytest.mark.e2e
 

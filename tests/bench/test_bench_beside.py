@@ -6,6 +6,7 @@ alone is measured, for a moment, so that this file is known to work.
 """
 
 import os
+import re
 import statistics
 import sys
 import time
@@ -84,10 +85,10 @@ def scenario(folder: Path, turns: int) -> Path:
     return path
 
 
-def role(command_line: Sequence[str]) -> str:
-    """Of a process of a run."""
-    text = " ".join(command_line)
-    if "sip.worker" in text or "caller_process" in text:
+def role(named: Sequence[str]) -> str:
+    """Of a process of a run, by its name and its command line."""
+    text = " ".join(named)
+    if re.match(r"caller\d* |caller-", text) or "sip.worker" in text or "caller_process" in text:
         return "caller"
     return "agent" if "serve --config" in text else "others"
 

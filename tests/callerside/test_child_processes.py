@@ -20,7 +20,11 @@ from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.runner.process_pool import process_pool
 
 ROOT = Path(__file__).resolve().parents[2]
-BEGIN_CHILDREN = {"callerside/child_processes.py", "simulator/runner/process_pool.py"}
+BEGIN_CHILDREN = {
+    "callerside/child_processes.py",
+    "simulator/lanes/sip/nursery.py",
+    "simulator/runner/process_pool.py",
+}
 BEGINS_ITSELF = {"callerside/files.py"}
 """A command that starts itself again, as it was started."""
 SCENARIO = """\
@@ -67,7 +71,7 @@ def run(project: Path) -> Run:
     return command
 
 
-def test_every_child_is_started_in_one_of_two_places() -> None:
+def test_every_child_is_started_in_one_of_three_places() -> None:
     rooms = ("agent", "callerside", "fakes", "reports", "simulator")
     starting = {
         str(path.relative_to(ROOT))

@@ -10,14 +10,15 @@ import pytest
 
 from callerside.interrupts import EXIT_INTERRUPTED, begin
 
-MODULES = [
-    "callerside.simulator.cli",
-    "callerside.simulator.cli.main",
-    "callerside.agent",
-    "callerside.agent.cli",
-    "callerside.fakes",
-    "callerside.fakes.cli",
-]
+MODULES = {
+    "callerside.simulator.cli": "run",
+    "callerside.simulator.cli.main": "list",
+    "callerside.agent": "serve",
+    "callerside.agent.cli": "serve",
+    "callerside.fakes": "serve",
+    "callerside.fakes.cli": "serve",
+}
+"""Each with a command that it has, for it loads what it is asked for."""
 WHILE_LOADING = """\
 import importlib.abc, os, runpy, signal, sys
 
@@ -28,13 +29,13 @@ class CtrlC(importlib.abc.MetaPathFinder):
             print("went on", flush=True)
 
 sys.meta_path.insert(0, CtrlC())
-sys.argv = ["it", "--help"]
+sys.argv = ["it", ASKED, "--help"]
 runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
 """
 
 
 def begun(module: str, at: str) -> subprocess.CompletedProcess[str]:
-    text = f"MODULE, AT = {module!r}, {at!r}\n{WHILE_LOADING}"
+    text = f"MODULE, AT, ASKED = {module!r}, {at!r}, {MODULES[module]!r}\n{WHILE_LOADING}"
     command = [sys.executable, "-c", text]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

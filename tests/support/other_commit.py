@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TREES = ROOT / ".benchmarks" / "trees"
+_ROOMS = ("agent", "callerside", "fakes", "reports", "simulator")
 VARIABLE = "CALLERSIDE_BENCH_AGAINST"
 """Another commit than a benchmark's own, or the folder of a checkout whose environment is its
 `.venv`."""
@@ -28,6 +29,9 @@ def other_tree(commit: str) -> Path:
         install = ["pip", "install", "-q", "-c", "constraints.txt", "-e", ".[sim]"]
         subprocess.run([python(tree), "-m", *install], cwd=tree, check=True)
         (tree / "installed").touch()
+    for one in (tree, ROOT):  # each start would compile what it loads, where Python keeps nothing
+        rooms = [room for room in _ROOMS if (one / room).is_dir()]
+        subprocess.run([python(one), "-m", "compileall", "-q", *rooms], cwd=one, check=True)
     return tree
 
 

@@ -52,7 +52,7 @@ class CommandCost:
 def run_cost(
     command: Sequence[str], role: Callable[[Sequence[str]], str], folder: Path
 ) -> CommandCost:
-    """Run it in a folder; `role` names a child by its command line.
+    """Run it in a folder; `role` names a child by its name and its command line.
 
     Not here: Python looks for modules where it is started, and another commit's children would find
     this one's.
@@ -86,7 +86,10 @@ def _watch(
             for child in parent.children(recursive=True):
                 with suppress(psutil.Error):
                     times = child.cpu_times()
-                    seen[child.pid] = (role(child.cmdline()), times.user + times.system)
+                    seen[child.pid] = (
+                        role([child.name(), *child.cmdline()]),
+                        times.user + times.system,
+                    )
 
 
 def seconds_of_calls(run: Path) -> float:

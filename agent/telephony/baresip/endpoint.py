@@ -22,14 +22,13 @@ from callerside.agent.telephony.engine import (
     check_options,
     extensions,
 )
-from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import OVERTAKEN, Answer, allow, answer_to
 from callerside.agent.telephony.interface import CallLeg, LegInput, Party
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.leg import LATELY_FULL_NS
 from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
 from callerside.agent.telephony.quiet_connections import QuietConnections
-from callerside.agent.telephony.refused import Refusals
 from callerside.agent.telephony.repeats import Recent, identity
 from callerside.agent.telephony.request_gate import RequestGate, method_of
 from callerside.agent.telephony.screening import (

@@ -16,7 +16,7 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony.engine import OnRefused, OnRegistration, check_options
-from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer, allow
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties, traceparent
@@ -33,7 +33,6 @@ from callerside.agent.telephony.pjsua.native.message_filter import MalformedMess
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.agent.telephony.quiet_connections import QuietConnections
-from callerside.agent.telephony.refused import Refusals
 from callerside.agent.telephony.registration import RefusalRetry, log_change
 from callerside.agent.telephony.request_gate import RequestGate, method_of
 from callerside.agent.telephony.screening import answer_outside_calls, fault_of

@@ -5,6 +5,7 @@ __all__ = [
     "child_process",
     "config",
     "lane",
+    "nursery",
     "order",
     "process_pair",
     "scheduler_stalls",

@@ -9,17 +9,20 @@ import contextlib
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from callerside.host import prefer
+from callerside.simulator.lanes.sip.nursery import Nursling
 
 READY_TIMEOUT_S = 60.0
 _NICENESS = -10
 STOP_TIMEOUT_S = 6.0
 """After SIGTERM; pjsua2's own shutdown takes a second or more."""
 KEPT_LOG_LINES = 200
-_LINE_LIMIT = 1 << 20
+LINE_LIMIT = 1 << 20
+
+Begin = Callable[[], Awaitable[asyncio.subprocess.Process | Nursling]]
 
 _running: set[int] = set()
 """The processes that we started, each the leader of its group, and that have not ended."""
@@ -37,7 +40,16 @@ def kill_all() -> None:
 
 
 class ChildProcess:
-    """One of our programs, run as a child."""
+    """One of our programs, run as a child.
+
+    Args:
+        name: in messages.
+        command: its command line.
+        log_path: a file, for what it logs.
+        environment: all of it.
+        on_line: gets what it says, but for its `ready`.
+        begin: begins it in another way than by its command line.
+    """
 
     def __init__(
         self,
@@ -47,6 +59,7 @@ class ChildProcess:
         log_path: Path,
         environment: Mapping[str, str],
         on_line: Callable[[str], None] | None = None,
+        begin: Begin | None = None,
     ) -> None:
         self.name = name
         self.ready_line = ""
@@ -55,7 +68,8 @@ class ChildProcess:
         self._log_path = log_path
         self._environment = environment
         self._on_line = on_line
-        self._process: asyncio.subprocess.Process | None = None
+        self._begin = begin or self._by_its_command
+        self._process: asyncio.subprocess.Process | Nursling | None = None
         self._readers: list[asyncio.Task[None]] = []
         self._ready = asyncio.Event()
         self._stopping = False
@@ -71,15 +85,7 @@ class ChildProcess:
         Raises:
             ProcessError: it exited first, or said nothing in `READY_TIMEOUT_S`.
         """
-        process = self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(self._environment),
-            limit=_LINE_LIMIT,
-            process_group=0,
-        )
+        process = self._process = await self._begin()
         _running.add(process.pid)
         prefer(process.pid, _NICENESS)
         assert process.stdout and process.stderr  # noqa: S101, PT018 - pipes were asked for
@@ -97,6 +103,17 @@ class ChildProcess:
         how = f"exited with {self.exit_code}" if self.died.is_set() else "did not get ready"
         await self.stop()
         raise ProcessError(f"{self.name} {how}: {self.last_words()}")
+
+    async def _by_its_command(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(self._environment),
+            limit=LINE_LIMIT,
+            process_group=0,
+        )
 
     @property
     def exit_code(self) -> int | None:
@@ -154,7 +171,7 @@ class ChildProcess:
                 file.write(line + "\n")
                 file.flush()
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+    async def _watch(self, process: asyncio.subprocess.Process | Nursling) -> None:
         await process.wait()
         _running.discard(process.pid)
         if not self._stopping:

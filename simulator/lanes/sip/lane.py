@@ -33,6 +33,7 @@ from callerside.simulator.lanes.sip.config import (
     write_yaml,
 )
 from callerside.simulator.lanes.sip.headroom import Headroom
+from callerside.simulator.lanes.sip.nursery import Nursery
 from callerside.simulator.lanes.sip.process_pair import (
     LEAST_CALLS_AT_ONCE,
     Kind,
@@ -68,6 +69,7 @@ class SipLane:
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
         account: as whom it is dialled; the first caller's process alone registers.
+        nursery: where processes of the harness begin, if there is one.
         upstream: our agent talks to this server through a proxy that records it, instead of to a
             fake of ours; for one call.
     """
@@ -85,9 +87,11 @@ class SipLane:
         agent_uri: str | None = None,
         account: SipAccount | None = None,
         upstream: Upstream | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
         self._planned_calls = planned_calls
         self._upstream = upstream
+        self._nursery = nursery
         self._calls = directory / CALLS
         self._work = directory / "work"
         self._engine = engine
@@ -139,6 +143,7 @@ class SipLane:
             kind=kind,
             engine=self._caller_engine,
             places=self._places,
+            nursery=self._nursery,
         )
 
     def _agent(self, name: str, kind: Kind, workers: int = 1) -> ChildProcess | None:
@@ -276,7 +281,9 @@ class SipLane:
         logs = self._work / "logs"
         module = "callerside.fakes.cli"
         arguments = self._fake_arguments()
-        self._fake = child("fake-realtime", module, arguments, logs, self._closed.take)
+        self._fake = child(
+            "fake-realtime", module, arguments, logs, self._closed.take, nursery=self._nursery
+        )
         await self._fake.start()
         for pair in self._pairs:
             pair.server = self._fake

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -21,8 +22,9 @@ from callerside.audio_files import AudioFileError
 from callerside.child_processes import command
 from callerside.host import processors
 from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
-from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
+from callerside.simulator.lanes.sip.child_process import LINE_LIMIT, ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
+from callerside.simulator.lanes.sip.nursery import Nursery
 from callerside.simulator.lanes.sip.order import Order, to_environment
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.speech.voices import VoiceError
@@ -74,6 +76,7 @@ class ProcessPair:
         kind: Kind = "",
         engine: EngineChoice = "auto",
         places: int = LEAST_CALLS_AT_ONCE,
+        nursery: Nursery | None = None,
     ) -> None:
         self._on_phase = on_phase
         self._speech = speech
@@ -92,7 +95,8 @@ class ProcessPair:
         arguments = ["--engine", engine, *(["--relay"] if kind == "relayed" else [])]
         if agent_uri:
             arguments += ["--host", address_towards(agent_uri, account)]
-        self.caller = caller_process(name, arguments, logs, self._on_caller_line, account)
+        take = self._on_caller_line
+        self.caller = caller_process(name, arguments, logs, take, account, nursery)
 
     @property
     def processes(self) -> list[ChildProcess]:
@@ -198,10 +202,12 @@ def caller_process(
     logs: Path,
     on_line: Callable[[str], None],
     account: SipAccount | None = None,
+    nursery: Nursery | None = None,
 ) -> ChildProcess:
     """A caller's process; what it reports, `lanes.sip.worker` says."""
     module = "callerside.simulator.lanes.sip.worker"
-    return child(f"caller{name}", module, arguments, logs, on_line, to_environment(account))
+    more = to_environment(account)
+    return child(f"caller{name}", module, arguments, logs, on_line, more, nursery)
 
 
 def child(
@@ -211,12 +217,21 @@ def child(
     logs: Path,
     on_line: Callable[[str], None] | None = None,
     more: Mapping[str, str] = MappingProxyType({}),
+    nursery: Nursery | None = None,
 ) -> ChildProcess:
-    """A child of the run, in the environment that children of a run have, and `more`."""
+    """A child of the run, in the environment that children of a run have, and `more`.
+
+    It begins in the nursery, if there is one; `main` of its module takes no arguments.
+    """
+    environment = {**child_environment(os.environ), **more}
+    begin = None
+    if nursery is not None:
+        begin = partial(nursery.begin, name, module, arguments, environment, LINE_LIMIT)
     return ChildProcess(
         name,
         command(module, *arguments),
         log_path=logs / f"{name}.log",
-        environment={**child_environment(os.environ), **more},
+        environment=environment,
         on_line=on_line,
+        begin=begin,
     )

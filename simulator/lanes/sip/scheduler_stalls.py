@@ -64,6 +64,7 @@ class StallWatch:
             *command("callerside.simulator.lanes.sip.scheduler_stalls"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            process_group=0,  # a Ctrl-C is not for it: it watches until the calls are over
         )
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         with contextlib.suppress(TimeoutError):
@@ -205,9 +206,8 @@ def main() -> None:
     sys.stdout.flush()
     for thread in threads:
         thread.start()
-    with contextlib.suppress(KeyboardInterrupt):
-        for line in sys.stdin:
-            looks.processes = json.loads(line)
+    for line in sys.stdin:
+        looks.processes = json.loads(line)
     over.set()
 
 

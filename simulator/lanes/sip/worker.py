@@ -228,7 +228,8 @@ def _report(message: dict[str, Any], *, prefix: str = "") -> None:
         sys.stdout.flush()
 
 
-def _main() -> None:
+def main() -> None:
+    """The program."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--relay", action="store_true")
     parser.add_argument("--host", default="127.0.0.1")
@@ -244,4 +245,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    main()

@@ -40,6 +40,16 @@ def pretend_installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
     monkeypatch.setattr(engines, "version", version)
 
 
+def test_auto_loads_no_engine_behind_the_one_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_installed(monkeypatch, pjsua2="1.0", baresip="2.0")
+    loaded: list[str] = []
+    monkeypatch.setattr(engines, "_load", loaded.append)
+    assert resolve("auto") == "pjsua2"
+    assert loaded == ["pjsua2"]
+
+
 def test_every_capability_has_words() -> None:
     assert set(MEANING) == set(Capability)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from structlog.testing import capture_logs
 
-from callerside.agent.telephony.refused import LogLimit, Refusals
+from callerside.agent.telephony.errors import LogLimit, Refusals
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 NOW_NS = 10 * NS_PER_S

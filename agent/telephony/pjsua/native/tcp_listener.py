@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from callerside.agent.telephony.errors import LogLimit
 from callerside.agent.telephony.peers_filter import (
     NOBODY,
     Filter,
@@ -19,7 +20,6 @@ from callerside.agent.telephony.peers_filter import (
     peers_filter,
 )
 from callerside.agent.telephony.pjsua.connections import ConnectionPolicy, Connections
-from callerside.agent.telephony.refused import LogLimit
 
 _log = structlog.get_logger(__name__)
 
