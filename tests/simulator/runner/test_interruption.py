@@ -8,15 +8,17 @@ import pytest
 
 from callerside.simulator.runner.interruption import interruptible
 
+ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+
+@pytest.mark.parametrize("number", ALL)
 def test_the_first_one_is_told_and_asyncios_own_warnings_are_not(
     number: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
     """asyncio warns of children that end while it begins them."""
     caplog.set_level(logging.WARNING, logger="asyncio")  # which is restored behind the test
     told: list[str] = []
-    before = signal.getsignal(number)
+    before = {one: signal.getsignal(one) for one in ALL}
     try:
         with interruptible(lambda: told.append("once")):
             logging.getLogger("asyncio").warning("before")
@@ -24,7 +26,8 @@ def test_the_first_one_is_told_and_asyncios_own_warnings_are_not(
             logging.getLogger("asyncio").warning("Unknown child process pid 4711")
             logging.getLogger("asyncio").error("Task exception was never retrieved")
     finally:
-        signal.signal(number, before)
+        for one, handler in before.items():  # a process that got one keeps them, to leave at once
+            signal.signal(one, handler)
     assert told == ["once"]
     assert [one.message for one in caplog.records] == [
         "before",
