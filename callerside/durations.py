@@ -13,6 +13,8 @@ DURATION_PATTERN = r"[0-9]+(\.[0-9]+)? ?(ms|s|min)"
 _DURATION = re.compile(rf"({DURATION_PATTERN})")
 LONGEST_MS = 3_600_000.0
 """Of a call, and so of whatever happens in one: an hour."""
+_LEAST_BARE_MS = 20.0
+"""A text without a unit that names less is meant as seconds: nothing is shorter than a packet."""
 _UNIT_MS = {"ms": 1.0, "s": 1000.0, "min": 60_000.0}
 
 
@@ -40,8 +42,17 @@ def parse_duration_ms(value: Any) -> float:
     raise PydanticCustomError(
         "duration",
         "{value} is no duration: expected 500ms, 1.5s, 2min or a number of milliseconds{near}",
-        {"value": repr(value), "near": f'; did you mean "{value.strip()}ms"?' if bare else ""},
+        {"value": repr(value), "near": _with_unit(value.strip()) if bare else ""},
     )
+
+
+def _with_unit(number: str) -> str:
+    """What a bare number in quotes means, most likely: nobody writes a few milliseconds."""
+    try:
+        value = float(number)
+    except ValueError:
+        return ""
+    return f'; did you mean "{number}{"s" if value < _LEAST_BARE_MS else "ms"}"?'
 
 
 def format_duration(duration_ms: float) -> str:

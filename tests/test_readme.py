@@ -34,6 +34,14 @@ def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
     assert settings.for_call("100").voice == "marin"
 
 
+def test_the_library_is_as_large_as_it_says() -> None:
+    told = re.search(r"carry the tag `core` \((\d+) of (\d+):", README)
+    assert told is not None
+    library = loader.load([ROOT / "scenarios"])
+    core = [scenario for scenario in library if "core" in scenario.tags]
+    assert (int(told[1]), int(told[2])) == (len(core), len(library))
+
+
 def test_links_and_pictures_lead_to_files() -> None:
     targets = re.findall(r"\]\(([^)#:]+)\)", README)
     assert targets

@@ -68,7 +68,8 @@ class Certainty:
 
     def __str__(self) -> str:
         """`Of 1337 limits 0 are undecided; half of the error bounds are within 0.4 ms`."""
-        told = f"Of {self.limits} limits {self.undecided} are undecided"
+        limits = "1 limit" if self.limits == 1 else f"{self.limits} limits"
+        told = f"Of {limits} {self.undecided} {'is' if self.undecided == 1 else 'are'} undecided"
         if self.median_bound_ms is None:
             return told
         return f"{told}; half of the error bounds are within {self.median_bound_ms:.1f} ms"

@@ -26,8 +26,9 @@ went: {page}
 
 Next:
   callerside new my_call                     a scenario of your own, with comments
-  callerside run my_call                     the call, the numbers, the page
-  callerside run my_call --agent sip:100@..  the same caller, and your own agent
+  callerside run my_call                     the call, the numbers, the page: of callerside's agent
+  callerside run my_call --agent sip:100@..  the same caller, and your own agent (if it plays no
+                                             beep: take `- expect: beep` out of my_call first)
   callerside doctor                          what this machine has for calls, and lacks"""
 
 

@@ -60,6 +60,9 @@ _TRANSPORT = re.compile(r";transport=(?!(?:udp|tcp|tls)(?:;|$))([^;]*)", re.IGNO
 _NOT_SHOWN = {"agent", "realtime", "after"}
 """Sections of a scenario that an agent which is not ours never gets."""
 
+_BUSY = (486, 503, 600)
+"""Statuses by which an agent says that it takes no call more now (RFC 3261 §21)."""
+
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
 
 
@@ -285,6 +288,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
             "cores": str(os.cpu_count()),
+            "agent": options.agent_uri or "callerside's own",
         },
     )
 
@@ -302,8 +306,12 @@ def show(console: "Console", done: Run, options: RunOptions, report: Report) -> 
         console.print(line, markup=False)
     if done.failure:
         console.print(f"The run could not go on: {done.failure}", style="bold red")
+    whose = options.agent_uri or "callerside's own, which this run started (yours: --agent URI)"
+    console.print(f"The agent that was called: {whose}", markup=False)
     if options.agent_uri:
         console.print("\n".join(_not_known(done, options)))
+        for hint in _hints(done, options):
+            console.print(hint, style="yellow", markup=False)
     if report.outcome.verdict == "not measured":
         for why in report.outcome.why:
             console.print(f"Too little was measured: {why}", style="bold yellow", markup=False)
@@ -320,9 +328,7 @@ def _not_known(done: Run, options: RunOptions) -> Iterator[str]:
     agent_uri = options.agent_uri
     measured = {one.name for call in done.calls if call.result for one in call.result.judged}
     if not done.interrupted and not any(map(_was_answered, done.calls)):
-        whose = f" --account {shlex.quote(str(options.account_file))}"
-        told = f"callerside doctor {agent_uri}{whose if options.account_file else ''}"
-        yield f"No call was answered: {told} says where a call to it fails"
+        yield f"No call was answered: {_doctor(options)} says where a call to it fails"
         if options.account and not options.account.password:
             yield f"{PASSWORD} is not set in the environment: whoever asks for a digest got none"
     missing = ", ".join(name for name in METRICS if name not in measured)
@@ -332,6 +338,52 @@ def _not_known(done: Run, options: RunOptions) -> Iterator[str]:
         unchecked = [*unseen(scenario), *(_NOT_SHOWN & scenario.model_fields_set)]
         if unchecked:
             yield f"  {name}: not checked, or without effect: {', '.join(unchecked)}"
+
+
+def _doctor(options: RunOptions) -> str:
+    """What looks at one call to the agent, to be typed."""
+    whose = f" --account {shlex.quote(str(options.account_file))}"
+    return f"callerside doctor {options.agent_uri}{whose if options.account_file else ''}"
+
+
+def _hints(done: Run, options: RunOptions) -> Iterator[str]:
+    """What to do about calls that an agent which is not ours refused, or answered and left mute."""
+    busy = sum(any(_status(one) in _BUSY for one in _attempts(call)) for call in done.calls)
+    if busy and options.jobs > 1 and len(done.calls) > 1:
+        calls = "1 call was" if busy == 1 else f"{busy} calls were"
+        yield (
+            f"{calls} refused as by somebody busy ({', '.join(map(str, _BUSY))}), and this run "
+            f"places up to {options.jobs} at once: for an agent that takes one, add --jobs 1"
+        )
+    mute = sum(any(map(_is_mute, _attempts(call))) for call in done.calls)
+    if mute:
+        calls = "1 call was" if mute == 1 else f"{mute} calls were"
+        yield (
+            f"{calls} answered, and not one packet of sound came: most likely the agent sends "
+            f"nothing: see its log; {_doctor(options)} looks at such a call"
+        )
+
+
+def _attempts(call: Evaluated) -> Iterator[CallResult]:
+    if call.result:
+        yield from call.result.attempts
+
+
+def _status(result: CallResult) -> int | None:
+    """With what the call was refused; None where it was answered."""
+    ended = result.evidence.last("caller", "call_ended")
+    if ended is None or result.evidence.first("caller", "call_answered"):
+        return None
+    return int(ended.fields["status"])
+
+
+def _is_mute(result: CallResult) -> bool:
+    """Whether it failed, was answered, and its caller got no packet, by its own count of them."""
+    rtp = result.evidence.last("caller", "rtp_measured")
+    answered = result.evidence.first("caller", "call_answered")
+    return bool(
+        result.verdict != "passed" and answered and rtp and rtp.fields["received_packets"] == 0
+    )
 
 
 def _was_answered(call: Evaluated) -> bool:

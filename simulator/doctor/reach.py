@@ -69,7 +69,7 @@ _MEANING = {
     407: "it asks who you are: give an account (--account, docs/your-agent.md)",
     408: "nobody answered it behind that address",
     480: "whoever is called is not registered, or not there",
-    486: "it is busy: does another call take its only line?",
+    486: "it is busy: does another call take its only line? (run: --jobs 1 places one at a time)",
     488: "it takes none of PCMU, PCMA and G.722 without encryption: is SRTP required?",
     503: "it takes no calls now, or has no line to who is called",
     603: "it declines",
@@ -391,8 +391,7 @@ class _Reach:
             self._add(
                 "sound", State.BAD,
                 f"one-way or no sound: no RTP packet came {said}; {_hears(came)}",
-                self._likely("a firewall or NAT keeps it out, or it is sent elsewhere: "
-                "look there with tcpdump"),
+                self._likely(_why_no_packet(self._wire.there[0])),
                 *sdp, *([came.deaf] if came.deaf else []),
             )  # fmt: skip
             return
@@ -425,6 +424,16 @@ class _Reach:
     def _likely(self, otherwise: str) -> str:
         """The cause that is known, or what there may be."""
         return f"likely the cause: {self._cause}" if self._cause else otherwise
+
+
+def _why_no_packet(there: str) -> str:
+    """What keeps sound from coming: on this machine nothing but the agent can."""
+    if ipaddress.ip_address(there).is_loopback:
+        return "it sends nothing: see its log (on loopback no firewall and no NAT is in between)"
+    return (
+        "it sends nothing: see its log; or a firewall or NAT keeps it out, or it is sent "
+        "elsewhere: look there with tcpdump"
+    )
 
 
 def _own_address(there: tuple[str, int]) -> str:

@@ -50,8 +50,9 @@ class HeldBack:
             return ""
         over_s = monotonic()
         last_s = over_s - max(self.placed_s, begun_s)
+        places = f"{jobs} places: all were taken" if jobs > 1 else "one place: it was taken"
         reasons = {
-            f"its {jobs} places: all were taken": self.places_s,
+            f"its {places}": self.places_s,
             "the machine: its processors had no time left for one more": self.machine_s,
             "the last calls: no other waited any more": last_s,
         }

@@ -37,7 +37,7 @@ caller: {codec: PCMU, voice: heart}
 # network: {loss: 1%, jitter: 20ms}
 
 steps:
-  - expect: beep                # our agent's; leave it out if yours plays none
+  - expect: beep                # our agent's; take this line out if yours plays none
   - expect: greeting            # waits for its end
     within: 5s                  # and fails if it does not begin in that time
   - say: "What time do you open?"

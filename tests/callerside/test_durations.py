@@ -26,7 +26,10 @@ def test_a_duration_is_read(written: object, duration_ms: float) -> None:
         (float("inf"), "inf is no duration"),
         (float("nan"), "nan is no duration"),
         (True, "True is no duration"),
-        ("2", 'did you mean "2ms"'),
+        ("2", 'did you mean "2s"'),
+        ("0.5", 'did you mean "0.5s"'),
+        ("20", 'did you mean "20ms"'),
+        ("1.2.3", r"a number of milliseconds \["),
     ],
 )
 def test_what_is_none_is_refused(written: object, complaint: str) -> None:

@@ -39,7 +39,7 @@ def write_what_is_named(folder: Path) -> None:
 
 def kind(block: Block) -> str:
     keys = set(yaml.safe_load(block.text)) - {"version"}
-    if block.page.name == "fake-realtime.md":
+    if block.page.name == "fake-realtime.md" or block.file == "model.yaml":
         return "script"
     if block.file in ("account.yaml", "budget.yaml"):
         return block.file.removesuffix(".yaml")

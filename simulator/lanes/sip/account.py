@@ -131,13 +131,18 @@ def load(path: Path | None, environment: Mapping[str, str]) -> SipAccount | None
         raise AccountError(str(error)) from None
     if source is None:
         return None
+    mistakes = list[str]()
     if isinstance(source.data, dict) and "password" in source.data:
         place = source.place(("password",), key=True)
-        raise AccountError(f"{place}: a password stands in no file: set {PASSWORD}")
+        mistakes.append(f"{place}: a password stands in no file: set {PASSWORD}")
+        rest = {key: value for key, value in source.data.items() if key != "password"}
+        source = source.changed(rest, {})
     try:
         account = Account.model_validate(source.data)
     except ValidationError as error:
-        raise AccountError("\n".join(explain(error, source, Account))) from None
+        mistakes += explain(error, source, Account)
+    if mistakes:
+        raise AccountError("\n".join(mistakes))
     given = account.model_dump(exclude_none=True)
     tls = account.tls and TlsOptions(**account.tls.absolute())
     return SipAccount(

@@ -84,8 +84,9 @@ def test_how_exactly_values_are_known_is_counted_over_all() -> None:
         judge(measured, parse_limits({"turn_ms": 100, "beep_hz": {"min": 0, "max": 5000}}))
     )
     assert (known.limits, known.undecided, known.median_bound_ms) == (3, 1, 10.0)
-    told = "Of 3 limits 1 are undecided; half of the error bounds are within 10.0 ms"
+    told = "Of 3 limits 1 is undecided; half of the error bounds are within 10.0 ms"
     assert str(known) == told
+    assert str(replace(certainty_of([]), limits=1)) == "Of 1 limit 0 are undecided"
     assert str(certainty_of([])) == "Of 0 limits 0 are undecided"
 
 

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 import soundfile
+from msgspec.structs import replace as mark_with
 from rich.console import Console
 
 from callerside.agent.telephony.options import SipAccount
@@ -610,3 +612,57 @@ def test_that_no_call_was_answered_is_said_where_none_was_and_nobody_ended_the_r
     assert f"No call was answered: callerside doctor {uri} --account 'my account.yaml' says" in said
     assert "CALLERSIDE_CALLER_PASSWORD is not set in the environment" in said
     assert "No call was answered" not in told(replace(nobody, interrupted=True))
+
+
+def test_a_call_without_a_packet_and_one_refused_as_busy_are_told_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    scenario = tmp_path / "asked.yaml"
+    scenario.write_text("version: 2\nabout: A call.\nsteps: [{expect: beep}, hang_up]\n")
+    made = RunOptions(paths=[scenario], lane="virtual", out=tmp_path / "out", keep=0, jobs=4)
+    done = play(made, Console(file=StringIO()))
+    report = write_report(done, made, "callerside run")
+    uri = "sip:100@127.0.0.1"
+    (call,) = done.calls
+    assert call.result is not None
+    result = call.result
+    end = result.evidence.last("caller", "call_ended")
+    assert end is not None
+    counted = {"received_packets": 0, "lost_packets": 0, "jitter_ms": 0.0}
+    none_came = mark_with(end, name="rtp_measured", fields=counted)
+    failed = result.evidence.info.model_copy(update={"verdict": "failed", "detail": "step 1"})
+    answered = [one for one in result.evidence.marks if one.name != "rtp_measured"]
+    refused = [one for one in answered if one.name not in ("call_answered", "call_ended")]
+    refused.append(mark_with(end, fields={**end.fields, "status": 486}))
+
+    def told(*marks: Any, jobs: int = 4, agent_uri: str | None = uri) -> str:
+        calls = [
+            replace(
+                call,
+                result=replace(
+                    result, evidence=replace(result.evidence, info=failed, marks=list(one))
+                ),
+            )
+            for one in marks
+        ]
+        text, options = StringIO(), replace(made, agent_uri=agent_uri, jobs=jobs)
+        show(Console(file=text, width=1000), replace(done, calls=calls), options, report)
+        return text.getvalue()
+
+    mute = told([*answered, none_came])
+    assert "1 call was answered, and not one packet of sound came" in mute
+    assert f"see its log; callerside doctor {uri} looks at such a call" in mute
+    assert "not one packet" not in told(answered)
+    some = mark_with(none_came, fields={**counted, "received_packets": 1})
+    assert "not one packet" not in told([*answered, some])
+    busy = told(refused, answered)
+    assert "1 call was refused as by somebody busy (486, 503, 600)" in busy
+    assert "up to 4 at once: for an agent that takes one, add --jobs 1" in busy
+    assert "--jobs 1" not in told(refused, answered, jobs=1)
+    assert "--jobs 1" not in told(refused)  # alone
+    assert "--jobs 1" not in told(answered, answered)
+    assert f"The agent that was called: {uri}" in busy
+    ours = told(refused, answered, agent_uri=None)
+    assert "The agent that was called: callerside's own" in ours
+    assert "--jobs 1" not in ours
+    assert report.data["run"]["environment"]["agent"] == "callerside's own"

@@ -300,6 +300,7 @@ def test_no_sound_comes_back() -> None:
     assert found["codec"].state is State.FINE
     assert found["sound"].state is State.BAD
     assert "no RTP packet came" in found["sound"].told
+    assert found["sound"].advice.startswith("it sends nothing: see its log (on loopback")
     offer, at, *theirs = found["sound"].evidence
     assert offer == "-> c=IN IP4 127.0.0.1"
     assert at.startswith("-> m=audio ")

@@ -414,3 +414,9 @@ def test_what_held_a_run_back_longest_is_told(
     told = held.sentence(4, begun_s=10.0)
     assert told.startswith(f"Held back by {why}"), told
     assert told.endswith("of 10 s.")
+
+
+def test_a_single_place_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_back, "monotonic", lambda: 20.0)
+    told = HeldBack(places_s=5.0, placed_s=17.0).sentence(1, begun_s=10.0)
+    assert told == "Held back by its one place: it was taken for 5 of 10 s."

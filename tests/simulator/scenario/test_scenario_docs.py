@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -67,6 +68,21 @@ def test_the_workflow_runs_commands_that_exist() -> None:
         ("virtual", "out/virtual"),
         ("sip", "out/sip"),
     ]
+
+
+def test_the_workflow_calls_an_agent_of_ones_own_and_starts_its_model() -> None:
+    workflow = yaml.safe_load((DOCS / "github-actions.yml").read_text())
+    job = workflow["jobs"]["own"]
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    (call,) = [shlex.split(one) for one in runs if one.startswith("callerside run")]
+    given = [job["env"]["AGENT"] if word == "$AGENT" else word for word in call[1:]]
+    asked = parser().parse_args(given)
+    assert (asked.agent, asked.jobs, asked.strict) == ("sip:100@127.0.0.1:5070", 1, True)
+    (model,) = [shlex.split(one) for one in runs if one.startswith("fake-realtime")]
+    assert model[-1] == "&"
+    assert model[1:3] == ["serve", "--port"]
+    assert int(model[3]) == urlsplit(job["env"]["MODEL"]).port
+    assert any('callerside doctor "$AGENT"' in one for one in runs)
 
 
 def test_the_workflow_needs_nothing_of_ours_in_the_repository_that_it_plays() -> None:

@@ -135,3 +135,17 @@ def test_a_variable_that_is_wrong_is_named() -> None:
         load(None, {"CALLERSIDE_CALLER__USER": "a", "CALLERSIDE_CALLER__HEADERS": "{"})
     with pytest.raises(AccountError, match=r'^CALLERSIDE_CALLER__HEADER__X: unknown key "header"'):
         load(None, {"CALLERSIDE_CALLER__USER": "a", "CALLERSIDE_CALLER__HEADER__X": "1"})
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = "usr: '1'\npassword: secret\nregistrar: 'sip:pbx'\nexpires_s: 1"
+    with pytest.raises(AccountError) as error:
+        load(written(tmp_path, text), {})
+    told = str(error.value).splitlines()
+    assert [any(word in line for line in told) for word in (
+        'account.yaml:1:1: unknown key "usr"', "account.yaml:2:1: a password stands in no file",
+        "account.yaml:3:12: registrar", "account.yaml:4:12: expires_s",
+    )] == [True] * 4, told  # fmt: skip
+    assert "secret" not in str(error.value)
+    with pytest.raises(AccountError, match=r"^[^\n]*a password stands in no file[^\n]*$"):
+        load(written(tmp_path, "user: '1'\npassword: secret"), {})
