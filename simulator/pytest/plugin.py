@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from callerside.command_line import positive, seed
-
 # Loaded with every pytest of an environment: what it needs is imported when a scenario is there.
 if TYPE_CHECKING:
     from callerside.simulator.pytest.session_player import Player
@@ -36,6 +34,19 @@ class ScenarioFailedError(Exception):
     """A call did not go as its scenario says; the message is all that there is to say."""
 
 
+def _seed(text: str) -> int:
+    """As for `callerside run`; loaded when it is asked for, as all of ours is."""
+    from callerside.command_line import seed
+
+    return seed(text)
+
+
+def _positive(text: str) -> int:
+    from callerside.command_line import positive
+
+    return positive(text)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How to play: lane, seed, calls at once, where reports go."""
     group = parser.getgroup("callerside", "telephone scenarios")
@@ -46,11 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="sip: real calls in real time; virtual: in memory, in no time (default: sip)",
     )
     group.addoption(
-        "--callerside-seed", type=seed, default=0, help="of everything random (default: 0)"
+        "--callerside-seed", type=_seed, default=0, help="of everything random (default: 0)"
     )
     group.addoption(
         "--callerside-jobs",
-        type=positive,
+        type=_positive,
         metavar="N",
         help="calls at once (default: as many as `callerside run` places here)",
     )

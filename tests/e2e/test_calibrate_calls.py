@@ -45,12 +45,18 @@ def test_calibrate_tells_the_harness_error(
     assert code == (1 if from_data(told).beyond(10) else 0)
 
 
-@pytest.mark.parametrize("arguments", [["--calls", "0"], ["--jobs", "13"]])
-def test_calibrate_refuses_what_cannot_be(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_calibrate_refuses_more_calls_at_once_than_a_process_has(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["calibrate", *arguments]) == 2
+    assert main(["calibrate", "--jobs", "13"]) == 2
     assert "expected" in capsys.readouterr().err
+
+
+def test_calibrate_refuses_to_make_no_call(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["calibrate", "--calls", "0"])
+    assert exit_.value.code == 2
+    assert "--calls: 0: expected 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("steps", ["4,1", "x", "0,1", "1,1", "1,97", ""])

@@ -247,16 +247,18 @@ def test_what_nobody_performs_is_refused_by_name() -> None:
         refuse_unperformed({"one": int, "two": str}, {int}, "here")
 
 
-def test_a_step_that_nobody_performs_stops_every_command() -> None:
+@pytest.mark.parametrize("command", [["run", "--lane", "virtual"], ["fuzz", "--seeds", "1"]])
+def test_a_step_that_nobody_performs_stops_every_command_that_plays(command: list[str]) -> None:
     """It used to pass: nothing was done, and nothing was missed."""
-    program = """
+    asked = [*command, "scenarios/first_call.yaml"] if command[0] == "run" else command
+    program = f"""
 from callerside.registry import Drawn
 from callerside.simulator.scenario import steps
 class Mute(steps.Hold):
     entry = steps._Entry(name="mute", examples=("mute",), fuzz=Drawn())
 steps.ACTIONS["mute"] = Mute
 from callerside.simulator.cli import main
-main.main(["check", "scenarios/first_call.yaml"])
+main.main({asked!r})
 """
     assert last_error("-c", program) == (
         "callerside.registry.UnperformedError: mute: declared, but "

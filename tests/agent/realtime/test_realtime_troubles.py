@@ -1,6 +1,7 @@
 """What the WebSocket library tells of its own troubles is one line of ours, without a traceback."""
 
 import asyncio
+import logging
 
 import pytest
 from structlog.testing import capture_logs
@@ -39,7 +40,8 @@ async def test_a_ping_that_fails_is_a_line(
             "error": "RuntimeError: no\nping",
         }
     ]
-    assert caplog.records == []
+    # What the library's server says of connections that come and go is no trouble.
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_broken_frames_are_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
