@@ -2,7 +2,8 @@
 
 A client is a list of requests and waits. Half of them end turns themselves, and what the fake has
 of each is what was appended before it was committed; half leave it to the fake's ear. What passed
-is then replayed to a client that interrupts earlier.
+is then replayed to a client that interrupts earlier, and has to be the same where others of its
+kind are served beside it.
 """
 
 import random
@@ -18,6 +19,7 @@ from callerside.fakes.recording.format import Entry, Header, Recording, part_of
 from callerside.fakes.recording.replay import ReplaySession
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.session import interface
 from callerside.fakes.session.session import RealtimeSession
 from callerside.simulator.fuzz.choices import Choices, chance, one_of
@@ -30,6 +32,10 @@ _MIN_COMMIT_MS = 100
 _LOUD = bytes((0, 40, 0, 216))
 """Two samples, of a tone at half the rate."""
 _OF_A_RESPONSE = "response."
+_PARTS = ("response.output_item", "response.content_part")
+"""Each is `added`, and `done` before its response is."""
+_AT_ONCE = 3
+_OVER = object()
 _FRAME_MS = 32
 """In which the fake's ear hears."""
 _ENDS_NO_TURN_MS = 8_000
@@ -131,6 +137,19 @@ def _request(choices: Choices, client: Mapping[str, Any]) -> dict[str, Any]:
 
 def play_client(data: Mapping[str, Any]) -> Iterator[str]:
     """Play a client, and yield a sentence for each thing that does not add up."""
+    client, hands, requests = _begun(data, _prepared(data))
+    for _ in requests:
+        pass
+    yield from _beside_others(client.events, data)
+    if data["by_hand"] and _has_unasked(client):
+        yield "a response came that was not asked for, or whose request was refused"
+    yield from _in_order(client)
+    yield from _in_pairs(client)
+    yield from hands.complaints() if data["by_hand"] else _turns(client, hands)
+    yield from _replayed(client, data)
+
+
+def _prepared(data: Mapping[str, Any]) -> PreparedScript:
     script = Script.model_validate(
         {
             "replies": [{"say": REPLIES[0]}],
@@ -138,22 +157,47 @@ def play_client(data: Mapping[str, Any]) -> Iterator[str]:
             "timing": {"think_ms": data["think_ms"], "pace": data["pace"]},
         }
     )
-    session = RealtimeSession(prepare(script), call="client", rng=random.Random(0))
+    return prepare(script)
+
+
+def _begun(
+    data: Mapping[str, Any], prepared: PreparedScript
+) -> tuple[Client, "_ByHand", Iterator[None]]:
+    """A client of a session of its own, and what it does from here to its end, step by step."""
+    session = RealtimeSession(prepared, call="client", rng=random.Random(0))
     client = Client(session, names_events=data["names_events"])
-    client.feed(interface.ConnectionRequested())
     hands = _ByHand(client, AudioFormat("pcmu" if data["format"] == "audio/pcmu" else "pcm"))
-    client.send("session.update", session=_session(data))
-    for request in data["requests"]:
-        _do(request, client, hands, data)
-        client.wait(request["wait_ms"])
-    if not data["by_hand"]:
-        hands.append(bytes(2 * _RATE_HZ * _ENDS_NO_TURN_MS // 1000), odd=False)
-    client.wait(_AT_THE_END_MS)
-    if data["by_hand"] and _has_unasked(client):
-        yield "a response came that was not asked for, or whose request was refused"
-    yield from _in_order(client)
-    yield from hands.complaints() if data["by_hand"] else _turns(client, hands)
-    yield from _replayed(client, data)
+
+    def requests() -> Iterator[None]:
+        client.feed(interface.ConnectionRequested())
+        client.send("session.update", session=_session(data))
+        for request in data["requests"]:
+            yield
+            _do(request, client, hands, data)
+            client.wait(request["wait_ms"])
+        if not data["by_hand"]:
+            hands.append(bytes(2 * _RATE_HZ * _ENDS_NO_TURN_MS // 1000), odd=False)
+        yield
+        client.wait(_AT_THE_END_MS)
+
+    return client, hands, requests()
+
+
+def _beside_others(alone: Sequence[Mapping[str, Any]], data: Mapping[str, Any]) -> Iterator[str]:
+    """Of one script several sessions are served in turn, each a step behind the one before it."""
+    prepared = _prepared(data)
+    begun = [_begun(data, prepared) for _ in range(_AT_ONCE)]
+    served: list[Iterator[None]] = []
+    waiting = [requests for _, _, requests in begun]
+    while served or waiting:
+        served += [waiting.pop(0)] if waiting else []
+        served = [requests for requests in served if next(requests, _OVER) is not _OVER]
+    for client, _, _ in begun:
+        for one, other in zip_longest(client.events, alone):
+            if one != other:
+                kind = (one or other or {})["type"]
+                yield f"beside others a client gets another {kind} than alone"
+                return
 
 
 def _session(data: Mapping[str, Any], *, detects: bool = True) -> dict[str, Any]:
@@ -261,6 +305,24 @@ def _in_order(client: Client) -> Iterator[str]:
             yield "the idle timeout struck while a response ran"
     if running:
         yield f"{len(running)} responses did not end"
+
+
+def _in_pairs(client: Client) -> Iterator[str]:
+    """What is added to a response is done, once, and before the response is."""
+    added: dict[tuple[str, ...], str] = {}
+    for event in client.events:
+        part, _, what = event["type"].rpartition(".")
+        if event["type"] == "response.done" and event["response"]["id"] in added.values():
+            yield "a response was done before all that had been added to it"
+            return
+        if part in _PARTS:
+            item = str(event.get("item_id") or event["item"]["id"])
+            place = (part, item, str(event.get("content_index")))
+            if what == "added":
+                added[place] = event["response_id"]
+            elif added.pop(place, None) != event["response_id"]:
+                yield f"{event['type']} came of what had not been added"
+                return
 
 
 def _turns(client: Client, hands: _ByHand) -> Iterator[str]:
