@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from nox.command import CommandFailed
 
-from callerside.simulator.runner.choice import choose
 from callerside.simulator.runner.plan import plan
+from callerside.simulator.runner.selection import choose
 from callerside.simulator.scenario.loader import load
 
 ROOT = Path(__file__).parents[1]

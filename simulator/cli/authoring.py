@@ -6,7 +6,7 @@ from pathlib import Path
 
 from callerside.audio_files import AudioFileError
 from callerside.simulator.cli.common import add_choice
-from callerside.simulator.runner.choice import choose
+from callerside.simulator.runner.selection import choose
 from callerside.simulator.scenario import authoring, loader
 from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE, VoiceError
 

@@ -8,9 +8,9 @@ from callerside.agent.telephony.engine import CHOICES, PROFILES, EngineChoice, E
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.simulator.cli.common import add_choice
 from callerside.simulator.runner.capabilities import missing
-from callerside.simulator.runner.choice import choose
 from callerside.simulator.runner.lint import all_problems, warnings
 from callerside.simulator.runner.plan import PlanError, plan
+from callerside.simulator.runner.selection import choose
 from callerside.simulator.scenario.model import Scenario
 
 EXIT_FINE, EXIT_BAD_INPUT = 0, 2

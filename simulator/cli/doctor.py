@@ -10,7 +10,7 @@ from callerside.simulator.doctor.findings import Finding, State, lines
 from callerside.simulator.doctor.machine import examine
 from callerside.simulator.doctor.reach import reach
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError, load
-from callerside.simulator.runner.choice import RunError
+from callerside.simulator.runner.selection import RunError
 
 EXIT_FINE, EXIT_IN_THE_WAY = 0, 1
 

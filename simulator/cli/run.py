@@ -32,7 +32,6 @@ from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
 from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
-from callerside.simulator.runner.choice import RunError
 from callerside.simulator.runner.evaluate import Evaluated, without_evidence
 from callerside.simulator.runner.expectations_after import unseen
 from callerside.simulator.runner.interruption import interruptible
@@ -45,6 +44,7 @@ from callerside.simulator.runner.run import (
     point_latest_at,
     run,
 )
+from callerside.simulator.runner.selection import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,11 +14,11 @@ from callerside.reports.verdict.outcome import Outcome
 from callerside.simulator.cli.run import write_report
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
-from callerside.simulator.runner.choice import RunError
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
 from callerside.simulator.runner.run import RunOptions, begin_run, play_run
+from callerside.simulator.runner.selection import RunError
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
 

@@ -3,7 +3,6 @@
 __all__ = [
     "answers",
     "capabilities",
-    "choice",
     "evaluate",
     "expectations_after",
     "from_call",
@@ -16,4 +15,5 @@ __all__ = [
     "progress",
     "record",
     "run",
+    "selection",
 ]

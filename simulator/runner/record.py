@@ -28,11 +28,11 @@ from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.config import Upstream
 from callerside.simulator.lanes.sip.lane import SipLane
-from callerside.simulator.runner.choice import RunError, choose
 from callerside.simulator.runner.expectations_after import check
 from callerside.simulator.runner.functions import judge_functions
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.runner.run import begin_run, see_that_engines_can
+from callerside.simulator.runner.selection import RunError, choose
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.suite import SUITE_FILE, load_suite

@@ -26,7 +26,6 @@ from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.config import address_towards
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.capabilities import missing
-from callerside.simulator.runner.choice import RunError, choose
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.functions import unofferable
 from callerside.simulator.runner.kept_runs import GOES_ON, KEEP
@@ -35,6 +34,7 @@ from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.process_pool import copies, worth_copies
 from callerside.simulator.runner.progress import Progress, make_progress
 from callerside.simulator.runner.scheduler import play_all
+from callerside.simulator.runner.selection import RunError, choose
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario.model import Scenario
 

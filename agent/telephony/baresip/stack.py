@@ -32,6 +32,7 @@ from callerside.agent.telephony.baresip.native import (
     TraceHandler,
     open_library,
 )
+from callerside.agent.telephony.baresip.own_formats import OwnFormats
 from callerside.agent.telephony.baresip.resolver_sockets import (
     bind_resolvers,
     open_datagram_sockets,
@@ -53,7 +54,6 @@ from callerside.agent.telephony.options import (
     Transport,
     suffix_of,
 )
-from callerside.agent.telephony.own_formats import OwnFormats
 from callerside.agent.telephony.peers_filter import NOWHERE, let_in_alone
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.srtp import (

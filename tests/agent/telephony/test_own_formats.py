@@ -2,7 +2,7 @@
 
 import pytest
 
-from callerside.agent.telephony.own_formats import OwnFormats
+from callerside.agent.telephony.baresip.own_formats import OwnFormats
 
 CODECS = ("PCMU", "PCMA", "G722", "OPUS")
 OPUS, KEYS, STATIC = "opus/48000/2", "telephone-event/8000", {"0": "PCMU", "8": "PCMA", "9": "G722"}

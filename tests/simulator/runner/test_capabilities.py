@@ -10,8 +10,8 @@ from callerside.agent.telephony.engine import PROFILES, Capability, EngineName
 from callerside.agent.telephony.engines import resolve
 from callerside.simulator.cli.main import main
 from callerside.simulator.runner.capabilities import missing
-from callerside.simulator.runner.choice import RunError
 from callerside.simulator.runner.run import see_that_engines_can
+from callerside.simulator.runner.selection import RunError
 from callerside.simulator.scenario.loader import load
 
 SCENARIO = """
