@@ -42,6 +42,8 @@ OVERTAKEN = Answer(500, "Server Internal Error")
 
 _NOT_DONE = frozenset({"REGISTER", "MESSAGE", "PUBLISH", "PRACK"})
 """Methods that there are; PRACK is done by engines that have `100rel`."""
+HIGHEST_NUMBER = 2**31 - 1
+"""Of a CSeq (RFC 3261 §8.1.1.5)."""
 _UNNUMBERED = ("ACK", "CANCEL")
 """They have the number of their INVITE."""
 _MOST_SPEAKERS = 16
@@ -108,8 +110,8 @@ class RequestOrder:
         One that is sent again was taken when it came first, and is answered as it was then.
         """
         number, tag = request.number, request.from_tag
-        if request.method in _UNNUMBERED or not number:
-            return True
+        if request.method in _UNNUMBERED or not 0 < number <= HIGHEST_NUMBER:
+            return True  # one that none may have is refused, and comes before none
         this = identity("", request.text)
         if number < self._highest.get(tag, 0):
             return self._taken.recall(this, now_ns) is not None

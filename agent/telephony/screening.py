@@ -13,6 +13,7 @@ from typing import Literal
 
 from callerside.addresses import Family, family_in_sdp
 from callerside.agent.telephony.in_dialog import (
+    HIGHEST_NUMBER,
     NOT_ALLOWED,
     NOT_IMPLEMENTED,
     SDP,
@@ -57,7 +58,6 @@ _TARGETS = re.compile(rf"{_address(_SIP_URI)}(?:\s*,\s*{_address(_SIP_URI)})*")
 """Where a call's requests go: SIP addresses alone (§8.1.1.8, §16.6). Others end the process of
 PJSIP, whose assertions they break."""
 _NUMBER = re.compile(r"\d+")
-_HIGHEST_CSEQ = 2**31 - 1
 _MOST_HOPS = 255
 _EXTENSIONS_KNOWN = frozenset({"norefersub", "path", "outbound", "replaces"})
 """Those that ask nothing of us, or are answered elsewhere."""
@@ -299,7 +299,7 @@ def _looks_at_headers(request: SipMessage, _method: str, _uri: str) -> Answer | 
 
 def _looks_at_numbers(request: SipMessage, method: str, _uri: str) -> Answer | None:
     cseq = _CSEQ.fullmatch(request.header("cseq"))
-    if cseq is None or int(cseq[1][:20]) > _HIGHEST_CSEQ or cseq[2] != method:
+    if cseq is None or int(cseq[1][:20]) > HIGHEST_NUMBER or cseq[2] != method:
         return _bad("CSeq")
     hops = request.header("max-forwards")
     if hops and (not _NUMBER.fullmatch(hops) or int(hops[:20]) > _MOST_HOPS):

@@ -4,6 +4,7 @@ Each test of a call runs with the engine as the agent's, which is called, and as
 which calls. What one cannot do is a named capability: it is then refused under that name.
 """
 
+import contextlib
 import os
 import random
 import re
@@ -1017,6 +1018,38 @@ def test_a_request_that_was_overtaken_is_refused_and_does_nothing(line: Line) ->
     assert not any(isinstance(one, MediaHeld | TransferRequested | HungUp) for one in told)
     line.is_heard()
     line.end()
+
+
+def test_who_is_no_party_to_a_call_presses_no_key(line: Line) -> None:
+    """Who has heard of its Call-ID alone names its tags wrong, or leaves ours out (§12.2.2)."""
+    line.up()
+    assert line.raw.request("INFO", "Signal=1\r\n", {"Content-Type": RELAY}) == 200
+    ours = f";tag={line.raw._to_tag}".encode()
+    strange = line.raw.last.replace(b"Signal=1", b"Signal=9").replace(b"z9hG4bK", b"z9hG4bKx")
+    strange = re.sub(rb"CSeq: \d+", b"CSeq: 500", strange)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{line.raw.sip_port}".encode(), f"127.0.0.1:{port_of(stranger)}".encode()
+        strange = strange.replace(b"UDP " + at[0], b"UDP " + at[1])
+        for number, (theirs, to) in enumerate(
+            [(b"evil", ours), (b"evil", b";tag=evil"), (b"evil", b""), (b"raw", b";tag=evil")]
+        ):
+            one = strange.replace(b"tag=raw", b"tag=" + theirs).replace(ours, to)
+            one = one.replace(b"z9hG4bKx", b"z9hG4bK%d" % number)
+            stranger.sendto(one, ("127.0.0.1", line.phone.port))
+        stranger.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                assert not stranger.recv(65_536).startswith(b"SIP/2.0 2")
+    assert line.raw.request("INFO", "Signal=2\r\n", {"Content-Type": RELAY}) == 200
+    assert keys_of(line, 2) == "12"
+    line.is_heard()
+    line.end()
+
+
+def port_of(own: socket.socket) -> int:
+    port: int = own.getsockname()[1]
+    return port
 
 
 def test_a_key_comes_by_rtp_once(line: Line) -> None:

@@ -317,7 +317,7 @@ def test_greetings_are_made_before_the_first_call(phone: Phone, serve: Serve) ->
     agent = serve(greeting={"warm_at_start": True, "instructions": "Say hello, for a test."})
     until(lambda: len(agent.logged("prompt_ready")) == 3, "greeting, hold and farewell")
     number = call(phone, agent.addresses[0], "777")
-    phone.wait_for(number, AudioReceived, count=60)
+    phone.wait_for(number, AudioReceived, count=150)  # it begins after a second
     hang_up(phone, number)
     until(agent.records, "the record")
     (path,) = (agent.folder / "timelines").iterdir()

@@ -149,7 +149,8 @@ class BaresipStation:
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
-        if message.status or message.call_id not in self.legs:
+        leg = self.legs.get(message.call_id)
+        if message.status or leg is None:
             return None
         if self._means_another(message):
             return _NO_SUCH_CALL
@@ -157,6 +158,7 @@ class BaresipStation:
             return self.refusal_of_offer(message, source)
         answer = answer_to(message, self.allowed)
         if answer is not None:
+            self.stack.tell(leg.on_answered, message, answer)
             return _as_refusal(answer)
         return (200, "OK", "") if message.method == "NOTIFY" else None
 
@@ -167,10 +169,15 @@ class BaresipStation:
             leg.fall_silent()
 
     def _means_another(self, request: SipMessage) -> bool:
-        """Whether a request of a call's Call-ID names another tag than ours (RFC 3261 §12.2.2)."""
+        """Whether a request of a call's Call-ID names another side than its two (RFC 3261 §12).
+
+        Who knows the Call-ID alone is no party to it; baresip looks at our tag and no other.
+        """
         leg = self.legs.get(request.call_id)
-        own = leg.own_tag if leg is not None else ""
-        return bool(own and request.to_tag and request.to_tag != own)
+        if leg is None:
+            return False
+        is_others = bool(leg.their_tag) and request.from_tag != leg.their_tag
+        return is_others or bool(leg.own_tag and request.to_tag and request.to_tag != leg.own_tag)
 
     def refusal_of_offer(self, message: SipMessage, source: str) -> Refusal | None:
         """Of what baresip would answer in some way of its own."""

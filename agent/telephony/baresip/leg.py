@@ -20,7 +20,6 @@ from callerside.addresses import Family, family_in_sdp
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.in_dialog import answer_to_info
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     CallAnswered,
@@ -124,6 +123,8 @@ class BaresipLeg(Leg):
         """Of our address in this call; None: we have not said it yet."""
         self._our_cryptos: tuple[Crypto, ...] = ()
         self.own_tag = ""
+        self.their_tag = ""
+        """What the other side calls itself; empty: not known yet."""
         """As the other side has to name us, once we have said it (RFC 3261 §12.1.1)."""
         self._we_offered = False
         """Whose the last offer was."""
@@ -315,10 +316,6 @@ class BaresipLeg(Leg):
     def _on_request(self, message: SipMessage) -> None:
         if message.method == "NOTIFY":
             self._on_notified(message)
-        elif message.method == "INFO":
-            answer = answer_to_info(message)
-            if answer is not None:
-                self.on_answered(message, answer)
         elif message.method == "REFER":
             self._inputs.post(TransferRequested(uri=readable(message.header("refer-to"))))
 
@@ -333,8 +330,11 @@ class BaresipLeg(Leg):
     def _on_response(self, message: SipMessage) -> None:
         if message.method == "REFER" and message.status >= _REFUSAL:
             self._tell_transfer(message.status)
-        elif message.method == "INVITE" and self._is_up:
-            self._quieten()
+        elif message.method == "INVITE":
+            if _OK <= message.status < _REFUSAL:
+                self.their_tag = self.their_tag or message.to_tag
+            if self._is_up:
+                self._quieten()
 
     def _end(self, ending: Ending, status: int = 0) -> None:
         if self._is_over:
@@ -426,6 +426,7 @@ class BaresipCallLeg(BaresipLeg):
         self._adopt(call)
         self._answered_ns: int | None = None
         self.takes(invite)
+        self.their_tag = invite.from_tag
         if invite.description:
             self._offered = described(invite.description, self._stack.options.codecs)
         self._inputs.post(

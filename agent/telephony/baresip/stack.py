@@ -84,7 +84,10 @@ _SEARCH_TRIES = 200
 _KINDS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
 _LOOPBACK: Mapping[Family, str] = {"IP4": "127.0.0.1", "IP6": "::1"}
 _NET_AF: Mapping[Family, str] = {"IP4": "ipv4", "IP6": "ipv6"}
-_REFUSAL = 300
+_TAKEN = frozenset({*range(100, 300), *range(600, 700)})
+"""Answers to what a call has been asked: behind others a message was none of the call's. Who
+declines (6xx) has been asked.
+"""
 _CHALLENGES = (401, 407)
 _DIGEST = re.compile(rb"(?im)^((?:www|proxy)-authenticate[ \t]*:[ \t]*)(d)(igest)")
 _REPLACES = re.compile(rb"(?im)^(supported[ \t]*:[ \t]*)(replaces,?)")
@@ -575,7 +578,7 @@ class Stack:
                 self._edit_what_leaves(at, data, message)
                 self._note_dialled(message)
                 self._screen.on_leaving(message)
-            if self._verdict is None or self._verdict[0]:
+            if self._verdict is None or self._verdict[0] in _TAKEN:
                 self.tell(self._on_message, sent, message)
         except Exception:  # what is raised here would be lost in the stack's thread
             _log.exception("sip_message_failed")

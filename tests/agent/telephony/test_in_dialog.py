@@ -48,6 +48,14 @@ def test_a_lower_number_than_one_before_comes_too_late() -> None:
     assert taken == [True, True, True, False, False, True, True]
 
 
+def test_a_number_that_none_may_have_comes_before_none() -> None:
+    """It is refused, and whoever sent it can still hang up (RFC 3261 §8.1.1.5)."""
+    order = RequestOrder()
+    taken = [order.takes(request("INFO", number), 0) for number in (3, 2**31, 4)]
+    assert taken == [True, True, True]
+    assert order.takes(request("BYE", 5), 0)
+
+
 def test_what_is_sent_again_was_taken_before_for_as_long_as_it_may_be() -> None:
     """Its answer was lost; with another branch it is another request."""
     order = RequestOrder()
