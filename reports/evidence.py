@@ -129,6 +129,8 @@ class CallInfo(BaseModel):
     """The scenario's own limits, over the default budget (reports/verdict/budget.py)."""
     own_limits: list[str] = Field(default_factory=list)
     """The metrics that the scenario itself limits: something must be held to each of them."""
+    unchecked: list[str] = Field(default_factory=list)
+    """What the scenario expects that nobody could look at: `step 3 (expect function_call)`."""
     should_yield: list[str] = Field(default_factory=list)
     """The metrics that calls of this kind have, if anything can be measured."""
     goes_on: list[Literal["greeting", "answers"]] = Field(default_factory=list)

@@ -6,8 +6,9 @@ apart, and a call's verdict is made of both:
     passed         the behaviour is right, and everything with a limit is within it
     failed         the behaviour is wrong, or something measured is beyond its limit
     flaky          the behaviour was wrong, and right when the call was placed once more
-    not measured   the behaviour is right, and something with a limit could not be judged, or there
-                   was nothing to hold to any limit
+    not measured   the behaviour is right as far as it could be looked at, and something that the
+                   scenario expects could not be, or something with a limit could not be judged, or
+                   there was nothing to hold to any limit
     error          the call could not be played
 """
 
@@ -45,6 +46,7 @@ from callerside.reports.verdict.machine import (
 CallVerdict = Literal["passed", "failed", "not measured", "flaky", "error"]
 
 NOTHING = "nothing to measure it by has happened"
+NOT_OURS = "as only an agent of ours tells of it"
 NOTHING_AT_ALL = "nothing that has a limit came to be measured"
 WHY: dict[Reason, str] = {
     "machine": "the machine stood still, which explains it",
@@ -98,7 +100,14 @@ class CallResult:
     def behaviour(self) -> Part:
         """Whether what was said, heard and sent was as scripted."""
         info = self.evidence.info
+        if info.verdict == "passed" and info.unchecked:
+            return Part("not measured", f"not measured: {self._unchecked}")
         return Part(info.verdict, info.detail)
+
+    @property
+    def _unchecked(self) -> str:
+        """What the scenario expects and nobody could look at, in words."""
+        return f"not checked, {NOT_OURS}: {', '.join(self.evidence.info.unchecked)}"
 
     @cached_property
     def timing(self) -> Part:
@@ -111,14 +120,20 @@ class CallResult:
             }
             told = (f"{how}: {_described(those)}" for how, those in groups.items() if those)
             return Part("failed", "; ".join(told))
-        if why := self.not_measured:
+        if why := self._undecided:
             return Part("not measured", "not measured: " + "; ".join(why))
         if self._holds_nothing:
             return Part("not measured", f"not measured: {NOTHING_AT_ALL}")
         return Part("passed", "")
 
-    @cached_property
+    @property
     def not_measured(self) -> list[str]:
+        """What was asked for and could not be judged, each with its reason."""
+        unchecked = self.behaviour.verdict == "not measured"
+        return [*([self._unchecked] if unchecked else []), *self._undecided]
+
+    @cached_property
+    def _undecided(self) -> list[str]:
         """What of the budget could not be judged, each with its reason."""
         told = [
             f"{describe(one)} ({WHY[one.reason]})"
@@ -129,9 +144,9 @@ class CallResult:
         unfit = bare.unfit if bare is not None else {}
         limits = self.evidence.info.limits
         told += [f"{name}: {unfit[name]}" for name in limits if name in unfit]
-        told += [f"{name} has a limit, and {NOTHING}" for name in self.unheld]
+        told += [f"{name} has a limit, and {self.why_none(name)}" for name in self.unheld]
         # What went wrong may have left nothing to measure by: that is told, and not this.
-        if not told and self._holds_nothing and self.behaviour.verdict == "passed":
+        if not told and self._holds_nothing and self.evidence.info.verdict == "passed":
             told = [NOTHING_AT_ALL]
         return told
 
@@ -180,6 +195,11 @@ class CallResult:
         }
         return [name for name in kinds if name not in held]
 
+    def why_none(self, name: str) -> str:
+        """Why nothing was held to a limit of the scenario's own."""
+        reasons = [one.reason for one in self.measured.unmeasured if one.name == name]
+        return f"{NOTHING}: {reasons[0]}" if reasons else NOTHING
+
     @property
     def known(self) -> KnownFailure | None:
         """What is known to be wrong, where that is what went wrong, and may be: it fails nobody."""
@@ -212,13 +232,15 @@ class CallResult:
     @cached_property
     def _outcome(self) -> Part:
         behaviour, timing = self.behaviour, self.timing
-        if behaviour.verdict != "passed":
+        if behaviour.verdict in ("failed", "error"):
             return behaviour
         if timing.verdict == "failed":
             return timing
         before = [one.behaviour.detail for one in self.earlier if one.behaviour.verdict == "failed"]
         if before:
             return Part("flaky", f"right when it was placed once more; before: {before[-1]}")
+        if why := self.not_measured:
+            return Part("not measured", "not measured: " + "; ".join(why))
         return behaviour if timing.verdict == "passed" else timing
 
 

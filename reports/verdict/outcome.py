@@ -2,7 +2,8 @@
 
     passed         all behaviour is right, nothing measured is beyond its limit, and enough was
                    measured: three quarters of the calls, each metric with a limit that these calls
-                   should yield in one of them, each scenario's own limits in one of its calls
+                   should yield in one of them, each scenario's own limits in one of its calls;
+                   and all that a scenario expects could be looked at
     failed         something is wrong, and nobody knew
     not measured   nothing is wrong that could be measured, and too little could
     error          the run, or a call of it, could not be played
@@ -97,10 +98,16 @@ def _too_little(calls: Sequence[CallResult], *, strict: bool) -> Iterator[str]:
     named = {call.slug for call in told}
     for call, missing in own:
         if call.slug not in named:
-            yield f"{call.slug}: {', '.join(missing)}: {NOTHING}"
+            why = (f"{name}: {call.why_none(name)}" for name in missing)
+            yield f"{call.slug}: {'; '.join(why)}"
+    for call in calls:
+        if call.slug not in named and call.behaviour.verdict == "not measured":
+            yield f"{call.slug}: {call.behaviour.detail}"
 
 
 def _with_what_nothing_held(call: CallResult) -> str:
+    if call.behaviour.verdict == "not measured":
+        return f"{call.slug} ({'; '.join(call.not_measured)})"
     if call.unheld:
         return f"{call.slug} ({', '.join(call.unheld)}: {NOTHING})"
     bare = call.not_measured == [NOTHING_AT_ALL]

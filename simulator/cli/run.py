@@ -33,7 +33,6 @@ from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
 from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import Evaluated, without_evidence
-from callerside.simulator.runner.expectations_after import unseen
 from callerside.simulator.runner.interruption import interruptible
 from callerside.simulator.runner.kept_runs import KEEP, remove_old_runs
 from callerside.simulator.runner.progress import summary_table
@@ -331,13 +330,15 @@ def _not_known(done: Run, options: RunOptions) -> Iterator[str]:
         yield f"No call was answered: {_doctor(options)} says where a call to it fails"
         if options.account and not options.account.password:
             yield f"{PASSWORD} is not set in the environment: whoever asks for a digest got none"
-    missing = ", ".join(name for name in METRICS if name not in measured)
-    yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
+    missing = sum(name not in measured for name in METRICS)
+    yield (
+        f"{agent_uri} is not ours: measured at the caller's ear alone; {missing} metrics are not "
+        "measured, and each call's page says why"
+    )
     scenarios = {call.planned.scenario.name: call.planned.scenario for call in done.calls}
     for name, scenario in scenarios.items():
-        unchecked = [*unseen(scenario), *(_NOT_SHOWN & scenario.model_fields_set)]
-        if unchecked:
-            yield f"  {name}: not checked, or without effect: {', '.join(unchecked)}"
+        if unseen_by_it := sorted(_NOT_SHOWN & scenario.model_fields_set):
+            yield f"  {name}: without effect on it: {', '.join(unseen_by_it)}"
 
 
 def _doctor(options: RunOptions) -> str:

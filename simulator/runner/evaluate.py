@@ -32,7 +32,12 @@ from callerside.reports.verdict.outcome import called
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.answers import judge_answers
-from callerside.simulator.runner.expectations_after import CALLER_ALONE, EVERYBODY, check
+from callerside.simulator.runner.expectations_after import (
+    CALLER_ALONE,
+    EVERYBODY,
+    check,
+    unseen,
+)
 from callerside.simulator.runner.functions import judge_functions
 from callerside.simulator.runner.yields import should_yield
 from callerside.simulator.scenario import model as scenario_model
@@ -159,9 +164,8 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
         detail=detail,
         limits=scenario.budget if has_limits else dict.fromkeys(METRICS, "off"),
         # On a bad network what is to be measured may be lost, as a beep that is cut to pieces.
-        own_limits=scenario.own_limits
-        if has_limits and played.ours and scenario.network is None
-        else [],
+        own_limits=scenario.own_limits if has_limits and scenario.network is None else [],
+        unchecked=[] if played.ours else unseen(scenario),
         should_yield=should_yield(scenario, ours=played.ours) if has_limits else [],
         goes_on=scenario.goes_on if played.ours else [],
         known_failure=_known(scenario.known_failure),

@@ -119,15 +119,46 @@ def test_a_scenarios_own_limit_must_be_held_to_in_one_of_its_calls() -> None:
     )
     assert unheld.verdict == "not measured"
     assert unheld.detail == (
-        "not measured: barge_in_stop_ms has a limit, and nothing to measure it by has happened"
+        "not measured: barge_in_stop_ms has a limit, and nothing to measure it by has happened: "
+        "the caller spoke into no answer"
     )
     barge = Judged(name="barge_in_stop_ms", value=1.0, unit="ms", verdict="passed", margin=9.0)
     held = replace(unheld, judged=[*unheld.judged, barge])
     others = [with_info(held, name=str(number)) for number in range(9)]
     outcome = outcome_of([unheld, *others])
     assert outcome.exit_code == 2
-    assert outcome.why == ("own: barge_in_stop_ms: nothing to measure it by has happened",)
+    assert outcome.why == (
+        (
+            "own: barge_in_stop_ms: nothing to measure it by has happened: "
+            "the caller spoke into no answer"
+        ),
+    )
     assert outcome_of([unheld, *others, held]).exit_code == 0
+
+
+def test_what_a_scenario_expects_and_nobody_could_look_at_does_not_pass() -> None:
+    """However many other calls there are: it would pass whatever is expected."""
+    expected = "step 3 (expect function_call)"
+    blind = with_info(GOOD, unchecked=[expected], name="blind")
+    assert (blind.verdict, blind.behaviour.verdict, blind.timing.verdict) == (
+        "not measured",
+        "not measured",
+        "passed",
+    )
+    assert expected in blind.detail
+    for others in ([], [with_info(GOOD, name=str(number)) for number in range(9)]):
+        outcome = outcome_of([blind, *others])
+        assert outcome.exit_code == 2
+        (why,) = outcome.why
+        assert expected in why
+
+
+@pytest.mark.parametrize("verdict", ["failed", "error"])
+def test_what_went_wrong_is_told_before_what_nobody_could_look_at(verdict: str) -> None:
+    blind = {"unchecked": ["step 3 (expect function_call)"]}
+    assert with_info(GOOD, **blind, verdict=verdict, detail="step 1: no").detail == "step 1: no"
+    late = with_info(call("late"), **blind)
+    assert (late.verdict, outcome_of([late]).exit_code) == ("failed", 1)
 
 
 OFF = {one.name: "off" for one in GOOD.judged}

@@ -58,6 +58,21 @@ def test_a_complaint_is_in_the_call_as_if_it_had_been_read_again(tmp_path: Path)
     assert evaluated.judged == again.judged
 
 
+def test_what_only_an_agent_of_ours_tells_does_not_pass_with_another(tmp_path: Path) -> None:
+    """Nor a limit that the scenario states itself; what the caller hears is judged as ever."""
+    more = "never: [{state: PROCESSING}, {transcript: rude}]\nbudget: {agent_overhead_ms: 40}\n"
+    ours = evaluate(played(tmp_path, more), "virtual").result
+    theirs = evaluate(replace(played(tmp_path, more), ours=False), "virtual").result
+    assert ours is not None
+    assert theirs is not None
+    assert ours.behaviour.verdict == "passed"
+    assert (theirs.verdict, theirs.behaviour.verdict) == ("not measured", "not measured")
+    unchecked = ["never state PROCESSING", 'never the transcript "rude"']
+    assert theirs.evidence.info.unchecked == unchecked
+    assert ", ".join(unchecked) in theirs.detail
+    assert "agent_overhead_ms has a limit" in theirs.detail
+
+
 def test_a_caller_that_failed_keeps_its_own_sentence(tmp_path: Path) -> None:
     call = replace(
         played(tmp_path, "never: [{state: LISTENING}]\n"), verdict="failed", detail="step 1: no"
