@@ -43,7 +43,7 @@ def refuse(leg: CallLeg, item: LegInput) -> None:
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[Phone]:
-    # Garbage that happens to be a request counts as one: how many a second are let in is none of these tests'.
+    # Garbage that happens to be a request counts as one: these tests are not about rates.
     options = SipOptions(sample_rate_hz=8_000, requests_per_source_per_s=0, requests_per_s=0)
     phone = Phone("agent", options)
     phone.behave(answer_and_sing)
