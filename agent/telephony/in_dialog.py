@@ -44,8 +44,8 @@ _NOT_DONE = frozenset({"REGISTER", "MESSAGE", "PUBLISH", "PRACK"})
 """Methods that there are; PRACK is done by engines that have `100rel`."""
 HIGHEST_NUMBER = 2**31 - 1
 """Of a CSeq (RFC 3261 §8.1.1.5)."""
-_UNNUMBERED = ("ACK", "CANCEL")
-"""They have the number of their INVITE."""
+_OF_AN_INVITE = ("ACK", "CANCEL")
+"""They have its number, and none of their own."""
 _MOST_SPEAKERS = 16
 """Who answer one INVITE of ours, each with numbers of its own, where it was forked."""
 
@@ -107,10 +107,13 @@ class RequestOrder:
     def takes(self, request: SipMessage, now_ns: int) -> bool:
         """Whether a request that has come was not overtaken; the INVITE of the call is the first.
 
-        One that is sent again was taken when it came first, and is answered as it was then.
+        One that is sent again was taken when it came first, and is answered as it was then. What
+        belongs to an INVITE that has not come is not taken, and answered by nobody.
         """
         number, tag = request.number, request.from_tag
-        if request.method in _UNNUMBERED or not 0 < number <= HIGHEST_NUMBER:
+        if request.method in _OF_AN_INVITE:  # PJSIP would have the next ones come behind it
+            return number <= self._highest.get(tag, number)
+        if not 0 <= number <= HIGHEST_NUMBER:
             return True  # one that none may have is refused, and comes before none
         this = identity("", request.text)
         if number < self._highest.get(tag, 0):

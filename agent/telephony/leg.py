@@ -28,7 +28,10 @@ from callerside.agent.telephony.interface import (
     TransferProgressed,
 )
 from callerside.agent.telephony.invite import readable
+from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.screening import moves_beyond_reach
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.tls import ways_out
 from callerside.clock import NS_PER_S
 
 _log = structlog.get_logger(__name__)
@@ -93,7 +96,9 @@ class Leg(ABC):
         self._keys = dtmf.PacedKeys()
         """That go out by INFO."""
         self._order = RequestOrder()
-        self._info_number = 0
+        self._goes_by_proxy = True
+        """Whether what we send in it does, or may: of a call that we place nobody has looked."""
+        self._info_number = -1
         """Of the last INFO: one that is sent again has none above it."""
         self._is_transferring = False
         """Whether what becomes of our REFER is still to be told."""
@@ -146,6 +151,19 @@ class Leg(ABC):
     def takes(self, request: SipMessage) -> bool:
         """See `RequestOrder`."""
         return self._order.takes(request, time.monotonic_ns())
+
+    def begins_with(self, invite: SipMessage) -> None:
+        """It was this INVITE that it came of."""
+        self.takes(invite)
+        self._goes_by_proxy = bool(invite.header("record-route"))
+
+    def refuses_move(
+        self, request: SipMessage, options: SipOptions, otherwise: str = "udp"
+    ) -> Answer | None:
+        """See `moves_beyond_reach`."""
+        if self._goes_by_proxy:
+            return None
+        return moves_beyond_reach(request, ways_out(options), options.hosts, otherwise)
 
     def on_answered(self, request: SipMessage, answer: Answer) -> None:
         """A request of the call was answered before the stack saw it: a key, maybe."""

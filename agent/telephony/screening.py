@@ -23,6 +23,7 @@ from callerside.agent.telephony.in_dialog import (
 )
 from callerside.agent.telephony.invite import described, is_address, unmet
 from callerside.agent.telephony.sip_message import SipMessage, address_of, without_quoted
+from callerside.ports import HIGHEST_PORT
 
 _VERSION, _SCHEMES = "SIP/2.0", frozenset({"sip", "sips", "tel"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
@@ -40,6 +41,8 @@ _TRANSPORT = re.compile(r";[ \t]*transport[ \t]*=[ \t]*([^;?>\s]+)", re.IGNORECA
 _CSEQ = re.compile(r"(\d+)[ \t]+(\S+)")
 _TARGETED = ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
 """What is sent to its Contact from then on (RFC 3261 §12.2): it has an address there (§8.1.1.8)."""
+_MOVES = ("INVITE", "UPDATE")
+"""What may give a call another Contact."""
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _URI = r'[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++'
 _SIP_URI = r'[Ss][Ii][Pp][Ss]?+:[^\s<>"]++'
@@ -166,7 +169,29 @@ def beyond_reach(
         families: of our addresses.
         otherwise: by which we send to who names none.
     """
-    hop = _next_hop(invite)
+    return _out_of_reach(_next_hop(invite), transports, families, otherwise)
+
+
+def moves_beyond_reach(
+    request: SipMessage,
+    transports: Collection[str],
+    families: Collection[Family],
+    otherwise: str = "udp",
+) -> Answer | None:
+    """What a request within a call is answered that would have ours go where none gets to.
+
+    The call goes on as it was (RFC 3261 §12.2.2, RFC 3311 §5.2). Of a call whose requests go by a
+    proxy do not ask: to its Contact that one sends them. Arguments as of `beyond_reach`.
+    """
+    if request.method not in _MOVES or not request.header("contact"):
+        return None
+    hop = address_of(request.header("contact"))[0]
+    return _out_of_reach(hop, transports, families, otherwise)
+
+
+def _out_of_reach(
+    hop: str, transports: Collection[str], families: Collection[Family], otherwise: str
+) -> Answer | None:
     elsewhere = _ELSEWHERE.match(hop)
     host = _host_of(hop) if elsewhere is None else elsewhere[1]
     if is_address(host) and family_in_sdp(host) not in families:
@@ -340,21 +365,34 @@ def _looks_at_addresses(request: SipMessage, method: str, uri: str) -> Answer | 
 
 def _looks_at_targets(message: SipMessage) -> Answer | None:
     for name in ("contact", "record-route"):
-        if not all(map(_TARGETS.fullmatch, message.headers(name))):
+        values = message.headers(name)
+        if not all(map(_TARGETS.fullmatch, values)) or any(map(_leads_nowhere, values)):
             return _bad(f"no address in {name.title()}")
     return None
 
 
+def _leads_nowhere(value: str) -> bool:
+    """Whether the first address of a header's value has a host or a port that none can be."""
+    uri = address_of(value)[0]
+    port = _with_port(uri).rpartition("]")[2].partition(":")[2]
+    is_port = not port or (_NUMBER.fullmatch(port) and int(port[:20]) <= HIGHEST_PORT)
+    return not is_port or _is_no_host(uri)
+
+
 def _is_no_host(uri: str) -> bool:
-    """Whether an IPv6 address of a URI is none, or has no brackets (RFC 3261 §25.1)."""
+    """Whether an IPv6 address of a URI is none, or has no brackets (RFC 3261 §25.1).
+
+    Nor has one a zone there, which means nothing on another machine.
+    """
     host = _with_port(uri)
     if not host.startswith("["):
         return host.count(":") > 1
+    address = host[1:].partition("]")[0]
     try:
-        ip_address(host[1:].partition("]")[0])
+        ip_address(address)
     except ValueError:
         return True
-    return False
+    return "%" in address
 
 
 def _host_of(uri: str) -> str:

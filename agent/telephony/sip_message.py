@@ -98,9 +98,9 @@ class SipMessage:
 
     @property
     def number(self) -> int:
-        """Of its CSeq: each request of one side has a higher one than those before; 0: none."""
+        """Of its CSeq: each request of one side has a higher one than those before; -1: none."""
         said = self.header("cseq").partition(" ")[0]
-        return int(said) if said.isdecimal() and len(said) <= _LONGEST_NUMBER else 0
+        return int(said) if said.isdecimal() and len(said) <= _LONGEST_NUMBER else -1
 
     @property
     def call_id(self) -> str:

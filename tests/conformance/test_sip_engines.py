@@ -1020,6 +1020,67 @@ def test_a_request_that_was_overtaken_is_refused_and_does_nothing(line: Line) ->
     line.end()
 
 
+def test_numbers_begin_where_the_caller_begins(line: Line) -> None:
+    """RFC 3261 §8.1.1.5: with any below 2**31, 0 among them; behind another it was overtaken."""
+    line.raw._cseq = 0
+    line.up()
+    if line.role == "agent":
+        line.raw.send("INFO", "Signal=1\r\n", {"Content-Type": RELAY}, cseq=0)
+        assert line.raw.final("INFO").status == 200
+    else:
+        line.raw._cseq = -1  # its own first request
+        assert line.raw.request("INFO", "Signal=1\r\n", {"Content-Type": RELAY}) == 200
+    assert line.raw.request("INFO", "Signal=2\r\n", {"Content-Type": RELAY}) == 200
+    for method in ("INFO", "OPTIONS"):
+        line.raw.send(method, "Signal=3\r\n", {"Content-Type": RELAY}, cseq=0)
+        assert line.raw.final(method).status == 500
+    assert keys_of(line, 2) == "12"
+    line.end()
+
+
+def test_what_belongs_to_no_invite_is_answered_by_none_and_changes_nothing(line: Line) -> None:
+    line.up()
+    line.raw._cseq = 10
+    assert line.raw.request("INFO", "Signal=1\r\n", {"Content-Type": RELAY}) == 200
+    for number in (9_999, 2**31 - 1):
+        line.raw.send("ACK", cseq=number)
+    line.raw.send("INFO", "Signal=9\r\n", {"Content-Type": RELAY}, cseq=9_998)
+    strange = line.raw.last.replace(b"9998 INFO", b"9998 FOO")
+    assert line.raw.final("INFO").status == 200
+    line.raw.send_bytes(strange.replace(b"branch=z9hG4bK", b"branch=z9hG4bKx"))
+    line.raw._cseq = 9_998
+    assert line.raw.request("INFO", "Signal=2\r\n", {"Content-Type": RELAY}) == 200
+    assert keys_of(line, 3) == "192"
+    line.end()
+
+
+NO_ADDRESSES = ("sip:raw@127.0.0.1:99999", "sip:raw@127.0.0.1:-1", "sip:raw@::1", "sip:raw@[::zz]")
+BEYOND_REACH = ("sip:raw@[::2]:5060", "sips:raw@127.0.0.1", "sip:raw@127.0.0.1;transport=ws")
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_call_does_not_move_to_where_nothing_of_ours_gets(line: Line, method: str) -> None:
+    """RFC 3261 §12.2.2, RFC 3311 §5.2: refused, the request has changed nothing."""
+    line.up()
+    expected = dict.fromkeys(NO_ADDRESSES, 400)
+    if line.role == "agent":  # of a call that is placed nobody knows whether a proxy is on the way
+        expected |= dict.fromkeys(BEYOND_REACH, 488)
+    for contact, status in expected.items():
+        line.raw._cseq += 1
+        line.raw.send(method, line.raw.sdp(), {"Contact": f"<{contact}>"})
+        answer = line.raw.final(method)
+        assert answer.status == status, contact
+        assert (status == 488) == bool(answer.header("Warning"))
+        if method == "INVITE":
+            line.raw.send("ACK", branch=line.raw._branch)
+    line.is_heard()
+    line.phone.do(line.call, "hang_up")
+    goodbye = line.raw.asked("BYE")
+    assert goodbye, "it goes to where it went"
+    line.raw.reply(goodbye, "200 OK")
+    assert line.phone.wait_for(line.call, HungUp).status == 200
+
+
 def test_who_is_no_party_to_a_call_presses_no_key(line: Line) -> None:
     """Who has heard of its Call-ID alone names its tags wrong, or leaves ours out (§12.2.2)."""
     line.up()

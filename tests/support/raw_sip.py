@@ -122,12 +122,13 @@ class RawPhone:
         method: str,
         body: str = "",
         headers: Mapping[str, str] | None = None,
-        cseq: int = 0,
+        cseq: int | None = None,
         branch: str = "",
     ) -> None:
         """A request of this call, and of a transaction of its own."""
         via = f"{self._over.upper()} {self.contact.partition('@')[2].partition(';')[0]}"
         self._branch = branch or uuid.uuid4().hex
+        named = {"Contact": f"<{self.contact}>", **(headers or {})}
         lines = [
             f"{method} {self.target} SIP/2.0",
             f"Via: SIP/2.0/{via};rport;branch=z9hG4bK{self._branch}",
@@ -135,9 +136,8 @@ class RawPhone:
             f"From: <sip:raw@{in_uri(self.host)}>;tag=raw",
             f"To: <{self.called}>{';tag=' + self._to_tag if self._to_tag else ''}",
             f"Call-ID: {self.call_id}",
-            f"CSeq: {cseq or self._cseq} {method}",
-            f"Contact: <{self.contact}>",
-            *(f"{name}: {value}" for name, value in (headers or {}).items()),
+            f"CSeq: {self._cseq if cseq is None else cseq} {method}",
+            *(f"{name}: {value}" for name, value in named.items()),
         ]
         if body and "Content-Type" not in (headers or {}):
             lines.append("Content-Type: application/sdp")

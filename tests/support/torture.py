@@ -515,6 +515,23 @@ BEYOND = [
     ),
     *(
         Row(
+            name=f"{name.lower()}-at-{which}",
+            rule="RFC 3261 §25.1: no host, or no port, to which anything could be sent",
+            base="INVITE",
+            change=(change(f"{name}: <{uri}>"),),
+            right=frozenset({400}),
+        )
+        for name, change in (("Contact", partial(line, "Contact:")), ("Record-Route", more))
+        for which, uri in {
+            "high-port": "sip:raw@127.0.0.1:99999",
+            "negative-port": "sip:raw@127.0.0.1:-1",
+            "no-brackets": "sip:raw@::1",
+            "no-address": "sip:raw@[::zz]:5999",
+            "a-zone": "sip:raw@[fe80::1%25lo]:5999",
+        }.items()
+    ),
+    *(
+        Row(
             name=f"{name.lower()}-of-{which}",
             rule="RFC 3261 §25.1: it is no URI; who reads it all the same may take it",
             base="INVITE",

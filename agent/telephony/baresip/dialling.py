@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from baresip import BaresipError, Call, RegistrationError, StackEvent, UserAgent
 
-from callerside.agent.telephony.baresip.endpoint import BaresipStation, Refusal
+from callerside.agent.telephony.baresip.endpoint import BaresipStation, Refusal, fault
 from callerside.agent.telephony.baresip.leg import BaresipLeg
 from callerside.agent.telephony.baresip.media import RtpSocket
 from callerside.agent.telephony.baresip.placing import BaresipPlacedLeg, Placing
@@ -101,7 +101,8 @@ class BaresipDialler(BaresipStation):
             return (480, "Temporarily Unavailable", "")
         if not message.status and message.method == "REFER" and isinstance(leg, BaresipCallerLeg):
             return None if leg.wish.lets_itself_be_transferred else (603, "Decline", "")
-        return super().refusal_of(message, source)
+        faulty = None if message.status or leg is None else fault(message)
+        return super().refusal_of(message, source) if faulty is None else faulty[0]
 
     async def close_stack(self) -> None:
         """Who has vanished stays so."""

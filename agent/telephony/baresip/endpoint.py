@@ -145,7 +145,7 @@ class BaresipStation:
         leg = self.legs.get(request.call_id)
         if leg is None or request.status or self._means_another(request) or leg.takes(request):
             return None
-        return _as_refusal(OVERTAKEN)
+        return SWALLOWED if request.method in ("ACK", "CANCEL") else _as_refusal(OVERTAKEN)
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
@@ -155,6 +155,9 @@ class BaresipStation:
         if self._means_another(message):
             return _NO_SUCH_CALL
         if message.method in ("INVITE", "UPDATE"):
+            answer = leg.refuses_move(message, self.options, _transport_of(message))
+            if answer is not None:
+                return _as_refusal(answer)
             return self.refusal_of_offer(message, source)
         answer = answer_to(message, self.allowed)
         if answer is not None:
@@ -404,7 +407,7 @@ class BaresipEndpoint(BaresipStation):
 
     def _refusal_of_none(self, message: SipMessage, source: str) -> Refusal | None:
         """Of what is no request, or not one for this stack; None: it is one."""
-        faulty = _fault(message)
+        faulty = fault(message)
         if faulty is None:
             return None
         refusal, why = faulty
@@ -455,9 +458,8 @@ class BaresipEndpoint(BaresipStation):
             return (self._drain_status, "Service Unavailable", again), "draining"
         if len(self._admitted) >= self.options.max_calls:
             return (486, "Busy Here", again), "full"
-        arrived_by = invite.header("via")[len("SIP/2.0/") :][:3].lower()
         hosts, ways = self.options.hosts, ways_out(self.options)
-        if (answer := beyond_reach(invite, ways, hosts, arrived_by)) is not None:
+        if (answer := beyond_reach(invite, ways, hosts, _transport_of(invite))) is not None:
             return _as_refusal(answer), "contact"
         family = self.options.family_with(source)
         has_route = partial(host.has_route, source=hosts[family])
@@ -533,22 +535,27 @@ async def _reject(call: Call) -> None:
         await call.reject()
 
 
+def _transport_of(request: SipMessage) -> str:
+    """By which it came."""
+    return request.header("via")[len("SIP/2.0/") :][:3].lower()
+
+
 def _is_goodbye(message: SipMessage) -> bool:
     """Whether it is a BYE, or agrees to one (RFC 3261 §15.1)."""
     return message.method == "BYE" and message.status < _REFUSAL
 
 
-def _fault(request: SipMessage) -> tuple[Refusal, str] | None:
+def fault(request: SipMessage) -> tuple[Refusal, str] | None:
     """What a request is answered that is none, or not one for this stack, and why; None: it is."""
-    fault = fault_of(request)
-    if fault is None:  # a call of RFC 2543, without a From tag, breaks the stack's memory
+    found = fault_of(request)
+    if found is None:  # a call of RFC 2543, without a From tag, breaks the stack's memory
         no_tag = request.begins_call and not request.from_tag
         return (SWALLOWED, "no tag in from") if no_tag else None
     # An ACK is answered by nobody; and what is no request line the stack reads as a header,
     # "INVITE sip" as To by its hash, and would repeat.
     if request.method == "ACK" or request.request_line is None:
-        return SWALLOWED, fault.reason
-    return _as_refusal(fault), fault.reason
+        return SWALLOWED, found.reason
+    return _as_refusal(found), found.reason
 
 
 def _as_refusal(answer: Answer) -> Refusal:

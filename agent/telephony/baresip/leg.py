@@ -425,7 +425,7 @@ class BaresipCallLeg(BaresipLeg):
         self._called = called
         self._adopt(call)
         self._answered_ns: int | None = None
-        self.takes(invite)
+        self.begins_with(invite)
         self.their_tag = invite.from_tag
         if invite.description:
             self._offered = described(invite.description, self._stack.options.codecs)

@@ -118,7 +118,7 @@ class SipEndpoint:
         self.modules: Sequence[StackModule] = (
             MalformedMessageFilter(self.may_name_hosts, self._refused.note_faulty),
             OneLine(options.codecs, options.srtp_with),
-            InDialogRequests(self.allowed, self.leg_of),
+            InDialogRequests(self.allowed, self.leg_of, options),
         )
 
     def may_name_hosts(self, _source: str) -> bool:
@@ -528,7 +528,7 @@ class AnsweringEndpoint(SipEndpoint):
             rate_hz=rate_hz,
             signalled=self.options.known_host(source),
         )
-        leg.takes(SipMessage(message))
+        leg.begins_with(SipMessage(message))
         self.legs.append(leg)
         self._admission.became_call()
         self._refuser.became_call()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from callerside.agent.telephony.in_dialog import OVERTAKEN, Answer, Header, answer_to
 from callerside.agent.telephony.leg import Leg
+from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.native.binding import (
     HEADER,
     POOL,
@@ -23,10 +24,9 @@ from callerside.agent.telephony.pjsua.native.binding import (
     Str,
     is_method,
 )
+from callerside.agent.telephony.screening import fault_of
 from callerside.agent.telephony.sip_message import SipMessage
 
-_OF_INVITES = (b"ACK", b"CANCEL")
-"""What the stack has to see."""
 _OVER = Answer(481, "Call/Transaction Does Not Exist")
 
 
@@ -44,26 +44,31 @@ class InDialogRequests(StackModule):
         ("pjsip_ua_find_dialog", Pointer, (Pointer, Pointer, Pointer, ctypes.c_int)),
     )
 
-    def __init__(self, allowed: Header, leg_of: Callable[[str], Leg | None]) -> None:
+    def __init__(
+        self, allowed: Header, leg_of: Callable[[str], Leg | None], options: SipOptions
+    ) -> None:
         """`leg_of`: the call of this Call-ID that is not over."""
         self._allowed = allowed
         self._leg_of = leg_of
+        self._options = options
 
     def deal_with(self, message: int) -> bool:
         """Any request."""
         what = self.describe(message)
-        if any(is_method(what, method) for method in _OF_INVITES):
+        if is_method(what, b"CANCEL"):
             return False
         request = SipMessage(self.read(message).wholeMsg)
-        if not request.in_dialog or not self._is_of_a_dialog(request):
-            return False
+        if not request.in_dialog or not self._is_of_a_dialog(request) or fault_of(request):
+            return False  # what is none `message_filter` answers, behind this
         leg = self._leg_of(request.call_id)
+        if is_method(what, b"ACK"):
+            return leg is not None and not leg.takes(request)
         if leg is None:
             answer = None if is_method(what, b"BYE") else _OVER
         elif not leg.takes(request):
             answer = OVERTAKEN
         else:
-            answer = answer_to(request, self._allowed)
+            answer = leg.refuses_move(request, self._options) or answer_to(request, self._allowed)
             if answer is not None:
                 leg.on_answered(request, answer)
         if answer is not None:
