@@ -6,6 +6,8 @@ from callerside.agent.telephony.options import AGENT_PASSWORD, Registration
 from callerside.agent.telephony.sip_message import SipMessage
 
 _OK = 200
+NO_ANSWER = 408
+STILL_KNOWN = "no answer to our un-REGISTER: calls may be sent here until the registration runs out"
 _CHALLENGES, _FORBIDDEN = (401, 407), 403
 _PASSING = frozenset({408, 480, 500, 502, 503, 504})
 _GLOBAL_FAILURE = 600

@@ -39,6 +39,8 @@ class Registrar:
         """Answers 403, as a PBX may while it restarts."""
         self.dies_in_the_middle = False
         """Asks for the digest, and is gone when it comes."""
+        self.hears_goodbyes = True
+        """Or says nothing to them."""
         self.sees_at = ""
         """What a NAT before it makes of our address: `HOST:PORT`."""
         self.contacts: list[str] = []
@@ -75,7 +77,7 @@ class Registrar:
                 """One message."""
                 message = _next_message(self.rfile)
                 answer = registrar._answer(message)
-                if answer is not None:
+                if answer:
                     self.wfile.write(_reply(message, answer, registrar.sees_at))
 
         return Handler
@@ -90,6 +92,8 @@ class Registrar:
                     answer = registrar._answer(message)
                     if answer is None:
                         return
+                    if not answer:
+                        continue
                     self.wfile.write(_reply(message, answer, registrar.sees_at))
 
         return Handler
@@ -108,6 +112,8 @@ class Registrar:
         if not _is_right(dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))):
             return "403 Forbidden"
         if "expires=0" in message.lower() or re.search(r"^Expires: 0", message, re.MULTILINE):
+            if not self.hears_goodbyes:
+                return ""
             self.knows_us = False
             return "200 OK"
         self.accepted += 1
@@ -202,6 +208,23 @@ def test_registered_refreshed_lost_and_found_again(
         last = agent.logged("sip_registration")[-1]
         assert (last["registered"], last["status"], last["level"]) == (False, 200, "info")
         assert agent.logged("sip_registration")[-2]["registered"] is True
+    finally:
+        agent.close()
+
+
+def test_a_registrar_that_says_nothing_at_the_end_is_told_of(
+    tmp_path: Path, registrar: Registrar, engine: EngineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLERSIDE_SIP_PASSWORD", SECRET)
+    agent = serve(tmp_path, registrar, engine)
+    try:
+        until(lambda: agent.get("/readyz")[0] == 200, "the registration")
+        registrar.hears_goodbyes = False
+        agent.signal(signal.SIGTERM)
+        assert agent.wait() == 0
+        last = agent.logged("sip_registration")[-1]
+        assert (last["registered"], last["status"], last["level"]) == (False, 408, "warning")
+        assert "may be sent here" in last["reason"]
     finally:
         agent.close()
 

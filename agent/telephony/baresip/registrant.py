@@ -15,7 +15,13 @@ from baresip import BaresipError, Event, RegistrationError, StackEvent, UserAgen
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnRegistration
 from callerside.agent.telephony.options import Registration
-from callerside.agent.telephony.registration import RefusalRetry, granted_s, log_change
+from callerside.agent.telephony.registration import (
+    NO_ANSWER,
+    STILL_KNOWN,
+    RefusalRetry,
+    granted_s,
+    log_change,
+)
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)
@@ -23,7 +29,7 @@ _log = structlog.get_logger(__name__)
 _ANSWER_S = 10.0
 """For how long an answer is waited for."""
 _LEAVE_S = 1.0
-_OK, _TIMEOUT = 200, 408
+_OK = 200
 
 
 class Registrant:
@@ -59,7 +65,8 @@ class Registrant:
         if self._agent is not None and self.registered:
             with contextlib.suppress(BaresipError):
                 await self._agent.unregister(timeout=_LEAVE_S)
-            self.registered = False
+            if self.registered:
+                self._changed(False, NO_ANSWER, STILL_KNOWN)
 
     def on_message(self, message: SipMessage) -> None:
         """The registrar's answer has come; baresip tells it, too, but not what is granted."""
@@ -77,10 +84,10 @@ class Registrant:
             await self._agent.register(timeout=_ANSWER_S)
         except RegistrationError as error:
             if not error.status:  # else its event has told it
-                self._changed(False, _TIMEOUT, str(error))
+                self._changed(False, NO_ANSWER, str(error))
 
     def _run_out(self) -> None:
-        self._changed(False, _TIMEOUT, "not refreshed in time")
+        self._changed(False, NO_ANSWER, "not refreshed in time")
 
     def _on_event(self, event: StackEvent) -> None:
         if event.event not in (Event.REGISTER_OK, Event.REGISTER_FAIL):

@@ -33,7 +33,12 @@ from callerside.agent.telephony.pjsua.native.message_filter import MalformedMess
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.agent.telephony.quiet_connections import QuietConnections
-from callerside.agent.telephony.registration import RefusalRetry, log_change
+from callerside.agent.telephony.registration import (
+    NO_ANSWER,
+    STILL_KNOWN,
+    RefusalRetry,
+    log_change,
+)
 from callerside.agent.telephony.request_gate import RequestGate, method_of
 from callerside.agent.telephony.screening import answer_outside_calls, fault_of
 from callerside.agent.telephony.sip_message import SipMessage
@@ -484,6 +489,8 @@ class AnsweringEndpoint(SipEndpoint):
 
     def drop_accounts(self) -> None:
         """See `SipEndpoint`."""
+        if self.registered:
+            self.registration_changed(active=False, status=NO_ANSWER, reason=STILL_KNOWN)
         for account in self._accounts:
             account.shutdown()
         self._accounts.clear()
