@@ -29,7 +29,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.invite import readable
 from callerside.agent.telephony.options import SipOptions
-from callerside.agent.telephony.screening import moves_beyond_reach
+from callerside.agent.telephony.screening import moves_beyond_reach, unmet_offer
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.tls import ways_out
 from callerside.clock import NS_PER_S
@@ -157,13 +157,23 @@ class Leg(ABC):
         self.takes(invite)
         self._goes_by_proxy = bool(invite.header("record-route"))
 
-    def refuses_move(
-        self, request: SipMessage, options: SipOptions, otherwise: str = "udp"
+    def change_refused(
+        self, request: SipMessage, options: SipOptions, source: str, otherwise: str = "udp"
     ) -> Answer | None:
-        """See `moves_beyond_reach`."""
-        if self._goes_by_proxy:
+        """What an INVITE or UPDATE within the call is answered that changes it to what cannot be.
+
+        Args:
+            request: as if nothing in it were encrypted.
+            options: ours.
+            source: where it came from, "host:port".
+            otherwise: see `moves_beyond_reach`.
+        """
+        if request.method not in ("INVITE", "UPDATE"):
             return None
-        return moves_beyond_reach(request, ways_out(options), options.hosts, otherwise)
+        answer = None
+        if not self._goes_by_proxy:
+            answer = moves_beyond_reach(request, ways_out(options), options.hosts, otherwise)
+        return answer or unmet_offer(request, options.codecs, options.family_with(source))
 
     def on_answered(self, request: SipMessage, answer: Answer) -> None:
         """A request of the call was answered before the stack saw it: a key, maybe."""

@@ -276,12 +276,28 @@ def unmet_invite(
         return answer, "extension"
     if "timer" in extensions and _is_short(invite):
         return _TOO_SHORT, "interval"
-    status = unmet(invite.description, codecs, family) if invite.description else 0
+    answer = unmet_offer(invite, codecs, family)
+    if answer is not None:
+        return answer, "malformed" if answer is _NO_DESCRIPTION else "media"
+    found = described(invite.description, codecs, family) if invite.description else None
+    leads_nowhere = found is not None and found.listens and not has_route(found.host)
+    return (_NO_MEDIA, "media") if leads_nowhere else None
+
+
+def unmet_offer(
+    request: SipMessage, codecs: Sequence[str], family: Family = "IP4"
+) -> Answer | None:
+    """What an INVITE or UPDATE is answered whose offer cannot be met; None: it can be, or has none.
+
+    Args:
+        request: without a fault.
+        codecs: ours.
+        family: of our address.
+    """
+    status = unmet(request.description, codecs, family) if request.description else 0
     if not status:
-        found = described(invite.description, codecs, family)
-        leads_nowhere = found is not None and found.listens and not has_route(found.host)
-        return (_NO_MEDIA, "media") if leads_nowhere else None
-    return (_NO_DESCRIPTION, "malformed") if status == _BAD_REQUEST else (_NO_MEDIA, "media")
+        return None
+    return _NO_DESCRIPTION if status == _BAD_REQUEST else _NO_MEDIA
 
 
 def _is_short(invite: SipMessage) -> bool:

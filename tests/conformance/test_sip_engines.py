@@ -919,11 +919,26 @@ REQUESTS = [
         body="m=audio {port} RTP/AVP 96\r\na=rtpmap:96 opus/48000/2",
     ),
     Row(
+        "INVITE", "with media for many", 488, "RFC 3264 §5: they go to us, and to one",
+        body="m=audio {port} RTP/AVP 0\r\nc={many}",
+    ),
+    Row(
+        "INVITE", "with c= of nothing", 400, "RFC 4566 §5.7",
+        body="m=audio {port} RTP/AVP 0\r\nc=x",
+    ),
+    Row(
+        "UPDATE", "with c= of nothing", 400, "RFC 4566 §5.7",
+        body="m=audio {port} RTP/AVP 0\r\nc=x",
+    ),
+    Row(
         "INVITE", "with c=0.0.0.0", 200, "RFC 3264 §8.4: on hold, our address in the answer",
         body="m=audio {port} RTP/AVP 0\r\nc={nowhere}", says="c={place}",
     ),
     Row("INVITE", "that resumes", 200, "RFC 3264 §8.4", body="m=audio {port} RTP/AVP 0"),
 ]  # fmt: skip
+
+
+MANY = {"127.0.0.1": "IN IP4 224.2.1.1/127", "::1": "IN IP6 ff15::101"}
 
 
 def answered(line: Line, row: Row) -> tuple[str, str, int, str]:
@@ -932,8 +947,9 @@ def answered(line: Line, row: Row) -> tuple[str, str, int, str]:
     What it does not say is in its place.
     """
     body, says = row.body, row.says
-    if row.method == "INVITE":
-        body = line.raw.offer(*body.replace("{nowhere}", line.raw.nowhere).split("\r\n"))
+    if row.method in ("INVITE", "UPDATE"):
+        body = body.replace("{nowhere}", line.raw.nowhere).replace("{many}", MANY[line.raw.host])
+        body = line.raw.offer(*body.split("\r\n"))
         says = says.replace("{place}", line.raw.place)
     answer = line.raw.ask(row.method, body, row.headers)
     said = re.search(rf"^{says}\r?$", answer.message, re.MULTILINE | re.IGNORECASE)

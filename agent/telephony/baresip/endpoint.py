@@ -25,7 +25,7 @@ from callerside.agent.telephony.engine import (
 from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import OVERTAKEN, Answer, allow, answer_to
 from callerside.agent.telephony.interface import CallLeg, LegInput, Party
-from callerside.agent.telephony.invite import expected_codec, parties, unmet
+from callerside.agent.telephony.invite import expected_codec, parties
 from callerside.agent.telephony.leg import LATELY_FULL_NS
 from callerside.agent.telephony.options import PeerList, SipOptions, transport_for
 from callerside.agent.telephony.quiet_connections import QuietConnections
@@ -58,7 +58,6 @@ _MERGED: Refusal = (482, "Loop Detected", "")
 one name would have sockets that nobody closes."""
 _NO_SUCH_CALL: Refusal = (481, "Call/Transaction Does Not Exist", "")
 _EXTENSIONS = extensions("baresip")
-_REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
 
 
 class BaresipStation:
@@ -155,10 +154,9 @@ class BaresipStation:
         if self._means_another(message):
             return _NO_SUCH_CALL
         if message.method in ("INVITE", "UPDATE"):
-            answer = leg.refuses_move(message, self.options, _transport_of(message))
-            if answer is not None:
-                return _as_refusal(answer)
-            return self.refusal_of_offer(message, source)
+            way = _transport_of(message)
+            answer = leg.change_refused(message, self.options, source, way)
+            return None if answer is None else _as_refusal(answer)
         answer = answer_to(message, self.allowed)
         if answer is not None:
             self.stack.tell(leg.on_answered, message, answer)
@@ -181,12 +179,6 @@ class BaresipStation:
             return False
         is_others = bool(leg.their_tag) and request.from_tag != leg.their_tag
         return is_others or bool(leg.own_tag and request.to_tag and request.to_tag != leg.own_tag)
-
-    def refusal_of_offer(self, message: SipMessage, source: str) -> Refusal | None:
-        """Of what baresip would answer in some way of its own."""
-        options, offer = self.options, message.description
-        status = unmet(offer, options.codecs, options.family_with(source)) if offer else 0
-        return (status, _REASONS[status], "") if status else None
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """One of no call that is known."""

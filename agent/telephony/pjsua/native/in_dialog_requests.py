@@ -10,6 +10,7 @@ answered here, too.
 
 import ctypes
 from collections.abc import Callable
+from typing import Any
 
 from callerside.agent.telephony.in_dialog import OVERTAKEN, Answer, Header, answer_to
 from callerside.agent.telephony.leg import Leg
@@ -26,6 +27,7 @@ from callerside.agent.telephony.pjsua.native.binding import (
 )
 from callerside.agent.telephony.screening import fault_of
 from callerside.agent.telephony.sip_message import SipMessage
+from callerside.agent.telephony.srtp import view_of_message
 
 _OVER = Answer(481, "Call/Transaction Does Not Exist")
 
@@ -57,7 +59,8 @@ class InDialogRequests(StackModule):
         what = self.describe(message)
         if is_method(what, b"CANCEL"):
             return False
-        request = SipMessage(self.read(message).wholeMsg)
+        read = self.read(message)
+        request = SipMessage(read.wholeMsg)
         if not request.in_dialog or not self._is_of_a_dialog(request) or fault_of(request):
             return False  # what is none `message_filter` answers, behind this
         leg = self._leg_of(request.call_id)
@@ -68,12 +71,17 @@ class InDialogRequests(StackModule):
         elif not leg.takes(request):
             answer = OVERTAKEN
         else:
-            answer = leg.refuses_move(request, self._options) or answer_to(request, self._allowed)
+            answer = self._change_refused(leg, read) or answer_to(request, self._allowed)
             if answer is not None:
                 leg.on_answered(request, answer)
         if answer is not None:
             self.answer(message, answer)
         return answer is not None
+
+    def _change_refused(self, leg: Leg, read: Any) -> Answer | None:
+        policy = self._options.srtp_with(read.srcAddress)
+        request = SipMessage(view_of_message(read.wholeMsg, policy))
+        return leg.change_refused(request, self._options, read.srcAddress)
 
     def _is_of_a_dialog(self, request: SipMessage) -> bool:
         """Whether the stack knows the dialog; who names another tag gets its 481."""
