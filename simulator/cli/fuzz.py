@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -12,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callerside.command_line import positive, seed
+from callerside.command_line import CommandError, positive, seed
+from callerside.files import is_there
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz
 from callerside.simulator.runner import run
 from callerside.simulator.runner.run import RunOptions
@@ -32,6 +35,8 @@ _PAIRS = {
     "fault": "faults and places",
 }
 """Kinds of pairs of `simulator.fuzz.coverage`, and what they are called."""
+_SHOWN = {"wrong": "passed, and should not have:", "client": "what the client asked for:"}
+"""What the file of a finding is that no `run` shows, by its game."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "found; 1 a call broke an invariant; 2 could not run."
     )
     parser.add_argument(
-        "--seeds", type=positive, default=1000, metavar="N", help="calls (default: %(default)s)"
+        "--seeds",
+        type=positive,
+        default=1000,
+        metavar="N",
+        help="how many calls (default: %(default)s)",
     )
     parser.add_argument(
-        "--first-seed", type=seed, default=0, metavar="N", help="where to begin (default: 0)"
+        "--first-seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="the seed of the first, one more for each behind it (default: 0)",
     )
     parser.add_argument(
         "--jobs",
@@ -87,7 +100,8 @@ def _fuzz(arguments: argparse.Namespace) -> int:
     )
     from callerside.simulator.cli.terminal import Terminal
 
-    summary = _fuzz_in_sight(options, Terminal(stderr=True))
+    with _folder(options.found):
+        summary = _fuzz_in_sight(options, Terminal(stderr=True))
     tried = [try_over_sip(finding) for finding in summary.findings] if arguments.sip else []
     if arguments.json:
         told = {**as_json(summary), **({"over_sip": tried} if arguments.sip else {})}
@@ -95,6 +109,29 @@ def _fuzz(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(as_text(summary) + "".join(f"{line}\n" for line in tried))
     return EXIT_FOUND if summary.failed else EXIT_FINE
+
+
+@contextlib.contextmanager
+def _folder(found: Path) -> Iterator[None]:
+    """There is one for what is found, before hours are spent on it; of ours an empty one goes.
+
+    Raises:
+        CommandError: there can be none.
+    """
+    is_new = not is_there(found)
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+        if not os.access(found, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        told = f"--found {found}: no scenario can be written there: {error.strerror}"
+        raise CommandError(f"{told}; name a folder that can be made, or written to") from None
+    try:
+        yield
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # something is in it
+                found.rmdir()
 
 
 def _fuzz_in_sight(options: FuzzOptions, console: "Console") -> Summary:
@@ -169,7 +206,7 @@ def as_text(summary: Summary) -> str:
         f"{last}), {hours:.1f} h of telephone in {summary.took_s:.0f} s "
         f"({summary.calls_a_second:.1f} calls a second)"
     )
-    lines = [told]
+    lines = [told, *_of_coverage(summary)]
     lines += [line for finding in summary.findings for line in printed(finding)]
     if summary.unwritten:
         lines.append(f"{summary.unwritten} more calls failed, and were not written")
@@ -178,15 +215,20 @@ def as_text(summary: Summary) -> str:
     elif len(summary.failed) > 1 or summary.failed.total() > 1:
         counts = ", ".join(f"{name} {count}" for name, count in summary.failed.most_common())
         lines.append(f"calls that failed, by what they broke first: {counts}")
-    lines.append("came together, of what can (--json lists all):")
-    lines += [f"  {line}" for kind in _PAIRS for line in _of_pairs(summary, kind)]
-    if broken := summary.by_a_broken_protocol:
-        lines.append(f"  and {len(broken)} that only lost, doubled or misplaced events bring")
-    if wrong := summary.against_the_table:
-        lines.append(f"  and {len(wrong)} that cannot be, as it seemed: {', '.join(wrong)}")
-    if summary.never_reached:
-        lines.append(f"never reached: {', '.join(summary.never_reached)}")
     return "\n".join(lines) + "\n"
+
+
+def _of_coverage(summary: Summary) -> Iterator[str]:
+    """It is long, and what was found is looked for at the end."""
+    yield "came together, of what can (--json lists all):"
+    for kind in _PAIRS:
+        yield from (f"  {line}" for line in _of_pairs(summary, kind))
+    if broken := summary.by_a_broken_protocol:
+        yield f"  and {len(broken)} that only lost, doubled or misplaced events bring"
+    if wrong := summary.against_the_table:
+        yield f"  and {len(wrong)} that cannot be, as it seemed: {', '.join(wrong)}"
+    if summary.never_reached:
+        yield f"never reached: {', '.join(summary.never_reached)}"
 
 
 def _of_pairs(summary: Summary, kind: str) -> Iterator[str]:
@@ -207,15 +249,16 @@ def _of_pairs(summary: Summary, kind: str) -> Iterator[str]:
 def printed(finding: Finding) -> list[str]:
     """What people are told of a finding, and the command that shows it once more."""
     paths = " ".join(map(str, finding.paths))
-    told = [
-        f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",
-        (
-            f"  play it again: callerside run --lane virtual {paths}"
-            if finding.game == "call"
-            else f"  play it again: callerside fuzz --first-seed {finding.seed} --seeds 1; {paths}"
-        ),
-    ]
-    if finding.for_sip:
+    told = [f"seed {finding.seed} broke {finding.invariant}: {finding.detail}"]
+    if finding.game == "call" and not finding.unwritten:
+        told.append(f"  play it again: callerside run --lane virtual {paths}")
+    else:
+        told.append(f"  play it again: callerside fuzz --first-seed {finding.seed} --seeds 1")
+    if finding.unwritten:
+        told.append(f"  not written:   {finding.unwritten}")
+    elif finding.game in _SHOWN:
+        told.append(f"  {_SHOWN[finding.game]} {paths}")
+    if finding.for_sip and not finding.unwritten:
         told.append(f"  or for real:   callerside run --lane sip {paths}")
     return told
 

@@ -55,6 +55,8 @@ class Finding:
     """Whether the sip lane can play it, too."""
     game: str = "call"
     """As in `simulator.fuzz.play.Outcome`: what must fail is played as such by its seed alone."""
+    unwritten: str = ""
+    """Why there is no file of it; empty: there is one."""
 
     @property
     def paths(self) -> list[Path]:
@@ -173,7 +175,7 @@ def write_up(
 
     Args:
         seed: it fails.
-        directory: where it is written.
+        directory: where it is written; if it cannot be, the finding says why.
         small: whether it is shrunk.
         max_plays: how many simpler calls are tried for that, at most.
 
@@ -186,14 +188,20 @@ def write_up(
     shrunk = shrink_outcome(outcome, max_plays=max_plays) if small else outcome
     breach = shrunk.breaches[0]
     path = directory / f"{shrunk.name}.{'txt' if shrunk.game == 'client' else 'yaml'}"
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(as_scenario_file(shrunk, seed), encoding="utf-8")
+    after, unwritten = None, ""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(as_scenario_file(shrunk, seed), encoding="utf-8")
+        after = _write_before(shrunk, directory)
+    except OSError as error:  # what was found is worth more than its file
+        unwritten = f"{error.filename}: cannot be written: {error.strerror}"
     return Finding(
         seed=seed,
         invariant=breach.invariant,
         detail=breach.detail,
         path=path,
-        after=_write_before(shrunk, directory),
+        after=after,
+        unwritten=unwritten,
         for_sip=shrunk.game == "call" and "lanes" not in shrunk.data,
         game=shrunk.game,
     )

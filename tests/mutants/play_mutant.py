@@ -48,7 +48,7 @@ def main(tree: str, seeds: Iterable[int], folder: Path) -> dict[str, object]:
 def runner_command(finding: runner.Finding) -> list[str]:
     """What is printed for it, without its first word."""
     (line,) = (line for line in printed(finding) if _AGAIN in line)
-    return line.partition(_AGAIN)[2].partition(";")[0].split()
+    return line.partition(_AGAIN)[2].split()
 
 
 def ends_with(code: int, command: list[str], folder: Path) -> bool:

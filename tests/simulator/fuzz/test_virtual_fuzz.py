@@ -18,7 +18,7 @@ from callerside.agent.call.events import CallInput, Effect, Timer
 from callerside.agent.call.states import TRANSITIONS, State, Trigger
 from callerside.mark_registry import MARKS
 from callerside.simulator.cli import main
-from callerside.simulator.cli.fuzz import as_json, as_text, try_over_sip
+from callerside.simulator.cli.fuzz import as_json, as_text, printed, try_over_sip
 from callerside.simulator.fuzz.calls import generate
 from callerside.simulator.fuzz.choices import SeededChoices
 from callerside.simulator.fuzz.coverage import (
@@ -248,7 +248,55 @@ def test_the_command_tells_what_it_found_and_exits_1(
     told = capsys.readouterr().out
     assert "broke interrupted_audio_stops" in told
     assert f"callerside run --lane virtual {tmp_path}" in told
-    assert "never reached:" in told
+    assert told.index("never reached:") < told.index("broke interrupted"), "it stands at the end"
+
+
+@pytest.mark.usefixtures("broken_agent")
+def test_what_is_found_is_told_though_it_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    options = FuzzOptions(seeds=40, jobs=1, found=tmp_path / "file/found")
+    (finding,) = fuzz(options, lambda _: None).findings
+    seed = finding.seed
+    told = as_text(Summary(first_seed=0, findings=[finding]))
+    assert f"seed {seed} broke {finding.invariant}: {finding.detail}" in told
+    assert f"play it again: callerside fuzz --first-seed {seed} --seeds 1\n" in told
+    assert f"not written:   {tmp_path}/file" in told
+    assert "callerside run" not in told
+
+
+@pytest.mark.parametrize("found", ["file", "file/found"])
+def test_where_nothing_can_be_written_nothing_is_looked_for(
+    found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    given = ["fuzz", "--seeds", "1", "--jobs", "1", "--found", str(tmp_path / found)]
+    assert main.main(given) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"--found {tmp_path / found}: no scenario can be written there: " in told.err
+    assert "name a folder" in told.err
+
+
+def test_a_folder_in_which_nothing_was_found_is_not_left(tmp_path: Path) -> None:
+    for found, stays in ((tmp_path / "new", False), (tmp_path, True)):
+        assert main.main(["fuzz", "--seeds", "1", "--jobs", "1", "--found", str(found)]) == 0
+        assert found.is_dir() == stays
+
+
+def test_a_file_that_no_run_shows_is_told_as_what_it_is(tmp_path: Path) -> None:
+    shown = {
+        game: Finding(
+            seed=7, invariant="any", detail="x", path=tmp_path / f"{game}.yaml", after=None,
+            for_sip=False, game=game,
+        )
+        for game in ("call", "wrong", "client")
+    }  # fmt: skip
+    told = {game: "\n".join(printed(finding)) for game, finding in shown.items()}
+    assert f"play it again: callerside run --lane virtual {tmp_path}/call.yaml" in told["call"]
+    for game, what in (("wrong", "passed, and should not have:"), ("client", "the client asked")):
+        assert "play it again: callerside fuzz --first-seed 7 --seeds 1\n" in told[game]
+        assert what in told[game]
+        assert f"{tmp_path}/{game}.yaml" in told[game]
 
 
 def test_the_command_is_content_and_speaks_json(
