@@ -9,8 +9,10 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
+from at_once import AtOnce
 from raw_sip import RawPhone, Response
 from sip_rig import Facts, Phone, answer_at_once, open_phone, wait_until
 
@@ -122,9 +124,27 @@ class Caller:
         self._sip.sendto("\r\n".join(lines).encode(), self._agent)
 
 
-@pytest.mark.parametrize("agent", [UNLIMITED], indirect=True)
-def test_none_of_very_many_is_left(agent: Phone) -> None:
+@pytest.fixture(scope="module")
+def many() -> Iterator[AtOnce[EngineName, None]]:
+    """With each engine: the half minute after which an answer is given up passes once."""
+    with AtOnce(
+        {engine: partial(none_of_very_many_is_left, engine) for engine in PROFILES}
+    ) as all_:
+        yield all_
+
+
+def test_none_of_very_many_is_left(engine: EngineName, many: AtOnce[EngineName, None]) -> None:
     """One more is cancelled behind its answer, and never acknowledged: that is given up, too."""
+    many.told(engine)
+
+
+def none_of_very_many_is_left(engine: EngineName) -> None:
+    with open_phone("agent", UNLIMITED, answer_at_once, engine=engine) as agent:
+        agent.keep_audio(False)
+        are_all_over(agent)
+
+
+def are_all_over(agent: Phone) -> None:
     with RawPhone(agent.port) as silent:
         cancel_behind_the_answer(silent)
         make_calls(agent)

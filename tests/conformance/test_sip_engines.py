@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -345,16 +346,22 @@ def test_the_trace_that_an_invite_belongs_to_is_told(agent: Phone, caller: RawPh
     caller.acknowledge()
 
 
-STARTING = """
+TAKEN = 3
+"""Exit code of a process whose port is another's meanwhile."""
+STARTING = f"""
 import asyncio, sys
 from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.errors import PortTakenError
 from callerside.agent.telephony.options import SipOptions
 
 async def main():
     options = SipOptions(port=int(sys.argv[2]))
     endpoint = choose(sys.argv[1]).answering(options, lambda leg: leg.hang_up(486))
     print("starts", flush=True)
-    await endpoint.start()
+    try:
+        await endpoint.start()
+    except PortTakenError:
+        sys.exit({TAKEN})
     await asyncio.to_thread(sys.stdin.read)
     await endpoint.stop()
 
@@ -365,6 +372,16 @@ asyncio.run(main())
 @pytest.mark.parametrize("engine", PROFILES)
 def test_nobody_is_told_while_it_starts_that_there_is_no_such_user(engine: EngineName) -> None:
     """A proxy would believe it; 503 has it try another, or later (RFC 3261 §21.5.4)."""
+    code, answers = flooded_start(engine)
+    while code == TAKEN:
+        code, answers = flooded_start(engine)
+    assert code == 0
+    assert answers[486]  # it has started
+    assert set(answers) <= {486, 503}
+
+
+def flooded_start(engine: EngineName) -> tuple[int, Counter[int]]:
+    """Of an endpoint at a port at which calls come in all the while: its end, and their answers."""
     with RawPhone(0) as raw:
         port, body = raw.sip_port, raw.sdp()
     flood = Flood(port, "127.0.0.1", bodies=[body])
@@ -377,8 +394,7 @@ def test_nobody_is_told_while_it_starts_that_there_is_no_such_user(engine: Engin
         assert starting.stdout.readline() == b"starts\n"
         flood.run(600, per_s=600)
     flood.close()
-    assert flood.answers[486]  # it has started
-    assert set(flood.answers) <= {486, 503}
+    return starting.returncode, flood.answers
 
 
 def test_a_call_is_cancelled_before_its_answer(agent: Phone, caller: RawPhone) -> None:

@@ -52,8 +52,8 @@ def calls(asks: SrtpPolicy, engine: EngineName, agent: Phone) -> int | None:
     with open_phone("caller", SipOptions(account=account), engine=engine) as caller:
         there = agent.calls()
         here = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
-        wait_until(lambda: bool(is_decided(caller, here)), "sound, or the end")
-        if HungUp in is_decided(caller, here):
+        wait_until(lambda: is_told(caller, here, MediaReady, HungUp), "sound, or the end")
+        if is_told(caller, here, HungUp):
             return caller.wait_for(here, HungUp).status
         agent.wait_for(there, MediaReady)
         agent_before, caller_before = heard(agent, there), heard_by_caller(caller, here)
@@ -74,8 +74,8 @@ def calls(asks: SrtpPolicy, engine: EngineName, agent: Phone) -> int | None:
     return None
 
 
-def is_decided(caller: Phone, call: int) -> set[type]:
-    return {MediaReady, HungUp} & {type(one) for one in caller.signals(call)}
+def is_told(phone: Phone, call: int, *kinds: type[MediaReady | HungUp]) -> bool:
+    return any(isinstance(one, kinds) for one in phone.signals(call))
 
 
 def is_heard(sound: Callable[[], bytes], rate_hz: int, hz: float) -> None:

@@ -29,6 +29,7 @@ class Program:
     """One of our programs as a child process, ready when it has said so.
 
     `runner` is what runs a module, where that matters: a Python of a kind, or one in a container.
+    `secrets` stand in its environment.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class Program:
         module: str,
         *arguments: str,
         runner: Sequence[str] = (),
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         self.log_path = folder / f"{name}.log"
-        env = {**os.environ, "OPENAI_API_KEY": "", "XDG_CACHE_HOME": str(folder / "cache")}
+        keys = {"OPENAI_API_KEY": "", **(secrets or {})}
+        env = {**os.environ, **keys, "XDG_CACHE_HOME": str(folder / "cache")}
         self.process: subprocess.Popen[bytes] | WarmProgram
         with self.log_path.open("w") as log:
             if runner:
@@ -97,6 +100,7 @@ class Agent(Program):
         settings: Mapping[str, Any],
         *options: str,
         runner: Sequence[str] = (),
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         merged = {
             "sip": {"port": 0},
@@ -113,7 +117,7 @@ class Agent(Program):
         self.config = folder / "agent.yaml"
         self.write(merged)
         command = ["callerside.agent.cli", "serve", "--config", str(self.config), *options]
-        super().__init__(folder, "agent", *command, runner=runner)
+        super().__init__(folder, "agent", *command, runner=runner, secrets=secrets)
 
     def write(self, settings: Mapping[str, Any]) -> None:
         """Write the settings, all of them."""
