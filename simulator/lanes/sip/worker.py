@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from callerside import event_loop
 from callerside.addresses import joined
 from callerside.agent.service.signals import keep_what_is_there
 from callerside.agent.telephony.engine import CHOICES, Engine, codecs_of
@@ -239,7 +240,11 @@ def main() -> None:
     account = from_environment(os.environ)
     os.environ.pop(ACCOUNT, None)
     try:
-        asyncio.run(CallerProcess(choose(given.engine), given.host, relay, account).run())
+        callers = CallerProcess(choose(given.engine), given.host, relay, account).run()
+        if relay is None:
+            event_loop.run(callers)
+        else:  # whose delays are no whole milliseconds
+            asyncio.run(callers)
     except SipError as error:
         sys.exit(str(error))
 
