@@ -1,6 +1,8 @@
 """A shop that offers its functions over the Model Context Protocol.
 
-As a program it speaks over standard input and output; `serving` has it over HTTP on loopback.
+As a program it speaks over standard input and output; `serving` has it over HTTP on loopback. The
+protocol's package takes a quarter of a second to import: it is when a shop opens, for each process
+of the tests collects all of them.
 """
 
 import asyncio
@@ -12,21 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
-
-READ_ONLY = ToolAnnotations(read_only_hint=True)
 
 
 class Shop:
     """What it has been asked, and a server that writes it down."""
 
     def __init__(self) -> None:
+        from mcp.server.mcpserver import MCPServer
+        from mcp_types import ToolAnnotations
+
+        read_only = ToolAnnotations(read_only_hint=True)
         self.asked: list[str] = []
         self.cancelled: list[str] = []
         self.server = MCPServer("shop")
-        self.server.tool(description="Whether a table is free.", annotations=READ_ONLY)(self.free)
+        self.server.tool(description="Whether a table is free.", annotations=read_only)(self.free)
         self.server.tool(description="Book a table.")(self.book)
         self.server.tool(description="Fails.")(self.fail)
         self.server.tool(description="Takes its time.")(self.slow)
@@ -42,6 +43,8 @@ class Shop:
         return {"booked": True, "day": day}
 
     def fail(self) -> str:
+        from mcp.server.mcpserver.exceptions import ToolError
+
         self.asked.append("fail")
         raise ToolError("the book is lost")
 
