@@ -6,6 +6,7 @@ All that is timed is read from stamps, never from how long the test itself took.
 """
 
 import asyncio
+import ctypes
 import os
 import time
 import traceback
@@ -50,6 +51,8 @@ WAIT_S = 10.0
 """For anything that should come at once; long, because other work shares the machine."""
 START_S = 60.0
 """For a process to start, which has much to import."""
+_LAST_CALLS = 100
+"""Of which what was told is kept, where a process is measured: more than a test has at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,9 @@ class Phone:
         self._ask("behave", reaction)
 
     def keep_audio(self, keep: bool) -> None:
-        """Whether to keep the frames that legs tell, and their legs: for tests that measure."""
+        """Whether to keep the frames that legs tell, and calls that are over: for tests that
+        measure what a process holds, of which this account must be no part.
+        """
         self._ask("keep_audio", keep)
 
     def calls(self) -> int:
@@ -165,6 +170,10 @@ class Phone:
         """What the process holds now."""
         facts: Facts = self._ask("facts")
         return facts
+
+    def give_back(self) -> None:
+        """Have the process give back what malloc keeps for later: what is left is held."""
+        self._ask("give_back")
 
     def wait_for_call(self, call: int) -> CallReceived:
         """Until the n-th call has come in."""
@@ -264,6 +273,10 @@ def wait_until(condition: Callable[[], bool], what: str, within_s: float = WAIT_
         time.sleep(0.01)
 
 
+_FORGOTTEN: list[Told] = []
+"""What was told to a call of which nothing is kept."""
+
+
 def _is_audio(item: LegInput) -> bool:
     return isinstance(item, AudioReceived | FramePlayed)
 
@@ -293,9 +306,12 @@ class _Child:
     ) -> None:
         self._pipe = pipe
         self._legs: list[CallLeg | None] = []
-        """In the order of their calls; of those that are over none are kept, if audio is not."""
-        self._placed: list[PlacedCall] = []
+        """In the order of their calls; of those that are over none are kept, if audio is not.
+        Nor is what was told to them, or how they were placed, but of the last `_LAST_CALLS`.
+        """
+        self._placed: list[PlacedCall | None] = []
         self._told: list[list[Told]] = []
+        self._forgotten = 0
         self._refused: list[tuple[int, str]] = []
         self._reaction: Reaction | None = None
         self._stopped = asyncio.Event()
@@ -351,8 +367,16 @@ class _Child:
                 self._reaction(leg, item)
             if isinstance(item, HungUp) and not self._keeps_audio:
                 self._legs[number] = None
+                self._forget_before(number - _LAST_CALLS)
 
         leg.start(on_input)
+
+    def _forget_before(self, number: int) -> None:
+        for over in range(self._forgotten, number):
+            self._told[over] = _FORGOTTEN
+            if over < len(self._placed):
+                self._placed[over] = None
+        self._forgotten = max(self._forgotten, number)
 
     def on_new_call(self, options: dict[str, Any]) -> int:
         assert isinstance(self._station, CallerEndpoint)
@@ -391,7 +415,7 @@ class _Child:
         return self._refused
 
     def on_recorded(self, call: int) -> Recorded:
-        recorder = self._placed[call].recorder
+        recorder = self._placed_call(call).recorder
         return Recorded(
             recorder.rate_hz, recorder.started_at_ns, *recorder.channels(), recorder.arrivals
         )
@@ -402,12 +426,20 @@ class _Child:
                 what: sum(one.packets for one in struck if one.what == what)
                 for what in {one.what for one in struck}
             }
-            for direction, struck in self._placed[call].impairments.items()
+            for direction, struck in self._placed_call(call).impairments.items()
         }
+
+    def _placed_call(self, call: int) -> PlacedCall:
+        placed = self._placed[call]
+        assert placed is not None, "of a call that is over nothing is kept: keep_audio(False)"
+        return placed
 
     def on_registered(self) -> bool | None:
         assert not isinstance(self._station, CallerEndpoint)
         return self._station.registered
+
+    def on_give_back(self) -> None:
+        ctypes.CDLL(None).malloc_trim(0)
 
     def on_facts(self) -> Facts:
         process = psutil.Process()
