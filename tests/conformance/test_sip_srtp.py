@@ -8,6 +8,7 @@ import pytest
 from raw_sip import RawPhone
 from sip_rig import Phone, answer_at_once, open_phone, pitch_hz, wait_until
 
+from callerside.addresses import joined
 from callerside.agent.telephony.engine import EngineName
 from callerside.agent.telephony.interface import (
     AudioReceived,
@@ -49,9 +50,10 @@ def agent(agent_engine: EngineName, policy: SrtpPolicy) -> Iterator[Phone]:
 def calls(asks: SrtpPolicy, engine: EngineName, agent: Phone) -> int | None:
     """The status of a call that hears and says a tone, and is held once; None: it was well."""
     account = SipAccount(user="caller", srtp=asks)
-    with open_phone("caller", SipOptions(account=account), engine=engine) as caller:
+    options = SipOptions(account=account, listen_host=agent.host)
+    with open_phone("caller", options, engine=engine) as caller:
         there = agent.calls()
-        here = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+        here = caller.dial(f"sip:100@{joined(agent.host, agent.port)}")
         wait_until(lambda: is_told(caller, here, MediaReady, HungUp), "sound, or the end")
         if is_told(caller, here, HungUp):
             return caller.wait_for(here, HungUp).status

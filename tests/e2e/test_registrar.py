@@ -13,6 +13,7 @@ from functools import partial
 from io import BufferedIOBase
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from agent_rig import Agent, until
@@ -20,21 +21,27 @@ from at_once import AtOnce
 from raw_sip import RawPhone
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
+from callerside.addresses import joined
 from callerside.agent.telephony.engine import PROFILES, Capability, EngineName
 from callerside.agent.telephony.interface import HungUp, MediaReady
 from callerside.agent.telephony.options import Registration, SipAccount, SipOptions, Transport
+from callerside.families import family_of
+
+Server = TypeVar("Server", bound=socketserver.TCPServer)
 
 pytestmark = pytest.mark.e2e
 
 SECRET = "correct horse"  # of a registrar that lives for one test
 GRANTED_S = 6
+HOST_6 = "::1"
+ABLE_6 = [name for name, one in PROFILES.items() if Capability.IPV6 in one.capabilities]
 """PJSIP refreshes before the end, and not sooner than after 5 s."""
 
 
 class Registrar:
     """As much of RFC 3261 §10 and RFC 2617 as a user agent notices."""
 
-    def __init__(self, over: Transport = "tcp") -> None:
+    def __init__(self, over: Transport = "tcp", host: str = "127.0.0.1") -> None:
         self.accepted = 0
         self.knows_us = False
         """Since the last REGISTER that it took."""
@@ -50,14 +57,14 @@ class Registrar:
         self.asked = self.digests = 0
         """How often it asked for one, and got one."""
         if over == "tcp":
-            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._connection())
+            server = _of(socketserver.ThreadingTCPServer, host)((host, 0), self._connection())
             server.daemon_threads = True
             self._server: socketserver.TCPServer = server
         else:
-            self._server = socketserver.UDPServer(("127.0.0.1", 0), self._datagram())
+            self._server = _of(socketserver.UDPServer, host)((host, 0), self._datagram())
         self.port: int = self._server.server_address[1]
         self.registration = Registration(
-            registrar=f"127.0.0.1:{self.port}",
+            registrar=joined(host, self.port),
             user="200",
             password=SECRET,
             transport=over,
@@ -125,6 +132,11 @@ class Registrar:
         assert contact is not None
         self.contacts.append(contact[1])
         return f"200 OK\r\nContact: {contact[1]};expires={GRANTED_S}"
+
+
+def _of(server: type[Server], host: str) -> type[Server]:
+    """A server of the family of its host."""
+    return type(server.__name__, (server,), {"address_family": family_of(host)})
 
 
 def _next_message(stream: BufferedIOBase) -> str:
@@ -425,3 +437,21 @@ def test_calls_name_the_address_that_nat_has_made_of_ours(
     """
     follows = Capability.NAT_CONTACT in PROFILES[place[0]].capabilities
     assert [f"@{SEEN_AT}" in one for one in stories.named.told(place)] == [follows, follows]
+
+
+@pytest.mark.parametrize("over", ["udp", "tcp"])
+@pytest.mark.parametrize("engine", ABLE_6)
+def test_a_registrar_of_ipv6_is_registered_at(engine: EngineName, over: Transport) -> None:
+    registrar = Registrar(over, HOST_6)
+    try:
+        with open_phone(
+            "agent",
+            SipOptions(listen_host=HOST_6, registration=registrar.registration),
+            engine=engine,
+        ) as agent:
+            wait_until(lambda: agent.registered() is True, "the registration")
+            assert f"@[{HOST_6}]:" in registrar.contacts[-1]
+            assert registrar.knows_us
+        assert not registrar.knows_us, "it says goodbye"
+    finally:
+        registrar.close()

@@ -36,9 +36,10 @@ class RawPhone:
         bind_host: str = "127.0.0.1",
         over: Transport = "udp",
         call_id: bytes | None = None,
+        agent_host: str | None = None,
     ) -> None:
         self.host = bind_host
-        self._agent = ("::1" if ":" in bind_host else "127.0.0.1", agent_port)
+        self._agent = (agent_host or ("::1" if ":" in bind_host else "127.0.0.1"), agent_port)
         self._over = over
         self._sip = _udp(bind_host) if over == "udp" else _TcpWire(bind_host, self._agent)
         self.rtp = _udp(bind_host)
