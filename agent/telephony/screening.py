@@ -22,6 +22,7 @@ from callerside.agent.telephony.in_dialog import (
     allow,
 )
 from callerside.agent.telephony.invite import described, is_address, unmet
+from callerside.agent.telephony.own_answer import can_be_answered
 from callerside.agent.telephony.sip_message import SipMessage, address_of, without_quoted
 from callerside.ports import HIGHEST_PORT
 
@@ -69,6 +70,7 @@ _SHORTEST_SESSION_S = 90
 _OPTIONAL = "handling=optional"
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 
+_UNREADABLE = Answer(400, "Bad Request")
 _NO_SUCH_CALL = Answer(481, "Call/Transaction Does Not Exist")
 _BAD_EVENT = Answer(489, "Bad Event")
 _FORBIDDEN = Answer(403, "Forbidden")
@@ -131,6 +133,24 @@ def fault_of(request: SipMessage) -> Answer | None:
     return next(
         (fault for look in _LOOKS if (fault := look(request, method, uri)) is not None), None
     )
+
+
+def answer_to_unread(
+    request: SipMessage, source: str, outside: Callable[[SipMessage], Answer | None]
+) -> Answer:
+    """What is answered that a stack cannot read; a status of 0: nothing.
+
+    Args:
+        request: as far as it can be read.
+        source: where it came from, "host:port"; empty: nobody knows.
+        outside: what it is answered if it is of no call, and without a fault: most needs no stack.
+    """
+    answer = fault_of(request)
+    if answer is None and not request.in_dialog:
+        answer = outside(request)
+    answer = answer or _UNREADABLE
+    has_none = request.status or request.method == "ACK" or not can_be_answered(request, source)
+    return replace(answer, status=0) if has_none else answer
 
 
 def fault_of_response(response: SipMessage) -> str:

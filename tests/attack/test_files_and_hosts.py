@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -379,3 +380,17 @@ def test_slow_readers_of_pages_take_no_handle_that_calls_need(serve: Serve) -> N
             assert other.call(other.sdp()).status == 200
             assert other.request("BYE") == 200
         assert ear.steps == {1}
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+def test_a_killed_agent_leaves_nothing_in_the_temporary_folder(
+    serve: Serve, engine: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    agent = serve(runner=("env", f"TMPDIR={folder}", *PYTHON), sip={"port": 0, "engine": engine})
+    with in_a_call(agent):
+        pass
+    agent.process.kill()
+    assert agent.wait() == -signal.SIGKILL
+    assert list(folder.iterdir()) == []

@@ -18,8 +18,6 @@ from callerside.agent.telephony.options import SipOptions
 pytestmark = pytest.mark.e2e
 
 WAIT_S = 5.0
-NO_ANSWER = {"baresip": {"no-content-type", "lwsruri", "lwsstart", "inv2543"}}
-"""What it cannot read it does not tell: docs/engines.md."""
 
 
 def take_nobody(leg: CallLeg, item: LegInput) -> None:
@@ -51,7 +49,7 @@ def status_of(own: socket.socket) -> int:
         pytest.param(engine, row, id=f"{engine}-{row.name}")
         for engine in PROFILES
         for row in ROWS
-        if row.base == "INVITE" and "udp" in row.over and row.name not in NO_ANSWER.get(engine, ())
+        if row.base == "INVITE" and "udp" in row.over
     ],
     indirect=["agent"],
 )
@@ -183,6 +181,45 @@ def test_a_flood_of_what_cannot_be_read_is_answered_up_to_the_limit() -> None:
             told = [status_of(own) for _ in range(30)]
         assert 10 <= told.count(400) <= 12, "a burst of two seconds"
         assert told.count(503) == 30 - told.count(400)
+
+
+FEW = 20
+GARBAGE = ("\x00\x01garbage", "INVITE sip:a b@h SIP/2.0\r\n\r\n", "no message\r\n\r\n")
+
+
+def stray(first: str, method: str, number: int) -> str:
+    """A message of no call, and of no transaction."""
+    return (
+        f"{first}\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK{method}{number};rport\r\n"
+        f"From: <sip:a@h>;tag=a\r\nTo: <sip:100@h>;tag=b\r\nCall-ID: stray{number}\r\n"
+        f"CSeq: 1 {method}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+
+
+def test_what_is_longer_than_baresip_reads_is_answered() -> None:
+    with open_phone("agent", engine="baresip") as phone, RawPhone(phone.port) as own:
+        own.send("OPTIONS", headers={"X-Long": "x" * 20_000})
+        assert own.final("OPTIONS").status == 400
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+def test_no_engine_writes_a_line_for_each_of_what_is_nobodys(
+    engine: EngineName, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What has to be told of it is in the log, a line a second."""
+    options = SipOptions(requests_per_source_per_s=0, requests_per_s=0)
+    strays = ("SIP/2.0 200 OK", "OPTIONS"), *((f"{name} sip:100@h SIP/2.0", name)
+              for name in ("CANCEL", "ACK", "BYE", "FOO"))  # fmt: skip
+    with (
+        open_phone("agent", options, take_nobody, engine=engine) as phone,
+        RawPhone(phone.port) as honest,
+    ):
+        for number in range(FEW):
+            for what in (*GARBAGE, *(stray(*one, number) for one in strays)):
+                honest.send_bytes(what.encode())
+        honest.send("OPTIONS")
+        assert honest.final("OPTIONS").status == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_the_log_has_the_first_and_then_a_line_a_second() -> None:

@@ -745,12 +745,14 @@ RFC5118 = [
 
 ROWS = [*RFC4475, *RFC5118, *BEYOND]
 
-UNREAD: Mapping[EngineName, frozenset[str]] = {
-    "pjsua2": frozenset(),
-    "baresip": frozenset({"lwsruri", "lwsstart", "trws", "badvers", "inv2543", "no-content-type"}),
+NO_BRANCH = {"inv2543": 400}
+UNREAD: Mapping[tuple[EngineName, str], Mapping[str, int]] = {
+    ("baresip", "udp"): NO_BRANCH,
+    ("baresip", "tcp"): dict.fromkeys(
+        ("lwsruri", "lwsstart", "trws", "badvers", "no-content-type", *NO_BRANCH), SILENCE
+    ),
 }
-"""An engine's limit: what its parser cannot read it drops without a word, before anybody is asked.
+"""An engine's limit, by transport: what its parser cannot read, and what it is answered instead.
 
-RFC 3261 §16.3 and §18.1 let an element do so; whoever has sent it hears nothing instead of 400 or
-505, and a call of RFC 2543 without a branch does not come about on baresip.
+By TCP the connection ends without a word, as RFC 3261 §16.3 and §18.1 let an element do.
 """

@@ -33,6 +33,7 @@ from callerside.agent.telephony.repeats import Recent, identity
 from callerside.agent.telephony.request_gate import RequestGate, method_of
 from callerside.agent.telephony.screening import (
     answer_outside_calls,
+    answer_to_unread,
     beyond_reach,
     fault_of,
     unmet_invite,
@@ -145,6 +146,11 @@ class BaresipStation:
         if leg is None or request.status or self._means_another(request) or leg.takes(request):
             return None
         return SWALLOWED if request.method in ("ACK", "CANCEL") else _as_refusal(OVERTAKEN)
+
+    def answer_unread(self, message: str, source: str) -> Answer | None:  # noqa: ARG002
+        """See `Screen`: whoever only calls answers nobody."""
+        _log.debug("sip_message_unreadable", source=source)
+        return None
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
@@ -317,6 +323,20 @@ class BaresipEndpoint(BaresipStation):
         """See `Screen`."""
         answer = self._gate.turns_away(message, source, time.monotonic_ns())
         return super().turns_away(message, source) if answer is None else _as_refusal(answer)
+
+    def answer_unread(self, message: str, source: str) -> Answer | None:
+        """See `Screen`; not more of it than of others."""
+        answer = self._gate.turns_away(message, source, time.monotonic_ns())
+        if answer is None:
+            outside = partial(
+                answer_outside_calls,
+                source=source,
+                allows=self._peers.allows,
+                extensions=_EXTENSIONS,
+            )
+            answer = answer_to_unread(SipMessage(message), source, outside)
+            self._refusals.note_faulty(answer.status, answer.reason, method_of(message), source)
+        return answer if answer.status else None
 
     def _has_call(self, sip_call_id: str) -> bool:
         return sip_call_id in self._admitted or sip_call_id in self.legs

@@ -2,8 +2,9 @@
 
 The bindings' library exports all of libre and baresip. Used here is what has a signature in their
 public headers; of structures only how a list's element begins (`_Element`), which `listen`
-tries, and a buffer (`Mbuf`). But for what encrypts packets, all this is called on the stack's
-thread: in its callbacks, and in jobs (`Stack.run`).
+tries, a buffer (`Mbuf`), and where a transport has its socket (`_Transport`), which is tried,
+too. But for what encrypts packets, all this is called on the stack's thread: in its callbacks, and
+in jobs (`Stack.run`).
 """
 
 import ctypes
@@ -33,6 +34,8 @@ TraceHandler = ctypes.CFUNCTYPE(
 """`sip_trace_h`: sent?, transport, source, destination, the message's address and length."""
 MessageHandler = ctypes.CFUNCTYPE(ctypes.c_bool, Pointer, Pointer)
 """`sip_msg_h`: a message, which is ours to answer if true is returned."""
+PacketHandler = ctypes.CFUNCTYPE(ctypes.c_bool, Pointer, Pointer, Pointer)
+"""`udp_helper_recv_h`: source and packet, which nobody else gets if true is returned."""
 
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "uag_sip": (Pointer, ()),
@@ -75,7 +78,11 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "srtcp_encrypt": (Int, (Pointer, Pointer)),
     "srtcp_decrypt": (Int, (Pointer, Pointer)),
     "mbuf_alloc": (Pointer, (ctypes.c_size_t,)),
+    "mbuf_write_mem": (Int, (Pointer, Text, ctypes.c_size_t)),
     "mem_deref": (Pointer, (Pointer,)),
+    "sip_msg_decode": (Int, (Pointer, Pointer)),
+    "udp_register_helper": (Int, (Pointer, Pointer, Int, Pointer, PacketHandler, Pointer)),
+    "udp_send": (Int, (Pointer, Pointer, Pointer)),
     "sip_transp_flush": (None, (Pointer,)),
     "udp_sock_fd": (Int, (Pointer, Int)),
     "udp_thread_detach": (None, (Pointer,)),
@@ -133,6 +140,18 @@ class Mbuf(ctypes.Structure):
         ("size", ctypes.c_size_t),
         ("pos", ctypes.c_size_t),
         ("end", ctypes.c_size_t),
+    )
+
+
+class _Transport(ctypes.Structure):
+    """What follows the address in a `struct sip_transport` (libre's sip/transp.c)."""
+
+    _fields_ = (
+        ("sip", Pointer),
+        ("tls", Pointer),
+        ("http_cli", Pointer),
+        ("sock", Pointer),
+        ("transport", Int),
     )
 
 
@@ -252,6 +271,68 @@ class Library:
         for step in steps:
             if error := step():
                 raise SipError(f"SIP cannot listen on {joined(host, port)}: error {error}")
+
+    def sip_datagram_sockets(self) -> list[int]:
+        """`struct udp_sock *` of each address at which SIP comes by UDP.
+
+        Raises:
+            SipError: a transport is not what it was.
+        """
+        sip, found = int(self.uag_sip()), []
+        at = ctypes.sizeof(_Element) + self.sa_struct_get_size()
+        at += -at % ctypes.alignment(_Transport)
+        element = Pointer.from_address(sip).value
+        while element:
+            transport = _Transport.from_address(element + at)
+            link = _Element.from_address(element)
+            if link.data != element or link.list != sip or transport.sip != sip:
+                raise SipError(f"its transports are not those of {VERSION}")
+            if transport.transport == _TRANSPORTS["udp"]:
+                found.append(transport.sock)
+            element = link.next
+        return found
+
+    def look_first(self, sock: int, handler: Any) -> None:
+        """Have what comes to a socket go to a handler (`PacketHandler`) before anybody has it.
+
+        It is the socket's until that is closed.
+        """
+        if error := self.udp_register_helper(ctypes.byref(Pointer()), sock, 0, None, handler, None):
+            raise SipError(f"baresip does not show what comes: error {error}")
+
+    def can_read(self, packet: Mbuf, at: int) -> bool:
+        """Whether a packet is a message that the stack can read; it is as it was behind that."""
+        message, begin = Pointer(), packet.pos
+        failed = self.sip_msg_decode(ctypes.byref(message), at)
+        packet.pos = begin
+        if not failed:
+            self.mem_deref(message)
+        return not failed
+
+    def send_datagram(self, sock: int, wire: bytes, where: tuple[str, int]) -> None:
+        """By a socket of the stack's. Where there is no way to, it is lost, as any datagram."""
+        host, port = where
+        address = ctypes.create_string_buffer(self.sa_struct_get_size())
+        if self.sa_set_str(address, host.encode(), port):
+            return
+        packet = self.mbuf_alloc(len(wire))
+        self.mbuf_write_mem(packet, wire, len(wire))
+        Mbuf.from_address(packet).pos = 0
+        self.udp_send(sock, address, packet)
+        self.mem_deref(packet)
+
+    def listen_last(self, handler: Any, *, requests: bool) -> None:
+        """Have what nobody has taken go to `handler`: of each the stack would write a line.
+
+        Raises:
+            SipError: it cannot.
+        """
+        listener = Pointer()
+        self.listeners.append(listener)
+        if error := self.sip_listen(
+            ctypes.byref(listener), self.uag_sip(), requests, handler, None
+        ):
+            raise SipError(f"baresip does not listen: error {error}")
 
     def _listen_by(self, address: Any, transport: Transport) -> int:
         by, add = Int(_TRANSPORTS[transport]), self.sip_transp_add

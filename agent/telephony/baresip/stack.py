@@ -15,6 +15,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -37,8 +38,10 @@ from callerside.agent.telephony.baresip.resolver_sockets import (
     bind_resolvers,
     open_datagram_sockets,
 )
+from callerside.agent.telephony.baresip.unread import Unread
 from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.errors import PortTakenError, SipError
+from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.invite import (
     described,
     line_of_call,
@@ -112,6 +115,8 @@ _MEDIA_ENCRYPTION: dict[SrtpPolicy, tuple[str, ...]] = {
 }
 """What an account says of it that offers."""
 _HEAD_END = b"\r\n\r\n"
+_NOBODYS = {"CANCEL": (481, "Call/Transaction Does Not Exist")}
+_NOT_DONE_HERE = (501, "Not Implemented")
 
 
 SWALLOWED = (0, "", "")
@@ -129,6 +134,9 @@ class Screen(Protocol):
 
         A status of 0 swallows it.
         """
+
+    def answer_unread(self, message: str, source: str) -> Answer | None:
+        """What is answered that the stack cannot read, and drops (by UDP); None: nothing."""
 
     def on_leaving(self, message: SipMessage) -> None:
         """A message is about to leave; what comes next is looked at behind it."""
@@ -163,6 +171,10 @@ class Stack:
         """Whether such a one is being answered now."""
         self._trace = TraceHandler(self._look_at)
         self._requests = MessageHandler(self._refuse)
+        self._leftovers = MessageHandler(self._take_leftover)
+        self._looked_at: SipMessage | None = None
+        """The last one that has come, on the stack's thread."""
+        self._unread = Unread(self.library, screen.answer_unread)
         self._hides_methods = False
         self._agents: dict[tuple[str, str, str], UserAgent] = {}
         self._lines: dict[str, int] = {}
@@ -224,6 +236,7 @@ class Stack:
             await self.runtime.start(self._config())
         except BaresipError as error:
             raise SipError(f"baresip did not start: {error}") from None
+        self._remove_folder()
         if bound.error is not None:
             await self.runtime.close()
             raise bound.error
@@ -232,6 +245,13 @@ class Stack:
         set_sink(self._on_native)
         self.pacer = Pacer(threading.RLock(), lambda: None)
         return self.port
+
+    def _remove_folder(self) -> None:
+        """The stack's own, which nothing is in or comes into: a killed process would leave it."""
+        folder = self.runtime._conf_dir  # noqa: SLF001 - where there is none, none is left
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
 
     async def stop(self, *, without_a_word: bool = False) -> None:
         """Free everything; `without_a_word`: what it would still send goes nowhere."""
@@ -539,6 +559,9 @@ class Stack:
             self._open_tls()
         self.library.listen(self._requests, requests=True)
         self.library.listen(self._requests, requests=False)
+        for requests in (True, False):
+            self.library.listen_last(self._leftovers, requests=requests)
+        self._unread.open()
         self.library.sip_set_trace_handler(self.library.uag_sip(), self._trace)
 
     def _bind_resolvers(self) -> None:
@@ -561,6 +584,7 @@ class Stack:
             policy = self.options.srtp_with(other)
             message = SipMessage(view_of_message(text, "offered" if sent else policy))
             if not sent:
+                self._looked_at = message
                 self._verdict = self._screen.turns_away(text, other)
                 self._is_turned_away = self._verdict is not None
                 if self._is_turned_away:
@@ -715,6 +739,13 @@ class Stack:
             answer = self.library.turn_away if self._is_turned_away else self.library.refuse
             answer(message, status, reason, headers)
             self._is_turning_away = False
+        return True
+
+    def _take_leftover(self, message: int, _: object) -> bool:
+        """What is of no transaction and no call; a request is answered as the stack would."""
+        came, self._looked_at = self._looked_at, None
+        if came is not None and not came.status and came.method != "ACK":
+            self.library.turn_away(message, *_NOBODYS.get(came.method, _NOT_DONE_HERE))
         return True
 
 

@@ -9,7 +9,6 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pjsua2
@@ -40,7 +39,7 @@ from callerside.agent.telephony.registration import (
     log_change,
 )
 from callerside.agent.telephony.request_gate import RequestGate, method_of
-from callerside.agent.telephony.screening import answer_outside_calls, fault_of
+from callerside.agent.telephony.screening import answer_outside_calls, answer_to_unread
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.srtp import plain_view, view_of_message
 from callerside.clock import NS_PER_MS
@@ -77,7 +76,6 @@ def own_contact(answer: str, user: str) -> str:
 _log = structlog.get_logger(__name__)
 
 _OK = 200
-_UNREADABLE = Answer(400, "Bad Request")
 _TOO_LONG = Answer(513, "Message Too Large")
 
 _IDLE_MS = 500
@@ -238,15 +236,15 @@ class SipEndpoint:
     def answer_unread(self, message: str, source: str, is_long: bool) -> Answer | None:
         """What is answered that the stack cannot read (`native.unread`)."""
         request = SipMessage(message)
-        fault = _TOO_LONG if is_long else fault_of(request) or self.answer_anyway(request, source)
-        if request.status or request.method == "ACK" or not source:
-            fault = replace(fault, status=0)
+        fault = answer_to_unread(request, source, lambda one: self.answer_outside(one, source))
+        if is_long and fault.status:
+            fault = _TOO_LONG
         self._refused.note_faulty(fault.status, fault.reason, method_of(message), source)
         return fault if fault.status else None
 
-    def answer_anyway(self, _request: SipMessage, _source: str) -> Answer:
-        """To what the stack alone cannot read."""
-        return _UNREADABLE
+    def answer_outside(self, _request: SipMessage, _source: str) -> Answer | None:
+        """What is answered without the stack that it cannot read, and that is of no call."""
+        return None
 
     def add_accounts(self) -> None:
         """Make the accounts that calls belong to."""
@@ -427,12 +425,9 @@ class AnsweringEndpoint(SipEndpoint):
             return turned_away if turned_away.status else None
         return super().answer_unread(message, source, is_long)
 
-    def answer_anyway(self, request: SipMessage, source: str) -> Answer:
-        """See `SipEndpoint`; most of what comes outside of calls needs no stack."""
-        if request.in_dialog or request.method in ("INVITE", "CANCEL"):
-            return _UNREADABLE
-        outside = answer_outside_calls(request, source, self._admission.allows, EXTENSIONS)
-        return outside or _UNREADABLE
+    def answer_outside(self, request: SipMessage, source: str) -> Answer | None:
+        """See `SipEndpoint`."""
+        return answer_outside_calls(request, source, self._admission.allows, EXTENSIONS)
 
     def may_name_hosts(self, source: str) -> bool:
         """Those may whom the settings name: anybody else could stop all calls with one message."""

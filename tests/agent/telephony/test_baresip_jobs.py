@@ -23,6 +23,9 @@ class Nobody:
     def refusal_of(self, _message: SipMessage, _source: str) -> tuple[int, str, str] | None:
         return None
 
+    def answer_unread(self, _message: str, _source: str) -> None:
+        """Nor answers what nobody can read."""
+
     def on_leaving(self, _message: SipMessage) -> None:
         """Nor has any calls."""
 

@@ -36,4 +36,4 @@ def test_where_listeners_are_written_is_kept_until_they_are_gone() -> None:
         check=True,
         timeout=60,
     )
-    assert done.stdout.split("\n")[0] == "[True, True] [False, False]"
+    assert done.stdout.split("\n")[0] == "[True, True, True, True] [False, False, False, False]"

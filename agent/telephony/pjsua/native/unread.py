@@ -17,9 +17,9 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony.in_dialog import Answer
+from callerside.agent.telephony.own_answer import own_answer
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.native.binding import Pointer, Signature, bound
-from callerside.agent.telephony.pjsua.own_answer import own_answer
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)

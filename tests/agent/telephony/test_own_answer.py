@@ -3,7 +3,7 @@
 import pytest
 
 from callerside.agent.telephony.in_dialog import Answer
-from callerside.agent.telephony.pjsua.own_answer import own_answer
+from callerside.agent.telephony.own_answer import can_be_answered, own_answer
 from callerside.agent.telephony.sip_message import SipMessage
 
 BAD = Answer(400, "Bad Request", (("Warning", '399 x "y"'),))
@@ -78,6 +78,24 @@ def test_the_first_via_alone_is_ours_to_change() -> None:
         "Via: SIP/2.0/UDP a;rport=40000;received=192.0.2.7",
         "Via: SIP/2.0/UDP b;received=c",
     ]
+
+
+def test_one_that_came_over_ipv6_goes_there() -> None:
+    """RFC 5118 §4.5: `received` has no brackets."""
+    odd = request("Via: SIP/2.0/UDP [::1]:5062;rport")
+    made = own_answer(odd, BAD, "[2001:db8::7]:40000", datagram=True)
+    assert made is not None
+    assert "Via: SIP/2.0/UDP [::1]:5062;rport=40000;received=2001:db8::7\r\n" in made[0]
+    assert made[1] == ("2001:db8::7", 40000)
+
+
+def test_long_headers_that_are_not_repeated_stand_in_nobodys_way() -> None:
+    odd = request(f"X-Long: {'x' * 20_000}\r\nVia: SIP/2.0/UDP h;rport")
+    assert own_answer(odd, BAD, SOURCE, datagram=True) is not None
+    assert can_be_answered(odd, SOURCE)
+    for much in (request("Via: SIP/2.0/UDP h", f"<sip:{'x' * 20_000}@h>"), request("Via: x")):
+        assert own_answer(much, BAD, SOURCE, datagram=True) is None
+        assert not can_be_answered(much, SOURCE)
 
 
 @pytest.mark.parametrize("via", ["", "x", "SIP/2.0/UDP 10.0.0.1:99999", "SIP/2.0/UDP h:0"])

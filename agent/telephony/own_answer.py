@@ -4,6 +4,7 @@ import re
 import secrets
 from hashlib import blake2b
 
+from callerside.addresses import host_of, port_of
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.sip_message import SipMessage
 
@@ -15,8 +16,18 @@ _SENT_BY = re.compile(
 _RECEIVED = re.compile(r";[ \t]*received[ \t]*=[^;,]*", re.IGNORECASE)
 _RPORT = re.compile(r";[ \t]*rport(?:[ \t]*=[ \t]*\d*)?(?=[ \t;,]|$)", re.IGNORECASE)
 _DEFAULT_PORT, _HIGHEST_PORT = 5060, 65_535
-_MOST_HEAD_CHARS = 8_000
-"""That are repeated: an answer is no longer than what it answers, but for a few headers."""
+_REPEATED = ("via", "from", "to", "call-id", "cseq")
+_MOST_REPEATED_CHARS = 8_000
+
+
+def can_be_answered(request: SipMessage, source: str) -> bool:
+    """Whether its headers allow an answer (`own_answer`)."""
+    repeated = sum(len(value) for name in _REPEATED for value in request.headers(name))
+    first = request.headers("via")[:1]
+    is_place = bool(host_of(source)) and port_of(source) is not None
+    return (
+        is_place and bool(first and _SENT_BY.match(first[0])) and repeated <= _MOST_REPEATED_CHARS
+    )
 
 
 def own_answer(
@@ -27,15 +38,15 @@ def own_answer(
     Args:
         request: with all that an answer repeats (`screening.fault_of`).
         answer: what it is to say.
-        source: where the request came from, "host:port".
+        source: where the request came from, "host:port"; IPv6 in brackets.
         datagram: whether it came by UDP; else the answer goes back by its connection.
     """
-    host, _, port = source.rpartition(":")
+    host, port = host_of(source), port_of(source)
     first, *others = [via for value in request.headers("via") for via in value.split(",")] or [""]
     sent_by = _SENT_BY.match(first)
-    if sent_by is None or not host or len(request.head) > _MOST_HEAD_CHARS:
+    if sent_by is None or port is None or not can_be_answered(request, source):
         return None
-    to_port = int(port)
+    to_port = port
     if datagram and not _RPORT.search(first):  # RFC 3261 §18.2.2
         to_port = int(sent_by[2] or _DEFAULT_PORT)
     first = _RPORT.sub(f";rport={port}", _RECEIVED.sub("", first).strip(), count=1)
