@@ -49,8 +49,8 @@ class FrameMaker:
         """What has been decoded; where it is one frame as it is, that is what is returned."""
         if self._concealer is not None:
             self._concealer.hear(pcm)
-        if self._rate is None and not self._part and len(pcm) == self._frame_bytes:
-            return (pcm,)
+        if not self._part and len(pcm) == self._frame_bytes:
+            return (pcm if self._rate is None else self._rate.convert(pcm),)
         return self._whole(pcm)
 
     def missing(self, gap: Gap) -> Frames:
