@@ -75,9 +75,9 @@ def _function_and_something(choices: Choices, call: dict[str, Any]) -> None:
 _LEAVING: tuple[dict[str, Any], ...] = ({"name": "hang_up"}, TRANSFER)
 _ANSWERS: tuple[dict[str, Any], ...] = (
     {"returns": "open", "after": 300},
-    {"returns": "open", "after": 2500},
-    {"returns": "open", "after": 5000},
-    {"returns": "open"},
+    {"returns": "open until noon", "after": 2500},
+    {"returns": "closed", "after": 5000},
+    {"returns": "open from nine in the morning until five in the afternoon, but on Sunday"},
     {"fails": "nobody knows", "after": 1500},
     {"never_returns": True},
 )

@@ -364,6 +364,59 @@ MUTANTS = (
         tests=("tests/agent/call/test_tool_calls.py",),
     ),
     Mutant(
+        name="failures_are_told_as_successes",
+        row="kind",
+        says="the model is told of a function that could not be called, or never answered, that it did",
+        edits=(
+            Edit(
+                "agent/call/tool_calls.py",
+                '        output = json.dumps({"error": reason})\n',
+                '        output = json.dumps({"ok": True})\n',
+            ),
+        ),
+        tests=("tests/agent/call/test_tool_calls.py",),
+    ),
+    Mutant(
+        name="answers_change_places",
+        row="kind",
+        says="of functions whose answers wait together each is told what another one said",
+        edits=(
+            Edit(
+                "agent/call/tool_calls.py",
+                "        for call_id, output in self._unsaid:\n",
+                "        said = [output for _, output in reversed(self._unsaid)]\n"
+                "        for (call_id, _), output in zip(self._unsaid, said, strict=True):\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_tool_calls.py",),
+    ),
+    Mutant(
+        name="answers_are_cut_short",
+        row="kind",
+        says="of what a function says the model is told the beginning",
+        edits=(
+            Edit(
+                "agent/call/tool_calls.py",
+                "MAX_OUTPUT_CHARS = 20_000\n",
+                "MAX_OUTPUT_CHARS = 40\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_tool_calls.py",),
+    ),
+    Mutant(
+        name="beep_is_twice_as_long",
+        row="kind",
+        says="the caller hears a beep of another length than is set",
+        edits=(
+            Edit(
+                "agent/call/opening.py",
+                "tone(beep.hz, beep.length_ms,",
+                "tone(beep.hz, beep.length_ms * 2,",
+            ),
+        ),
+        tests=("tests/agent/call/test_opening.py",),
+    ),
+    Mutant(
         name="function_runs_again_with_its_response_done",
         row="kind",
         says="what was begun as soon as it was called is called again when the response is done",

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+import numpy as np
+
 from callerside.agent.call import events
 from callerside.agent.call.events import PromptLoaded
 from callerside.agent.call.states import State
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
-from callerside.agent.telephony.interface import AudioReceived
+from callerside.agent.telephony.interface import AudioReceived, MediaReady
 from callerside.audio import BYTES_PER_SAMPLE, AudioFormat, to_bytes, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
 from callerside.simulator.lanes.virtual.invariants import Invariant, TracedCall
@@ -17,6 +19,8 @@ _LINE_LIMIT_MS = 300
 """What may still be heard after a clear: the jitter buffer's 200 ms and two frames, and margin."""
 _CLEAR_LIMIT_NS = 40 * NS_PER_MS
 """Two frames."""
+_BEEP_HZ_OFF = 0.05
+"""Of its pitch: a short one has few waves to count."""
 _SNIPPET_MS = 15
 _SNIPPET_LEVEL = 300
 """A snippet to look for must not be silence: silence is everywhere."""
@@ -164,6 +168,30 @@ def _held(traced: TracedCall, ended_ns: int) -> Iterator[tuple[int, int]]:
         yield begun_ns, ended_ns
 
 
+def callers_are_beeped_at(traced: TracedCall) -> Iterator[str]:
+    """Whoever can hear us hears the beep of the settings first: its pitch, and its length."""
+    beep, rate_hz = traced.settings.beep, traced.call.recorder.rate_hz
+    if not beep.enabled or not beep.length_ms:
+        return
+    begun = next((step for step in traced.trace if isinstance(step.given, MediaReady)), None)
+    if begun is None:
+        return
+    first = next((one for one in begun.effects if isinstance(one, events.Play)), None)
+    if first is None:
+        yield f"no beep was to be heard from {_ms(begun.at_ns)} on"
+        return
+    samples = to_samples(first.pcm)
+    length_ms = len(samples) * 1000 / rate_hz
+    crossings = np.count_nonzero(np.diff(np.signbit(samples)))
+    hz = crossings * 500 / max(length_ms, 1)
+    is_as_set = abs(length_ms - beep.length_ms) < 1 and abs(hz - beep.hz) < _BEEP_HZ_OFF * beep.hz
+    if not is_as_set:
+        yield (
+            f"what came first is {length_ms:.0f} ms long and has {hz:.0f} Hz: the beep is set to "
+            f"{beep.length_ms:g} ms and {beep.hz:g} Hz"
+        )
+
+
 def greetings_are_whole_or_marked(traced: TracedCall) -> Iterator[str]:
     """A greeting is heard to its end, or a mark says that it was not."""
     if any(traced.agent("playout_overflowed")):
@@ -205,6 +233,7 @@ AUDIO: Mapping[str, Invariant] = {
     "appends_reach_a_session": appends_reach_a_session,
     "nothing_said_is_lost": nothing_said_is_lost,
     "what_left_is_heard": what_left_is_heard,
+    "callers_are_beeped_at": callers_are_beeped_at,
     "greetings_are_whole_or_marked": greetings_are_whole_or_marked,
     "only_whole_greetings_are_kept": only_whole_greetings_are_kept,
 }

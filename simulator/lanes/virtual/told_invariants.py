@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from callerside.agent.call import events
-from callerside.agent.call.builtin_tools import TRANSFER
+from callerside.agent.call.builtin_tools import HANG_UP, SEND_DTMF, TRANSFER
 from callerside.agent.call.events import ToolFinished
+from callerside.agent.telephony.interface import TransferProgressed
 from callerside.clock import NS_PER_MS, ms_to_ns
 from callerside.simulator.lanes.virtual.answers_owed import loses_its_session
 from callerside.simulator.lanes.virtual.invariants import (
@@ -128,7 +129,9 @@ def functions_are_called_once(traced: TracedCall) -> Iterator[str]:
 def answers_of_functions_are_told(traced: TracedCall) -> Iterator[str]:
     """Whatever becomes of a function that the model calls, the model is told: once, and as it was.
 
-    Not while it runs, and not once its session is lost without another.
+    Where no function has answered, that is a failure, unless the call itself was what was wanted
+    and came about: keys, a transfer, the end. Not while it runs, and not once its session is lost
+    without another.
     """
     calls = _Calls(traced)
     for step in traced.turning_points:
@@ -145,6 +148,11 @@ class _Calls:
         self._stops = Stops(traced.settings)
         self._due: dict[str, str | None] = {}
         """Calls whose answer is to be told; where it is a function's, what that was."""
+        self._calls: dict[str, Mapping[str, Any]] = {}
+        """As the model made them."""
+        self._pressed: set[str] = set()
+        """Keys that were sent for it."""
+        self._handed_over = False
         self._made_by: dict[str, str] = {}
         """The response of each call that was told before its end: until then nothing is told."""
         self._running: set[str] = set()
@@ -158,9 +166,12 @@ class _Calls:
         if isinstance(given, ToolFinished) and given.call_id in self._running:
             self._running.discard(given.call_id)
             self._due[given.call_id] = given.output
+        if isinstance(given, TransferProgressed):
+            self._handed_over = 200 <= given.status < 300
         if event.get("type") == "response.output_item.done":
             for call in whole_calls([event["item"]]):
                 self._made_by[str(call["call_id"])] = str(event["response_id"])
+                self._calls[str(call["call_id"])] = call
         if event.get("type") == "response.done" and self._stops.runs(str(event["response"]["id"])):
             self._take_end(event["response"])
         self._stops.begin(step)
@@ -178,6 +189,7 @@ class _Calls:
     def _take_end(self, response: Mapping[str, Any]) -> None:
         whole = response["status"] in ("completed", "incomplete")
         for call in whole_calls(response.get("output") or ()) if whole else ():
+            self._calls[str(call["call_id"])] = call
             if call["name"] != TRANSFER:
                 self._due.setdefault(str(call["call_id"]), None)
 
@@ -186,6 +198,8 @@ class _Calls:
             self._running.add(effect.call_id)
         elif isinstance(effect, events.CancelTool):
             self._running.discard(effect.call_id)
+        elif isinstance(effect, events.SendDtmf):
+            self._pressed.add(effect.digits)
         elif isinstance(effect, events.SendEvent):
             item = effect.event.get("item") or {}
             if item.get("type") == "function_call_output":
@@ -195,15 +209,39 @@ class _Calls:
         self._told[call_id] += 1
         if self._told[call_id] > 1:
             yield f"the model was told twice what became of {call_id}, at {at_ms(at_ns)}"
-        said = self._due.get(call_id)
+        said, call = self._due.get(call_id), self._calls.get(call_id)
+        if said is None and call is not None and _is_failure(output) == self._came_about(call):
+            yield f"of the call of {call['name']} the model was told {output!r}, at {at_ms(at_ns)}"
         if said is not None and output != said and len(said) <= _MOST_OUTPUT_CHARS:
             yield f"{call_id} said {said!r}, and the model was told {output!r}, at {at_ms(at_ns)}"
+
+    def _came_about(self, call: Mapping[str, Any]) -> bool:
+        """Whether what the model wanted of the call itself was done."""
+        if call["name"] == SEND_DTMF:
+            return _argument(call, "digits") in self._pressed
+        return call["name"] == HANG_UP or (call["name"] == TRANSFER and self._handed_over)
 
     def untold(self) -> Iterator[str]:
         """Calls of which the model was not told, at the end."""
         for call_id in self._due.keys() - self._running - self._told.keys():
             if self._ready and not self._stops.is_known_to_run(self._made_by.get(call_id, "")):
                 yield f"the model was never told what became of {call_id}"
+
+
+def _is_failure(output: str) -> bool:
+    try:
+        said = json.loads(output)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and bool(said.get("error"))
+
+
+def _argument(call: Mapping[str, Any], name: str) -> str:
+    try:
+        given = json.loads(call["arguments"] or "{}")
+    except ValueError:
+        return ""
+    return str(given.get(name, "")) if isinstance(given, dict) else ""
 
 
 TOLD: Mapping[str, Invariant] = {

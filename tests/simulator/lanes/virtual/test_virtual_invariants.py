@@ -15,9 +15,10 @@ from tampered_calls import BARGE_IN, broken, changed_effects, changed_marks, pla
 from callerside.agent.call import events
 from callerside.agent.call.events import Effect
 from callerside.agent.telephony.interface import FramePlayed
-from callerside.audio import AudioFormat
+from callerside.audio import AudioFormat, tone
 from callerside.clock import NS_PER_S
 from callerside.marks import Mark
+from callerside.simulator.lanes.virtual.audio_invariants import AUDIO
 from callerside.simulator.lanes.virtual.caller_invariants import ALL
 from callerside.simulator.lanes.virtual.invariants import TracedCall, check
 from callerside.simulator.lanes.virtual.playout_model import replay_playout
@@ -96,6 +97,23 @@ def test_a_flood_of_effects_is_found(good: TracedCall) -> None:
     mark = events.EmitMark(name="state", at_ns=0)
     trace[10] = trace[10]._replace(effects=[*trace[10].effects, *[mark] * 501])
     assert broken(tampered(good, trace=trace)) == {"queues_stay_bounded"}
+
+
+@pytest.mark.parametrize("change", ["another pitch", "half of it", "none"])
+def test_another_beep_than_is_set_is_found(good: TracedCall, change: str) -> None:
+    seen = 0
+
+    def other(effect: Effect) -> list[Effect]:
+        nonlocal seen
+        seen += isinstance(effect, events.Play)
+        if not isinstance(effect, events.Play) or seen > 1:
+            return [effect]
+        rate_hz = good.call.recorder.rate_hz
+        pcm = {"another pitch": tone(880, 400, rate_hz), "half of it": tone(440, 200, rate_hz)}
+        return [structs.replace(effect, pcm=pcm[change])] if change in pcm else []
+
+    beeped = {"callers_are_beeped_at": AUDIO["callers_are_beeped_at"]}
+    assert len(list(check(changed_effects(good, other), beeped))) == 1
 
 
 def test_a_greeting_that_was_cut_and_called_whole_is_found(good: TracedCall) -> None:

@@ -96,6 +96,11 @@ def other_text(effect: events.SendEvent, old: str, new: str) -> events.SendEvent
     return structs.replace(effect, event={**effect.event, "item": item})
 
 
+def other_output(effect: events.SendEvent, output: str) -> events.SendEvent:
+    item = {**told_item(effect), "output": output}
+    return structs.replace(effect, event={**effect.event, "item": item})
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_number_that_is_never_told_is_found(keyed: TracedCall, number: int) -> None:
     untold = told(lambda n, effect: [] if n == number else [effect])
@@ -146,6 +151,23 @@ def test_an_answer_that_is_told_twice_is_found(called: TracedCall) -> None:
 def test_another_answer_than_the_functions_is_found(called: TracedCall) -> None:
     changed = told(lambda _, effect: [other_text(effect, "open", "closed")])
     assert found(changed_effects(called, changed)) == {"answers_of_functions_are_told"}
+
+
+@pytest.mark.parametrize("output", ['{"ok": true}', "done", '{"error": ""}'])
+def test_a_failure_that_is_told_as_none_is_found(called: TracedCall, output: str) -> None:
+    third = told(lambda n, effect: [other_output(effect, output) if n == 3 else effect])
+    assert found(changed_effects(called, third)) == {"answers_of_functions_are_told"}
+
+
+def test_keys_that_were_sent_and_are_told_as_a_failure_are_found() -> None:
+    keys = {"name": "send_dtmf", "arguments": {"digits": "42#"}}
+    able = {"agent": {"tools": {"send_dtmf": True}}}
+    sent = play(
+        {**CALLED, **able, "realtime": {"replies": [{"function_call": keys}, {"say": "Sent."}]}}
+    )
+    assert broken(sent) == set()
+    failed = told(lambda _, effect: [other_output(effect, '{"error": "no"}')])
+    assert found(changed_effects(sent, failed)) == {"answers_of_functions_are_told"}
 
 
 @pytest.mark.parametrize("change", ["again", "arguments", "name"])
