@@ -48,6 +48,8 @@ class RawPhone:
         """The address that requests go to."""
         self.called = f"sip:100@{in_uri(self._agent[0])}"
         """Whom we say that we call."""
+        self.called_back = ""
+        """What our Contact says, if it is not where we are."""
         self._to_tag = ""
         self._cseq = 1
         self.last = b""
@@ -129,7 +131,7 @@ class RawPhone:
         """A request of this call, and of a transaction of its own."""
         via = f"{self._over.upper()} {self.contact.partition('@')[2].partition(';')[0]}"
         self._branch = branch or uuid.uuid4().hex
-        named = {"Contact": f"<{self.contact}>", **(headers or {})}
+        named = {"Contact": f"<{self.called_back or self.contact}>", **(headers or {})}
         lines = [
             f"{method} {self.target} SIP/2.0",
             f"Via: SIP/2.0/{via};rport;branch=z9hG4bK{self._branch}",

@@ -98,10 +98,12 @@ class Phone:
         relay: RelayAddresses | None = None,
         *,
         engine: EngineChoice | None = None,
+        before: Callable[[], None] | None = None,
     ) -> None:
+        """`before`: a module's function, which its process calls first."""
         self._pipe, theirs = warm_processes.pipe()
         self.process = warm_processes.start(
-            _main, kind, engine or ENGINES[kind], options, relay, theirs
+            _main, kind, engine or ENGINES[kind], options, relay, theirs, before
         )
         theirs.close()
         self.host = options.listen_host
@@ -245,9 +247,10 @@ def open_phone(
     reaction: Reaction | None = None,
     *,
     engine: EngineChoice | None = None,
+    before: Callable[[], None] | None = None,
 ) -> Iterator[Phone]:
     """A telephone for as long as a test needs it; it must end in peace."""
-    opened = Phone(kind, options or SipOptions(), engine=engine)
+    opened = Phone(kind, options or SipOptions(), engine=engine, before=before)
     opened.behave(reaction)
     yield opened
     assert opened.close() == 0
@@ -290,7 +293,10 @@ def _main(
     options: SipOptions,
     relay: RelayAddresses | None,
     pipe: Connection,
+    before: Callable[[], None] | None,
 ) -> None:
+    if before is not None:
+        before()
     run = event_loop.run if kind == "agent" else asyncio.run  # as the programs do
     run(_Child(kind, engine, options, relay, pipe).run())
 

@@ -222,17 +222,13 @@ class BaresipLeg(Leg):
         public = self._stack.options.rtp_public_host or self._stack.options.public_host
         library = self._stack.library
 
-        def take() -> None:
-            taken = self._stack.take_rtp(self.sip_call_id)
-            if taken is None:
-                return
-            native, own = taken
+        def taken(native: int, own: RtpSocket) -> None:
             library.want_audio_alone(native)
             if public and family_in_sdp(public) == library.family_of_call(native):
                 library.advertise_rtp(native, public, own.port)
             self._stack.tell(self._on_socket, own)
 
-        self._stack.run(take)
+        self._stack.run(lambda: self._stack.take_rtp(self.sip_call_id, taken))
 
     def _on_socket(self, own: RtpSocket) -> None:
         """Our RTP's; media may be up already."""

@@ -378,6 +378,11 @@ class Library:
         else:
             self.list_insert_before(everybody, before, listener, listener)
 
+    def has_rtp_socket(self, call: int) -> bool:
+        """Whether a call's sound has one yet: while a name is looked up, it has not."""
+        both = self.stream_rtp_sock(self.audio_strm(self.call_audio(call)))
+        return self._number(self.rtp_sock(both)) >= 0
+
     def take_rtp_sockets(self, call: int) -> tuple[int, int]:
         """Have the stack leave a call's RTP and RTCP alone; returns their sockets, still open."""
         return self._take_sockets(self.audio_strm(self.call_audio(call)))

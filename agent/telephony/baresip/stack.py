@@ -182,6 +182,8 @@ class Stack:
         self._untaken: dict[str, RtpSocket | None] = {}
         """By Call-ID: sockets of calls, ours until there are legs to have them, or the calls are
         over, and None from then on. On the stack's thread."""
+        self._awaited: dict[str, Callable[[], None]] = {}
+        """By Call-ID: who wants the socket of a call whose INVITE has not left. There, too."""
         self._not_theirs: set[int] = set()
         """Numbers of sockets that were there before the stack was."""
         self._nowhere: dict[str, int] = {}
@@ -292,18 +294,21 @@ class Stack:
         self.run(asked)
         return await answer
 
-    def take_rtp(self, call_id: str) -> tuple[int, RtpSocket] | None:
+    def take_rtp(self, call_id: str, done: Callable[[int, RtpSocket], None]) -> None:
         """On the stack's thread: its object of a call, and the socket, which is ours from now on.
 
-        None: it is over.
+        While a name is looked up, the call has none: it is taken when the INVITE leaves. Of a call
+        that is over nothing is.
         """
         native, own = self.library.find(call_id), self._untaken.get(call_id)
+        if native and own is None and not self.library.has_rtp_socket(native):
+            self._awaited[call_id] = lambda: self.take_rtp(call_id, done)
+            return
         self._note_socket(call_id, None)
         if native:
-            return native, own or self._taken(native)
-        if own is not None:
+            done(native, own or self._taken(native))
+        elif own is not None:
             own.close()
-        return None
 
     def _taken(self, native: int) -> RtpSocket:
         lead_nowhere(*self.library.take_video_sockets(native))
@@ -542,6 +547,7 @@ class Stack:
             _log.exception("sip_socket_failed")
 
     def _close_untaken(self, call_id: str) -> None:
+        self._awaited.pop(call_id, None)
         own = self._untaken.get(call_id)
         if own is not None:
             own.close()
@@ -634,7 +640,11 @@ class Stack:
         And a loop that stands still may learn of the call when it has been answered already. The
         stack tells next that it calls, and then has an object of the call.
         """
-        if not message.begins_call or message.call_id in self._untaken:  # with a password, twice
+        if not message.begins_call:
+            return
+        if (awaited := self._awaited.pop(message.call_id, None)) is not None:
+            self.tell(self.run, awaited)
+        if message.call_id in self._untaken:  # with a password, twice
             return
 
         def take() -> None:
