@@ -51,8 +51,6 @@ WAIT_S = 10.0
 """For anything that should come at once; long, because other work shares the machine."""
 START_S = 60.0
 """For a process to start, which has much to import."""
-_LAST_CALLS = 100
-"""Of which what was told is kept, where a process is measured: more than a test has at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +131,15 @@ class Phone:
         self._ask("behave", reaction)
 
     def keep_audio(self, keep: bool) -> None:
-        """Whether to keep the frames that legs tell, and calls that are over: for tests that
-        measure what a process holds, of which this account must be no part.
-        """
+        """Whether to keep the frames that legs tell, and their legs: for tests that measure."""
         self._ask("keep_audio", keep)
+
+    def keep_calls(self, last: int) -> None:
+        """Of how many calls that are over to keep what was told, and how they were placed.
+
+        For tests of what a process holds: this account must be no part of it.
+        """
+        self._ask("keep_calls", last)
 
     def calls(self) -> int:
         """How many calls there have been."""
@@ -312,12 +315,11 @@ class _Child:
     ) -> None:
         self._pipe = pipe
         self._legs: list[CallLeg | None] = []
-        """In the order of their calls; of those that are over none are kept, if audio is not.
-        Nor is what was told to them, or how they were placed, but of the last `_LAST_CALLS`.
-        """
+        """In the order of their calls; of those that are over none are kept, if audio is not."""
         self._placed: list[PlacedCall | None] = []
         self._told: list[list[Told]] = []
         self._forgotten = 0
+        self._last_calls: int | None = None
         self._refused: list[tuple[int, str]] = []
         self._reaction: Reaction | None = None
         self._stopped = asyncio.Event()
@@ -373,7 +375,8 @@ class _Child:
                 self._reaction(leg, item)
             if isinstance(item, HungUp) and not self._keeps_audio:
                 self._legs[number] = None
-                self._forget_before(number - _LAST_CALLS)
+            if isinstance(item, HungUp) and self._last_calls is not None:
+                self._forget_before(number - self._last_calls)
 
         leg.start(on_input)
 
@@ -408,6 +411,9 @@ class _Child:
     def on_keep_audio(self, keep: bool) -> None:
         self._keeps_audio = keep
 
+    def on_keep_calls(self, last: int) -> None:
+        self._last_calls = last
+
     def on_behave(self, reaction: Reaction | None) -> None:
         self._reaction = reaction
 
@@ -437,7 +443,7 @@ class _Child:
 
     def _placed_call(self, call: int) -> PlacedCall:
         placed = self._placed[call]
-        assert placed is not None, "of a call that is over nothing is kept: keep_audio(False)"
+        assert placed is not None, "of a call that is over nothing is kept: keep_calls"
         return placed
 
     def on_registered(self) -> bool | None:
