@@ -33,9 +33,9 @@ pytestmark = pytest.mark.e2e
 
 SECRET = "correct horse"  # of a registrar that lives for one test
 GRANTED_S = 6
+"""PJSIP refreshes before the end, and not sooner than after 5 s."""
 HOST_6 = "::1"
 ABLE_6 = [name for name, one in PROFILES.items() if Capability.IPV6 in one.capabilities]
-"""PJSIP refreshes before the end, and not sooner than after 5 s."""
 
 
 class Registrar:
