@@ -16,6 +16,11 @@ HARNESS, AGENT, FAKE = harness_cli.main, agent_cli.main, fake_cli.main
     ("main", "given", "told"),
     [
         (HARNESS, ["fuzz", "--first-seed", "-1"], "callerside fuzz: error: argument --first-seed"),
+        (
+            HARNESS,
+            ["fuzz", "--seeds", "200..400"],
+            "200..400: expected 1 or more; it is how many calls, and --first-seed says where",
+        ),
         (HARNESS, ["run", "--seed", "-1"], "-1: expected 0 to 4294967295"),
         (HARNESS, ["run", "--seed", "4294967296"], "expected 0 to 4294967295"),
         (HARNESS, ["run", "--repeat", "0"], "0: expected 1 or more"),

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seeds",
-        type=positive,
+        type=_calls,
         default=1000,
         metavar="N",
         help="how many calls (default: %(default)s)",
@@ -271,6 +271,16 @@ def _progress(summary: Summary, seeds: int) -> "Text":
         f"{summary.calls} of {seeds} calls, {summary.calls_a_second:.1f} a second, "
         f"{len(summary.reached)} points reached{failed}"
     )
+
+
+def _calls(text: str) -> int:
+    """How many calls; who gives a range is told how that is written."""
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{error}; it is how many calls, and --first-seed says where they begin"
+        ) from None
 
 
 def _processes(text: str) -> int:
