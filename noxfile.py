@@ -127,10 +127,10 @@ def tests(session: nox.Session) -> None:
 def _side_by_side() -> tuple[str, ...]:
     """What has pytest play files in several processes, as tests/support/side_by_side.py says.
 
-    Calls wait more than they work: for them five more than there are processors, and one for what
+    Calls wait more than they work: for them three more than there are processors, and one for what
     computes.
     """
-    processes = min(MOST_PROCESSES, 6 + _processors())
+    processes = min(MOST_PROCESSES, 4 + _processors())
     return "-n", str(processes), "--dist", "loadfile"
 
 
