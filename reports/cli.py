@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from callerside.reports.verdict.budget import BudgetError
 from callerside.reports.verdict.budget_file import read_budget
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.compare import Change, compare, notes, regressions
+from callerside.reports.verdict.outcome import told_of_warnings
 from callerside.reports.verdict.results import RunInfo
 from callerside.timelines import TimelineError
 
@@ -172,16 +173,26 @@ def _report(given: argparse.Namespace) -> int:
     if given.wav:
         for call in calls:
             export_wav(call.evidence, call_directory(where, call.slug))
-    for call in calls:
-        if call.verdict != "passed":
-            print(f"{call.slug}: {call.detail}", file=sys.stderr)
-        bare = call.evidence.info.recording
-        if bare is not None and bare.unfit:
-            print(f"{call.slug}: {'; '.join(bare.told)}", file=sys.stderr)
+    for line in _told(calls):
+        print(line, file=sys.stderr)
     outcome = info.outcome(calls)
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
-    print(f"{count}, {outcome.verdict}: {where / 'index.html'}")
+    held_to_none = sounds and not budget and outcome.verdict == "passed"
+    verdict = "held to no limit" if held_to_none else outcome.verdict
+    print(f"{count}, {verdict}: {where / 'index.html'}")
     return _serve(where, given.port) if given.serve else outcome.exit_code
+
+
+def _told(calls: Sequence[CallResult]) -> Iterator[str]:
+    """What is to be known before the verdict is believed, a line each."""
+    for call in calls:
+        if call.verdict != "passed":
+            yield f"{call.slug}: {call.detail}"
+        bare = call.evidence.info.recording
+        if bare is not None and bare.unfit:
+            yield f"{call.slug}: {'; '.join(bare.told)}"
+    if warned := told_of_warnings(calls):
+        yield warned
 
 
 def _is_written(given: argparse.Namespace) -> bool:

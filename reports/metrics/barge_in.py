@@ -55,7 +55,7 @@ def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 ),
             )
         else:
-            yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how)
+            yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how, moot=True)
     yield from _heard_errors(call.evidence, call.audible, call.answers)
 
 

@@ -123,7 +123,7 @@ def echo(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     if found is None:
         why = "no echo of the caller's voice was found" if call.audible.said else "nothing was said"
         for name in ("echo_return_loss_db", "echo_delay_ms"):
-            yield Unmeasured(name=name, reason=why)
+            yield Unmeasured(name=name, reason=why, moot=True)
         return
     loss_db, delay_ms = found
     yield Measurement(name="echo_return_loss_db", value=loss_db, bound=_ECHO)

@@ -111,6 +111,8 @@ class Unmeasured:
     name: str
     reason: str
     turn: int | None = None
+    moot: bool = False
+    """Whether nothing has happened of which it is: then no limit of it is left undecided."""
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

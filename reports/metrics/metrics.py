@@ -68,7 +68,7 @@ def _unmeasured(
     known = {one.name for one in measurements} | {one.name for one in why}
     for name, metric in METRICS.items():
         if name not in known:
-            yield Unmeasured(name=name, reason=metric.none_because)
+            yield Unmeasured(name=name, reason=metric.none_because, moot=True)
 
 
 def measure_called(name: str) -> Measure:

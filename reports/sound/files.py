@@ -74,6 +74,8 @@ class Recorded:
     """Which channel is the caller's, if the files' names say so."""
     told: tuple[str, ...] = field(default=())
     """What is to be known about how it was kept."""
+    cut_short: tuple[str, ...] = ()
+    """Those of them that say that a part of the call is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def read(call: ToRead) -> Recorded:
             names=names,
             clipped=one.clipped,
             told=one.told,
+            cut_short=one.cut_short,
         )
     return _of_two(call)
 
@@ -213,6 +216,7 @@ def _of_two(call: ToRead) -> Recorded:
         clipped=tuple(part.clipped[0] for part in parts),
         caller=0 if call.by_name else None,
         told=(*told, "two files have two clocks, unless one recorder wrote both"),
+        cut_short=tuple(sentence for part in parts for sentence in part.cut_short),
     )
 
 
@@ -243,6 +247,7 @@ class _Read(NamedTuple):
     channels: tuple[Samples, ...]
     clipped: tuple[int, ...]
     told: tuple[str, ...]
+    cut_short: tuple[str, ...]
 
 
 def _channels(path: Path, rate_hz: int) -> _Read:
@@ -262,7 +267,8 @@ def _channels(path: Path, rate_hz: int) -> _Read:
             why = " by its header, which whatever wrote it did not finish" if undone else ""
             raise SoundFileError(f"{path}: holds no sound{why}")
         missing = _cut_short(file, sum(len(block) for block in blocks))
-    told = [f"{path.name} is cut short: {missing}"] if missing else []
+    cut_short = [f"{path.name} is cut short: {missing}"] if missing else []
+    told = [*cut_short]
     channels = []
     for number in range(whole.shape[1]):
         wave, offset = _without_offset(np.ascontiguousarray(whole[:, number]))
@@ -273,7 +279,7 @@ def _channels(path: Path, rate_hz: int) -> _Read:
                 f"{path.name}{which}: all of it is {offset / _FULL_SCALE:+.3f} of full scale "
                 "beside zero (DC), which is taken off"
             )
-    return _Read(tuple(channels), tuple(clipped.tolist()), tuple(told))
+    return _Read(tuple(channels), tuple(clipped.tolist()), tuple(told), tuple(cut_short))
 
 
 def _without_offset(wave: Samples) -> tuple[Samples, int]:

@@ -22,7 +22,7 @@ from callerside.reports.hearing.detector import Segment
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.sound import channels as of_channels
 from callerside.reports.sound.files import Recorded, SoundFileError, ToRead, read
-from callerside.reports.verdict.budget import BudgetError, parse_limits
+from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
 from callerside.reports.verdict.call_result import (
     CallResult,
     judge_call,
@@ -33,6 +33,23 @@ from callerside.reports.verdict.results import RunInfo
 
 NAME = "recordings"
 """All recordings of a report are calls of one name, so that limits of percentiles are for all."""
+TELLS = frozenset(
+    {
+        "turn_ms",
+        "barge_in_stop_ms",
+        "talk_over_ms",
+        "double_talk_share",
+        "dead_air_ms",
+        "gap_ms",
+        "beep_hz",
+        "beep_length_ms",
+        "agent_level_dbfs",
+        "agent_clipping_share",
+        "echo_return_loss_db",
+        "echo_delay_ms",
+    }
+)
+"""The metrics that sound alone can give: of each other one it takes somebody's marks."""
 SURE_ENOUGH = 0.7
 """Below this confidence nobody is said to be the caller, and what hangs on that is not measured."""
 
@@ -59,14 +76,11 @@ def report(
         limits: as a scenario's `budget:`; without them nothing is held to anything.
 
     Raises:
-        callerside.reports.verdict.budget.BudgetError: a limit that cannot be understood.
+        callerside.reports.verdict.budget.BudgetError: a limit that cannot be understood, or that
+            no bare recording can be held to.
     """
-    for name, limit in parse_limits(limits or {}).items():
-        if limit.above_own is not None:
-            raise BudgetError(
-                f"{name}: above_own: it adds to the server's own delay, which a bare recording "
-                "does not tell; say the limit itself"
-            )
+    if untold := [*_untold(limits or {})]:
+        raise BudgetError("\n".join(untold))
     info = RunInfo(started_at=datetime.now(UTC).isoformat(timespec="seconds"), lane="recording")
     results, written = [], []
     for number, call in enumerate(calls, start=1):
@@ -83,6 +97,26 @@ def report(
     }  # their percentiles have been judged: their page shows these, too
     write_judged(out_dir, info, together, written=[slug for slug in written if slug not in changed])
     return info, together
+
+
+def _untold(limits: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each limit that no bare recording can be held to.
+
+    Raises:
+        BudgetError: a limit that cannot be understood.
+    """
+    for name, limit in parse_limits(limits).items():
+        if name not in TELLS and not is_lifted(limits[name]):
+            marks = ", ".join(one for one in METRICS[name].sources if one != "recording")
+            yield (
+                f"{name}: a bare recording does not tell it, for it is measured from {marks}, too; "
+                "take the limit out"
+            )
+        elif limit.above_own is not None:
+            yield (
+                f"{name}: above_own: it adds to the server's own delay, which a bare recording "
+                "does not tell; say the limit itself"
+            )
 
 
 def report_directory(paths: Sequence[Path]) -> Path:
@@ -134,7 +168,7 @@ def evidence_of(recorded: Recorded, info: CallInfo, caller: str | None = None) -
         fields={"sample_rate_hz": recorded.rate_hz},
     )
     return CallEvidence(
-        info=info.model_copy(update={"recording": bare}),
+        info=info.model_copy(update={"recording": bare, "warnings": [*recorded.cut_short]}),
         marks=[started],
         recording=sound,
         rate_hz=recorded.rate_hz,

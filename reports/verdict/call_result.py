@@ -140,15 +140,29 @@ class CallResult:
             for one in self.judged
             if one.reason and not self._is_moot(one)
         ]
-        bare = self.evidence.info.recording
-        unfit = bare.unfit if bare is not None else {}
-        limits = self.evidence.info.limits
-        told += [f"{name}: {unfit[name]}" for name in limits if name in unfit]
+        told += self._not_told_by_the_sound()
         told += [f"{name} has a limit, and {self.why_none(name)}" for name in self.unheld]
         # What went wrong may have left nothing to measure by: that is told, and not this.
         if not told and self._holds_nothing and self.evidence.info.verdict == "passed":
             told = [NOTHING_AT_ALL]
         return told
+
+    def _not_told_by_the_sound(self) -> list[str]:
+        """Of a bare recording: limits of what has happened in it and has no value, and why."""
+        info = self.evidence.info
+        if info.recording is None:
+            return []
+        held = {one.name for one in self.judged}
+        why: dict[str, str] = {}
+        for one in self.measured.unmeasured:
+            if not one.moot:
+                why.setdefault(one.name, one.reason)
+        told = [
+            f"{name}: {why[name]}"
+            for name, limit in info.limits.items()
+            if name in why and name not in held and not is_lifted(limit)
+        ]
+        return [*told, *info.warnings] if told else []
 
     @cached_property
     def _holds_nothing(self) -> bool:

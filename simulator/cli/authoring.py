@@ -19,6 +19,11 @@ def add_new(parser: argparse.ArgumentParser) -> None:
         "name", metavar="NAME", help="becomes scenarios/NAME.yaml, or FOLDER/NAME.yaml"
     )
     parser.add_argument("--folder", type=Path, help="default: scenarios, or what NAME says")
+    parser.add_argument(
+        "--agent",
+        action="store_true",
+        help="for an agent of your own (run --agent): the caller's side alone, and no beep of ours",
+    )
     parser.set_defaults(command=_new)
 
 
@@ -79,10 +84,11 @@ def _new(given: argparse.Namespace) -> int:
         return _bad_input(f"{given.name}: it names a folder, and so does --folder; one is enough")
     folder = given.folder or (Path(said) if said else loader.folder_of_scenarios())
     try:
-        path = authoring.new(name, folder)
+        path = authoring.new(name, folder, ours=not given.agent)
     except authoring.AuthoringError as error:
         return _bad_input(error)
-    print(f"{path}: edit it, then: callerside check {path} && callerside run {path}")
+    whose = " --agent sip:number@host" if given.agent else ""
+    print(f"{path}: edit it, then: callerside check {path} && callerside run {path}{whose}")
     return EXIT_FINE
 
 

@@ -27,8 +27,8 @@ went: {page}
 Next:
   callerside new my_call                     a scenario of your own, with comments
   callerside run my_call                     the call, the numbers, the page: of callerside's agent
-  callerside run my_call --agent sip:100@..  the same caller, and your own agent (if it plays no
-                                             beep: take `- expect: beep` out of my_call first)
+  callerside new theirs --agent              a scenario for an agent of your own, and
+  callerside run theirs --agent sip:100@..   the call to it
   callerside doctor                          what this machine has for calls, and lacks"""
 
 

@@ -170,11 +170,9 @@ def sip_uri(text: str) -> str:
 def _run(given: argparse.Namespace) -> int:
     from callerside.simulator.cli.terminal import Terminal
 
-    if given.agent and given.lane != "sip":
-        raise RunError("--agent is called over SIP: it needs --lane sip")
+    account = account_of(given.agent, given.account, given.lane)
     if given.lane != "sip" and (given.engine != "auto" or given.caller_engine):
         raise RunError("engines are for SIP: --engine and --caller-engine need --lane sip")
-    account = _account(given)
     in_log = not sys.stdout.isatty()
     console = Terminal(
         highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
@@ -232,14 +230,30 @@ def play(options: RunOptions, console: "Console") -> Run:
     return asyncio.run(played())
 
 
-def _account(given: argparse.Namespace) -> SipAccount | None:
-    """As whom to call an agent that runs elsewhere."""
-    if not given.agent:
-        if given.account:
-            raise RunError("--account is for an agent that runs elsewhere: it needs --agent")
+def account_of(
+    agent_uri: str | None, file: Path | None, lane: Lane, *, prefix: str = "--"
+) -> SipAccount | None:
+    """As whom to call an agent that runs elsewhere; None: there is none.
+
+    Args:
+        agent_uri: whom to call; None: an agent of ours.
+        file: where the account is, besides the environment.
+        lane: in which.
+        prefix: what the names of the options begin with, for what is said.
+
+    Raises:
+        RunError: these do not go together, or the account cannot be read.
+    """
+    if not agent_uri:
+        if file:
+            raise RunError(
+                f"{prefix}account is for an agent that runs elsewhere: it needs {prefix}agent"
+            )
         return None
+    if lane != "sip":
+        raise RunError(f"{prefix}agent is called over SIP: it needs {prefix}lane sip")
     try:
-        return load_account(given.account, os.environ)
+        return load_account(file, os.environ)
     except AccountError as error:
         raise RunError(str(error)) from None
 
@@ -305,8 +319,7 @@ def show(console: "Console", done: Run, options: RunOptions, report: Report) -> 
         console.print(line, markup=False)
     if done.failure:
         console.print(f"The run could not go on: {done.failure}", style="bold red")
-    whose = options.agent_uri or "callerside's own, which this run started (yours: --agent URI)"
-    console.print(f"The agent that was called: {whose}", markup=False)
+    console.print(whom(options), markup=False)
     if options.agent_uri:
         console.print("\n".join(_not_known(done, options)))
         for hint in _hints(done, options):
@@ -320,6 +333,12 @@ def show(console: "Console", done: Run, options: RunOptions, report: Report) -> 
         console.print(warned, style="yellow", markup=False)
     index = (latest_of(done.directory) or done.directory) / "index.html"
     console.print(f"{counted(report.calls)}   {index}")
+
+
+def whom(options: RunOptions, *, prefix: str = "--") -> str:
+    """A line that says which agent was called; `prefix`: see `account_of`."""
+    ours = f"callerside's own, which this run started (yours: {prefix}agent URI)"
+    return f"The agent that was called: {options.agent_uri or ours}"
 
 
 def _not_known(done: Run, options: RunOptions) -> Iterator[str]:

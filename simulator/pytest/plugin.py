@@ -47,6 +47,12 @@ def _positive(text: str) -> int:
     return positive(text)
 
 
+def _sip_uri(text: str) -> str:
+    from callerside.simulator.cli.run import sip_uri
+
+    return sip_uri(text)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How to play: lane, seed, calls at once, where reports go."""
     group = parser.getgroup("callerside", "telephone scenarios")
@@ -67,6 +73,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--callerside-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
+    )
+    group.addoption(
+        "--callerside-agent",
+        type=_sip_uri,
+        metavar="URI",
+        help="dial this agent (sip:number@host) instead of starting one, as `callerside run` does",
+    )
+    group.addoption(
+        "--callerside-account",
+        type=Path,
+        metavar="FILE",
+        help="the caller's own SIP account there, as `callerside run --account` takes it",
     )
     group.addoption(
         "--callerside-strict",
@@ -114,6 +132,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         too_little = outcome is not None and outcome.verdict == "not measured"
         config.stash[_ENDED] = {
             "report": str(player.report or ""),
+            "whom": player.whom,
             "too_little": list(outcome.why) if outcome and too_little else [],
             "exit_code": outcome.exit_code if outcome and too_little else 0,
         }
@@ -137,6 +156,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if ended and ended["report"]:
         for why in ended["too_little"]:
             terminalreporter.write_line(f"too little was measured: {why}", yellow=True)
+        terminalreporter.write_line(ended["whom"])
         terminalreporter.write_line(f"callerside report: {ended['report']}")
 
 
@@ -229,6 +249,8 @@ def _player(session: pytest.Session) -> "Player":
             jobs=option("--callerside-jobs"),
             out=option("--callerside-out"),
             strict=option("--callerside-strict"),
+            agent_uri=option("--callerside-agent"),
+            account_file=option("--callerside-account"),
         )
     return stash[_PLAYER]
 

@@ -11,17 +11,24 @@ from typing import Self
 
 from callerside.reports.formats.write import call_directory
 from callerside.reports.verdict.outcome import Outcome
-from callerside.simulator.cli.run import write_report
+from callerside.simulator.cli.run import account_of, whom, write_report
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
-from callerside.simulator.runner.run import RunOptions, begin_run, play_run
+from callerside.simulator.runner.run import (
+    RunOptions,
+    begin_run,
+    play_run,
+    see_that_it_can_be_dialled,
+)
 from callerside.simulator.runner.selection import RunError
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
 
+PREFIX = "--callerside-"
+"""Of the options' names."""
 _CLOSE_LIMIT_S = 30.0
 _ANSWER_LIMIT_S = 3600.0
 """A run ends by its own limits long before; this only bounds the wait if the thread is gone."""
@@ -41,9 +48,11 @@ class Player:
         jobs: calls at once, where the lane allows it; None: as many as this machine can carry.
         out: where reports go.
         strict: see `RunOptions`.
+        agent_uri: an agent that runs elsewhere; None: one of ours.
+        account_file: see `account_of`.
 
     Raises:
-        PlayerError: the scenarios cannot be played together.
+        PlayerError: the scenarios cannot be played together, or not with that agent.
     """
 
     def __init__(
@@ -55,17 +64,27 @@ class Player:
         jobs: int | None,
         out: Path,
         strict: bool = False,
+        agent_uri: str | None = None,
+        account_file: Path | None = None,
     ) -> None:
         self.report: Path | None = None
         self.outcome: Outcome | None = None
         """What the calls come to, when the run is over."""
-        self._options = RunOptions(
-            lane=lane, seed=seed, jobs=jobs or calls_at_once(), out=out, strict=strict
-        )
         if clashing := "\n".join(loader.clashes(scenarios)):
             raise PlayerError(clashing)
         try:
+            self._options = RunOptions(
+                lane=lane,
+                seed=seed,
+                jobs=jobs or calls_at_once(),
+                out=out,
+                strict=strict,
+                agent_uri=agent_uri,
+                account=account_of(agent_uri, account_file, lane, prefix=PREFIX),
+                account_file=account_file,
+            )
             chosen = with_forerunners(scenarios, loader.with_forerunners_beside(scenarios))
+            see_that_it_can_be_dialled(self._options, chosen)
             self._planned_calls = plan(chosen, repeat=None, seed=seed)
             self._run = begin_run(out)
         except (PlanError, RunError, loader.ScenarioError) as error:
@@ -77,6 +96,11 @@ class Player:
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._play, name="callerside", daemon=True)
         self._thread.start()
+
+    @property
+    def whom(self) -> str:
+        """A line that says which agent was called."""
+        return whom(self._options, prefix=PREFIX)
 
     def calls_of(self, scenario: Scenario) -> list[Evaluated]:
         """All calls of a scenario, when they are done.

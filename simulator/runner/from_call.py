@@ -354,7 +354,10 @@ class _CallToReplay:
         self._measured = measure(evidence)
         self._from_ns = evidence.recording_start_ns + ms_to_ns(from_s * 1000)
         self._from_beginning = from_s <= 0
+        self._script_is_known = _is_script_known(evidence)
         self._own = evidence.info.played
+        if not self._script_is_known:
+            self._own = {key: one for key, one in self._own.items() if key not in _NEVER_SHOWN}
         own_silence = self._own.get("caller", {}).get("end_silence", _END_SILENCE_MS)
         self._end_silence_ms = float(own_silence)
         self._line = _line_of(evidence)
@@ -426,7 +429,7 @@ class _CallToReplay:
 
     def _is_set_to_greet(self) -> bool:
         """Whether the first that the agent says is a greeting."""
-        if self._own and self._from_beginning:
+        if self._greets_as_it_did:
             return bool(self._own.get("agent", {}).get("greeting", {}).get("enabled", True))
         return bool(self.utterances) and (
             not self.acts or self.utterances[0].start_ns < self.acts[0].start_ns
@@ -618,7 +621,7 @@ class _CallToReplay:
     @property
     def _greets_as_it_did(self) -> bool:
         """Whether what greets the caller is what greeted in that call, and is known to be."""
-        return bool(self._own) and self._from_beginning
+        return self._script_is_known and self._from_beginning
 
     def _caller(self) -> list[str]:
         """How long the caller waits, and with what telephone."""
@@ -1099,6 +1102,7 @@ class _CallToReplay:
     def _budget(self) -> list[str]:
         """Limits with some room above what was measured."""
         lines = []
+        own = self._own.get("budget") or {}
         kept = [*self._measured_later()]
         for name in LIMITED:
             values = [value for one, value in kept if one == name]
@@ -1108,8 +1112,10 @@ class _CallToReplay:
                 if played > _limit(max(values)):
                     were += f"; in memory, of this part: {played:.0f}"
                     values.append(played)
-                lines.append(f"  {name}: {_limit(max(values))}  # measured: {were}")
-        own = self._own.get("budget") or {}
+                limit = str(_limit(max(values)))
+                if self._from_beginning and name in own:  # what failed by it fails by it again
+                    limit, were = _flow(own[name]), f"{were}; the limit is the call's own"
+                lines.append(f"  {name}: {limit}  # measured: {were}")
         others = own.keys() - {*LIMITED}
         if not self._from_beginning:  # what nothing is held to ends a run with 2
             others &= {one for one, _ in kept} | self.played.keys()
@@ -1129,9 +1135,20 @@ _SOUNDS = ("mm-hmm", "uh-huh", "hum", "cough", "breath")
 
 
 _AROUND = ("target", "network")
+_NEVER_SHOWN = ("agent", "realtime")
+"""What a scenario says to an agent and a server of ours: nobody said so to another's."""
 _CONNECTS_LATE = "connect_delay_ms"
 _OF_THE_SERVER = ("vad", "dialect", "commits", "faults", "path")
 _OF_THE_LINE = ("user", "level_dbfs", "noise", "echo", "gain_db", "clip_dbfs")
+
+
+def _is_script_known(evidence: CallEvidence) -> bool:
+    """Whether what a call's scenario says of agent and server is what they were.
+
+    An agent that the caller dialled, and that is not ours, has left no mark, and was shown nothing.
+    """
+    is_theirs = not any(mark.source in ("agent", "realtime") for mark in evidence.marks)
+    return bool(evidence.info.played) and not is_theirs
 
 
 def _names_files(script: Mapping[str, Any]) -> bool:

@@ -134,13 +134,7 @@ async def run(options: RunOptions, console: "Console") -> Run:
             options.caller_engine or options.engine,
             chosen,
         )
-    if options.agent_uri is not None:
-        _see_that_it_can_be_dialled(
-            options.agent_uri,
-            options.account,
-            chosen,
-            options.caller_engine or options.engine,
-        )
+    see_that_it_can_be_dialled(options, chosen)
     done = begin_run(options.out)
     with make_progress(console, len(planned_calls)) as progress:
         try:
@@ -171,14 +165,23 @@ def see_that_engines_can(
         raise RunError("\n".join(problems))
 
 
-def _see_that_it_can_be_dialled(
-    uri: str, account: SipAccount | None, chosen: Sequence[Scenario], engine: EngineChoice
-) -> None:
+def see_that_it_can_be_dialled(options: RunOptions, chosen: Sequence[Scenario]) -> None:
+    """Look before anything is played whether an agent that is not ours can be; if there is one.
+
+    Raises:
+        RunError: nothing leads there, or a scenario needs an agent of ours.
+    """
+    uri = options.agent_uri
+    if uri is None:
+        return
     try:
-        here = address_towards(uri, account)
+        here = address_towards(uri, options.account)
     except OSError as error:
         raise RunError(f"{uri}: cannot be dialled from here: {error.strerror}") from None
-    caller = resolve(engine)
+    try:
+        caller = resolve(options.caller_engine or options.engine)
+    except EngineUnavailableError as error:
+        raise RunError(str(error)) from None
     if is_ipv6(here) and Capability.IPV6 not in PROFILES[caller].capabilities:
         raise RunError(f"{uri}: {lack(caller, Capability.IPV6)}")
     bad = [scenario for scenario in chosen if scenario.network is not None]

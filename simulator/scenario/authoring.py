@@ -15,11 +15,13 @@ from callerside.yaml.versions import NEWEST
 
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 
-EXAMPLE = """\
+_HEAD = f"""\
 # Protects: say here, in one sentence, what breaks for a caller when this fails.
-version: VERSION
+version: {NEWEST}
 about: A caller asks one question, interrupts the second answer, and hangs up.
 
+"""
+_OURS = """\
 # What the fake Realtime server says, in order. Everything has a default.
 realtime:
   greeting: {say: "Hello, how can I help?"}
@@ -30,14 +32,21 @@ realtime:
 # The agent's own settings for this call, over its defaults.
 # agent: {turns: {policy: server}, greeting: {interruptible: false}}
 
+"""
+_CALLER = """\
 # Who calls. For a bad line: noise: {kind: pink, snr_db: 20}, echo: {loss_db: 30, delay: 200ms}
 caller: {codec: PCMU, voice: heart}
 
+"""
+_NETWORK = """\
 # Packets, in both directions: loss, burst_loss, jitter, delay, reorder, duplicate.
 # network: {loss: 1%, jitter: 20ms}
 
-steps:
+"""
+_BEEP = """\
   - expect: beep                # our agent's; take this line out if yours plays none
+"""
+_STEPS = """\
   - expect: greeting            # waits for its end
     within: 5s                  # and fails if it does not begin in that time
   - say: "What time do you open?"
@@ -56,15 +65,18 @@ never:
 # Limits, over the default budget.
 budget:
   turn_ms: 1500
-""".replace("VERSION", str(NEWEST))
+"""
+EXAMPLE = f"{_HEAD}{_OURS}{_CALLER}{_NETWORK}steps:\n{_BEEP}{_STEPS}"
+EXAMPLE_FOR_ANY = f"{_HEAD}{_CALLER}steps:\n{_STEPS}"
+"""For an agent that is not ours, which is shown nothing of a script, and plays no beep of ours."""
 
 
 class AuthoringError(ValueError):
     """What was asked for cannot be written: says why."""
 
 
-def new(name: str, folder: Path) -> Path:
-    """Write a commented example as `folder/name.yaml`.
+def new(name: str, folder: Path, *, ours: bool = True) -> Path:
+    """Write a commented example as `folder/name.yaml`; `ours`: for a call to our own agent.
 
     Raises:
         AuthoringError: there is such a file already, it cannot be written, or the name is none.
@@ -83,7 +95,7 @@ def new(name: str, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(EXAMPLE)
+            file.write(EXAMPLE if ours else EXAMPLE_FOR_ANY)
     except OSError as error:
         if os.path.lexists(path):
             raise AuthoringError(f"{path}: there is one already; choose another name") from None

@@ -78,7 +78,7 @@ def _table(scenario: Source) -> Table:
         return read(path, read_bytes(path, at_most=MAX_BYTES).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         where = place_in(path, error.object[: error.start].decode())
-        return Table(None, [], [f"{where}: not a text file in UTF-8"])
+        return Table(None, [], [f"{where}: not a text file in UTF-8: save it as CSV UTF-8"])
     except OSError as error:
         near = nearest(Path(name).name, (one.name for one in scenario.path.parent.glob("*.csv")))
         why = f"{error.strerror or error}{near}"

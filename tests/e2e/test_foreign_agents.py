@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,28 @@ def test_what_the_caller_hears_is_measured_and_what_is_missing_is_said(
     count = len(METRICS) - len(measured)
     assert f"at the caller's ear alone; {count} metrics are not measured" in told
     assert "ask: without effect on it: realtime" in told
+
+
+@pytest.mark.parametrize("staging", ["127.0.0.1"], indirect=True)
+def test_pytest_calls_it_as_run_does(staging: Agent, tmp_path: Path) -> None:
+    """What the caller hears is checked; what only our own agent could tell is never passed."""
+    uri = f"sip:100@{staging.addresses[0].removeprefix('sip:')}"
+    heard = SCENARIO.replace("  - expect: {function_call: look_up}\n", "").replace(
+        "never: [hang_up, {state: PROCESSING}]\n", "never: [hang_up]\n"
+    )
+    off = dict.fromkeys((name for name, one in METRICS.items() if one.budget is not None), "off")
+    budget = f"budget: {json.dumps({**off, 'turn_ms': 60_000})}\n"  # a busy machine decides nothing
+    (tmp_path / "heard.yaml").write_text(heard + budget)
+    (tmp_path / "ask.yaml").write_text(SCENARIO + budget)
+    for file, code, verdict in (("heard", 0, "passed"), ("ask", 2, "not measured")):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", f"{file}.yaml",
+             "--callerside-agent", uri],
+            cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        (call,) = json.loads((tmp_path / "out/latest/results.json").read_text())["scenarios"]
+        assert (call["verdict"], done.returncode) == (verdict, code), done.stdout
+        assert f"The agent that was called: {uri}" in done.stdout
 
 
 def test_nobody_there_is_a_call_that_was_not_answered(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from synthetic_call import RATE_HZ, SyntheticCall, TurnTruth
 
 from callerside.reports.evidence import CallEvidence, RecordingInfo
 from callerside.reports.hearing import retrospect
+from callerside.reports.metrics.registry import METRICS
+from callerside.reports.sound.report import TELLS
 from callerside.simulator.cli.main import main
 
 Sound = NDArray[Any]
@@ -354,6 +356,67 @@ def test_what_a_recording_cannot_tell_is_no_pass(tmp_path: Path) -> None:
     code, data = report(tmp_path, tmp_path / "mix.wav", "--budget", tmp_path / "budget.yaml")
     assert code == 2
     assert "turn_ms: it is a mix" in data["scenarios"][0]["detail"]
+
+
+def test_a_call_that_is_cut_short_before_the_answer_keeps_no_limit_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What else has a limit is within it, and says nothing of the answer."""
+    sound = SyntheticCall(turns=[TurnTruth()], server=False, noise_dbfs=-60).build().recording
+    said = int(np.flatnonzero(np.abs(sound[:, 0].astype(np.int32)) > 1000)[-1])
+    whole = write(tmp_path / "call.wav", sound)
+    header = whole.stat().st_size - sound.nbytes
+    whole.write_bytes(whole.read_bytes()[: header + 4 * (said + RATE_HZ // 10)])
+    (tmp_path / "budget.yaml").write_text("turn_ms: 1500\ntalk_over_ms: 2000\n")
+    code, data = report(tmp_path, whole, "--budget", tmp_path / "budget.yaml")
+    assert (code, data["run"]["verdict"]) == (2, "not measured")
+    detail = data["scenarios"][0]["detail"]
+    assert "turn_ms: the agent did not begin to speak" in detail
+    assert "call.wav is cut short" in detail
+    assert detail in capsys.readouterr().err
+    for page in ("index.html", "summary.md", "junit.xml"):
+        assert "call.wav is cut short" in (tmp_path / "report" / page).read_text(), page
+
+
+def test_a_call_that_is_cut_short_is_told_where_no_limit_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write(tmp_path / "call.wav", made().recording)
+    data = whole.read_bytes()
+    whole.write_bytes(data[: len(data) // 2])
+    code, _ = report(tmp_path, whole)
+    told = capsys.readouterr()
+    assert code == 0
+    assert "1 call, held to no limit" in told.out
+    assert "call.wav is cut short" in told.err
+    assert "call.wav is cut short" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_what_sound_alone_can_give_is_what_is_measured_in_it(tmp_path: Path) -> None:
+    """Every other limit is refused, and none of these."""
+    sound = made().recording.copy()
+    delay = RATE_HZ * 150 // 1000
+    sound[delay:, 1] += (sound[:-delay, 0] * 0.1).astype(np.int16)
+    _, data = report(tmp_path, write(tmp_path / "a.wav", sound), "--caller", "left")
+    assert {one["name"] for one in data["scenarios"][0]["metrics"]} == TELLS
+
+
+@pytest.mark.parametrize("name", sorted(METRICS.keys() - TELLS))
+def test_a_limit_that_no_recording_can_tell_is_refused_beside_any_other(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.wav", np.zeros((800, 2), np.int16))
+    low, high = METRICS[name].limits
+    (tmp_path / "budget.yaml").write_text(f"turn_ms: 3000\n{name}: {(low + 3 * high) / 4}\n")
+    code = main(["report", str(tmp_path / "a.wav"), "--budget", str(tmp_path / "budget.yaml")])
+    assert code == 2
+    assert f"{name}: a bare recording does not tell it" in capsys.readouterr().err
+
+
+def test_a_limit_that_is_off_is_none_whatever_it_is_of(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", made().recording)
+    (tmp_path / "budget.yaml").write_text("turn_ms: 4000\nbeep_ms: off\n")
+    assert report(tmp_path, tmp_path / "a.wav", "--budget", tmp_path / "budget.yaml")[0] == 0
 
 
 @pytest.mark.parametrize(

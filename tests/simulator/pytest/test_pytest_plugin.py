@@ -214,6 +214,52 @@ def test_a_number_of_calls_that_cannot_be_is_refused(
     assert "argument --callerside-jobs: -3: expected 1 or more" in capsys.readouterr().err
 
 
+def test_the_agent_that_was_called_is_named(calls: Path, run: Run) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    for several in ((), ("-n", "2")):
+        _, told = run(*several)
+        assert "The agent that was called: callerside's own" in told, several
+        assert "(yours: --callerside-agent URI)" in told, several
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (
+            ["--callerside-agent", "sip:1@127.0.0.1"],
+            "--callerside-agent is called over SIP: it needs --callerside-lane sip",
+        ),
+        (
+            ["--callerside-account", "account.yaml"],
+            "--callerside-account is for an agent that runs elsewhere: it needs --callerside-agent",
+        ),
+        (
+            ["--callerside-agent=sip:1@127.0.0.1", "--callerside-lane=sip",
+             "--callerside-account=none.yaml"],
+            "none.yaml",
+        ),
+    ],
+)  # fmt: skip
+def test_an_agent_that_cannot_be_called_so_is_told(
+    calls: Path, run: Run, given: list[str], complaint: str
+) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    code, told = run(*given)
+    assert code == 1
+    assert complaint in " ".join(told.split())
+    assert "Traceback" not in told
+    assert not (calls.parent / "out").exists()
+
+
+def test_an_address_that_is_none_is_refused(
+    calls: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    code, _ = run("--callerside-agent=staging")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "argument --callerside-agent: 'staging': expected sip:" in capsys.readouterr().err
+
+
 def test_a_sound_file_that_is_not_there_is_told_with_its_place(calls: Path, run: Run) -> None:
     (calls / "mute.yaml").write_text("about: x\nsteps: [{say: {wav: none.wav}}]\n")
     code, told = run()

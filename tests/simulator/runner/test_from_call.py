@@ -1,12 +1,14 @@
 """A call made a scenario, and played again in memory: the same turns, the same numbers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from numpy.typing import NDArray
 from synthetic_call import speech
 
@@ -15,6 +17,7 @@ from callerside.reports.evidence import load_evidence
 from callerside.reports.metrics.audible import spoken
 from callerside.reports.metrics.metrics import measure
 from callerside.simulator.cli.main import main
+from callerside.simulator.runner.from_call import write_scenario
 from callerside.simulator.scenario import loader
 from callerside.speech.dtmf_tones import dtmf
 from callerside.speech.synthesis import synthesise
@@ -125,6 +128,54 @@ def test_a_bare_recording_becomes_a_scenario_too(played: Path, tmp_path: Path) -
     assert "What the server sent is not known." in text
     assert "the caller spoke into it" in text
     assert len(loader.load([folder / "bad_call.yaml"])[0].realtime.replies) == 2
+
+
+def test_of_an_agent_that_is_not_ours_nothing_is_made_up(played: Path, tmp_path: Path) -> None:
+    """It was shown nothing of the scenario: what it was heard to say stands there, and how late."""
+    evidence = load_evidence(played / "latest" / "calls" / "barge_in")
+    settings = {**evidence.info.played, "budget": {"turn_ms": 123}}
+    theirs = replace(
+        evidence,
+        info=evidence.info.model_copy(update={"played": settings}),
+        marks=[mark for mark in evidence.marks if mark.source == "caller"],
+        server_sent=None,
+        server_heard=None,
+    )
+    path = write_scenario(theirs, "theirs", tmp_path)
+    text = path.read_text()
+    assert "What the server sent is not known." in text
+    assert "turn_ms: 123  # measured: " in text
+    (scenario,) = loader.load([path])
+    own = evidence.info.played["realtime"]["replies"]
+    assert scenario.realtime.greeting.say is None
+    assert all(reply.wav and reply.say is None for reply in scenario.realtime.replies)
+    assert not any(json.dumps(one["say"]) in text for one in own if "say" in one)
+    run(tmp_path / "out", path)
+    before, after = (measured(folder) for folder in (played, tmp_path / "out"))
+    assert after["theirs"] == pytest.approx(before["barge_in"], abs=WITHIN_MS)
+    assert results(tmp_path / "out")["theirs"]["verdict"] == "failed"
+
+
+def measured(run_folder: Path) -> dict[str, list[float]]:
+    """How long each turn of each call took."""
+    return {
+        name: [one["value"] for one in call["metrics"] if one["name"] == "turn_ms"]
+        for name, call in results(run_folder).items()
+    }
+
+
+def test_a_limit_of_the_calls_own_is_kept(tmp_path: Path) -> None:
+    """Else what failed by it passes when it is played again."""
+    text = (SCENARIOS / "barge_in.yaml").read_text()
+    data = yaml.safe_load(text)
+    data["budget"] = {**data.get("budget", {}), "turn_ms": 100}
+    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(data))
+    run(tmp_path / "out", tmp_path / "slow.yaml")
+    call = tmp_path / "out" / "latest" / "calls" / "slow"
+    assert main(["scenario", str(call), "--folder", str(tmp_path / "made"), "--name", "slow"]) == 0
+    run(tmp_path / "again", tmp_path / "made")
+    for folder in ("out", "again"):
+        assert "turn_ms" in results(tmp_path / folder)["slow"]["detail"], folder
 
 
 @pytest.mark.parametrize("name", ["barge_in", "barge_in_twice", "second_call", "function_call"])

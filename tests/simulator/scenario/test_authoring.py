@@ -12,6 +12,7 @@ import soundfile
 import yaml
 
 from callerside.simulator.cli.main import main
+from callerside.simulator.runner.expectations_after import unseen
 from callerside.simulator.runner.lint import all_problems, problems, warnings
 from callerside.simulator.scenario import authoring
 from callerside.simulator.scenario.loader import ScenarioError, load, load_file
@@ -34,6 +35,15 @@ def test_the_example_is_sound(tmp_path: Path) -> None:
     path = authoring.new("my_call", tmp_path / "calls")
     assert path == tmp_path / "calls" / "my_call.yaml"
     assert all_problems(load([path])) == []
+
+
+def test_the_example_for_any_agent_has_the_callers_side_alone(tmp_path: Path) -> None:
+    path = authoring.new("theirs", tmp_path, ours=False)
+    (scenario,) = load([path])
+    assert all_problems([scenario]) == []
+    assert not {"agent", "realtime", "after", "network"} & scenario.model_fields_set
+    assert "beep" not in path.read_text()
+    assert unseen(scenario) == []
 
 
 def test_what_the_example_offers_in_comments_is_sound_too(tmp_path: Path) -> None:
