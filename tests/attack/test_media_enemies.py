@@ -24,7 +24,7 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     MediaSource,
 )
-from callerside.agent.telephony.latching import LATCH_PACKETS
+from callerside.agent.telephony.media.latching import LATCH_PACKETS
 from callerside.agent.telephony.options import SipOptions
 from callerside.audio import level_dbfs, to_samples
 

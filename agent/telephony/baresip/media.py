@@ -35,11 +35,11 @@ from callerside.agent.telephony.interface import (
     RtpMeasured,
 )
 from callerside.agent.telephony.invite import Described
-from callerside.agent.telephony.latching import Address, Latch, News
 from callerside.agent.telephony.media import rtcp, rtp
 from callerside.agent.telephony.media.arrivals import Arrivals
 from callerside.agent.telephony.media.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet, Released
+from callerside.agent.telephony.media.latching import Address, Latch, News
 from callerside.agent.telephony.media.pacer import Pacer
 from callerside.agent.telephony.media.packet_reader import OnPacket, PacketReader, stamp
 from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer

@@ -6,7 +6,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from callerside.agent.telephony.latching import Address
+from callerside.agent.telephony.media.latching import Address
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 _MAX_PACKET_BYTES = 2_048

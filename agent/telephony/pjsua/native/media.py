@@ -24,7 +24,7 @@ from typing import Any
 import pjsua2
 
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.telephony.latching import Address
+from callerside.agent.telephony.media.latching import Address
 from callerside.agent.telephony.media.packet_reader import PacketReader
 from callerside.agent.telephony.peers_filter import drop_from_others
 from callerside.agent.telephony.pjsua.call import log_failure, reported

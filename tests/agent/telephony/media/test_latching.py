@@ -1,6 +1,6 @@
 """Audio goes to where the other side's comes from: its own host, or one that may call; once."""
 
-from callerside.agent.telephony.latching import LATCH_PACKETS, Latch
+from callerside.agent.telephony.media.latching import LATCH_PACKETS, Latch
 from callerside.agent.telephony.options import PeerList
 
 SAID, NEAR, FAR, STRANGE = ("192.0.2.1", 9), ("192.0.2.1", 5), ("198.51.100.2", 5), ("10.0.0.1", 5)
