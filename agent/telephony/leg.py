@@ -60,6 +60,8 @@ NOTHING_AGREED = Ending(
     by="network", status=488, reason="our offer was answered with no audio that we have"
 )
 UNACKNOWLEDGED = Ending(by="network", status=408, reason="nobody has acknowledged the answer")
+_CHANGES = ("INVITE", "UPDATE")
+"""What gives a call other media, or another Contact."""
 UNACKNOWLEDGED_NS = 4 * NS_PER_S
 """In which an answer is sent four times more (RFC 3261 §13.3.1.4)."""
 
@@ -168,7 +170,7 @@ class Leg(ABC):
             source: where it came from, "host:port".
             otherwise: see `moves_beyond_reach`.
         """
-        if request.method not in ("INVITE", "UPDATE"):
+        if request.method not in _CHANGES:
             return None
         answer = None
         if not self._goes_by_proxy:

@@ -42,8 +42,6 @@ _TRANSPORT = re.compile(r";[ \t]*transport[ \t]*=[ \t]*([^;?>\s]+)", re.IGNORECA
 _CSEQ = re.compile(r"(\d+)[ \t]+(\S+)")
 _TARGETED = ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
 """What is sent to its Contact from then on (RFC 3261 §12.2): it has an address there (§8.1.1.8)."""
-_MOVES = ("INVITE", "UPDATE")
-"""What may give a call another Contact."""
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _URI = r'[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>"]++'
 _SIP_URI = r'[Ss][Ii][Pp][Ss]?+:[^\s<>"]++'
@@ -203,10 +201,10 @@ def moves_beyond_reach(
     The call goes on as it was (RFC 3261 §12.2.2, RFC 3311 §5.2). Of a call whose requests go by a
     proxy do not ask: to its Contact that one sends them. Arguments as of `beyond_reach`.
     """
-    if request.method not in _MOVES or not request.header("contact"):
-        return None
-    hop = address_of(request.header("contact"))[0]
-    return _out_of_reach(hop, transports, families, otherwise)
+    contact = request.header("contact")
+    return (
+        _out_of_reach(address_of(contact)[0], transports, families, otherwise) if contact else None
+    )
 
 
 def _out_of_reach(

@@ -159,11 +159,9 @@ class BaresipStation:
             return None
         if self._means_another(message):
             return _NO_SUCH_CALL
-        if message.method in ("INVITE", "UPDATE"):
-            way = _transport_of(message)
-            answer = leg.change_refused(message, self.options, source, way)
-            return None if answer is None else _as_refusal(answer)
-        answer = answer_to(message, self.allowed)
+        answer = leg.change_refused(
+            message, self.options, source, _transport_of(message)
+        ) or answer_to(message, self.allowed)
         if answer is not None:
             self.stack.tell(leg.on_answered, message, answer)
             return _as_refusal(answer)
