@@ -28,6 +28,8 @@ from callerside import host
 
 _LENGTH = struct.Struct("!I")
 _STREAMS = 3
+_END_S = 5.0
+"""How long it may take to end when nobody can ask any more, which is nothing to do."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -109,12 +111,15 @@ class Nursery:
         return nursling
 
     def close(self) -> None:
-        """To be called when all that was begun has ended; waits for its end."""
+        """To be called when all that was begun has ended; one that does not end is killed."""
         if self._is_heard:
             asyncio.get_running_loop().remove_reader(self._door)
-        with contextlib.suppress(OSError):  # it is gone
-            self._door.shutdown(socket.SHUT_RDWR)  # copies of this process may have it, too
-        self._door.close()
+        with self._door, contextlib.suppress(OSError):  # it is gone, or does not end
+            self._door.settimeout(_END_S)
+            self._door.shutdown(socket.SHUT_WR)  # copies of this process may have it, too
+            while self._door.recv(1 << 16):
+                pass
+        os.kill(self._pid, signal.SIGKILL)  # its last breath, where it has let go of the door
         os.waitpid(self._pid, 0)
 
     def _hear(self) -> None:

@@ -115,6 +115,19 @@ print(json.dumps([codes, (await three[0].stderr.read()).decode()]))
     assert logged.endswith("ValueError: as asked\n")
 
 
+def test_one_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    body = """
+sys.modules[Nursery.__module__]._END_S = 0.2
+os.kill(nursery._pid, signal.SIGSTOP)
+nursery.close()
+try:
+    os.kill(nursery._pid, 0)
+except ProcessLookupError:
+    print(json.dumps("gone"))
+"""
+    assert told(tmp_path, body) == "gone"
+
+
 def test_what_a_nursery_has_begun_is_over_for_us_where_that_is_gone(tmp_path: Path) -> None:
     body = """
 one, _ = await begin(nursery)
