@@ -3,10 +3,12 @@
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _OPEN = Path("/proc/self/fd")
+WAITING = 128
+"""Connections that wait to be taken, where `let_more_wait` was."""
 
 
 def own_sockets(kind: socket.SocketKind) -> Iterator[tuple[socket.socket, int]]:
@@ -25,3 +27,15 @@ def own_sockets(kind: socket.SocketKind) -> Iterator[tuple[socket.socket, int]]:
             yield found, number
         else:
             found.close()
+
+
+def let_more_wait(ports: Collection[int]) -> None:
+    """Have `WAITING` connections to these ports wait to be taken by whoever listens there.
+
+    Of a stack that lets 5 wait, whoever comes sixth while it is busy tries again a second later.
+    """
+    for found, _ in own_sockets(socket.SOCK_STREAM):
+        with found:
+            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and found.getsockname()[1] in ports:
+                found.listen(WAITING)

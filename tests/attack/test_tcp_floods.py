@@ -1,6 +1,8 @@
 """Floods over TCP: what was over UDP in test_many_sources.py, and connections without number."""
 
 import contextlib
+import os
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -79,6 +81,30 @@ def test_of_who_may_call(up: Up[TcpFlood], request: pytest.FixtureRequest) -> No
             assert flood.answers[503], "who asks too often is told so"
         up.calm()
     up.is_unharmed()
+
+
+AT_ONCE: dict[EngineName, int] = {"pjsua2": 5, "baresip": 100}
+"""Whoever comes one too many asks again a second later. PJSIP has few places, and lets few wait."""
+
+
+def test_who_comes_while_the_stack_is_busy_is_connected_at_once(engine: EngineName) -> None:
+    with (
+        open_phone("agent", SipOptions(), answer_at_once, engine=engine) as agent,
+        contextlib.ExitStack() as connections,
+    ):
+        assert agent.process.pid is not None
+        os.kill(agent.process.pid, signal.SIGSTOP)
+        try:
+            for _ in range(AT_ONCE[engine]):
+                one = connections.enter_context(socket.socket())
+                one.settimeout(0.9)  # before it would ask again
+                one.connect(("127.0.0.1", agent.port))
+        finally:
+            os.kill(agent.process.pid, signal.SIGCONT)
+        connections.close()
+        with RawPhone(agent.port, over="tcp") as honest:
+            assert honest.call(honest.sdp()).status == 200
+            assert honest.request("BYE") == 200
 
 
 IDLE = 60

@@ -57,6 +57,7 @@ from callerside.agent.telephony.options import (
     Transport,
     suffix_of,
 )
+from callerside.agent.telephony.own_sockets import let_more_wait
 from callerside.agent.telephony.peers_filter import NOWHERE, let_in_alone
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.agent.telephony.srtp import (
@@ -563,6 +564,7 @@ class Stack:
             self.library.listen_also(second, self.port, self._plain_transports)
         if self.tls_port:
             self._open_tls()
+        let_more_wait((self.port, self.tls_port))
         self.library.listen(self._requests, requests=True)
         self.library.listen(self._requests, requests=False)
         for requests in (True, False):
