@@ -171,8 +171,6 @@ def _run(given: argparse.Namespace) -> int:
     from callerside.simulator.cli.terminal import Terminal
 
     account = account_of(given.agent, given.account, given.lane)
-    if given.lane != "sip" and (given.engine != "auto" or given.caller_engine):
-        raise RunError("engines are for SIP: --engine and --caller-engine need --lane sip")
     in_log = not sys.stdout.isatty()
     console = Terminal(
         highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json

@@ -6,6 +6,7 @@ allows it; each test waits for its own call. `-k` chooses by name, a scenario's 
 for `-m`, JUnit carries the metrics and the call's page as properties, and a failure names the page.
 """
 
+import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -53,6 +54,14 @@ def _sip_uri(text: str) -> str:
     return sip_uri(text)
 
 
+def _engine(text: str) -> str:
+    from callerside.agent.telephony.engine import CHOICES
+
+    if text not in CHOICES:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(CHOICES)}")
+    return text
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How to play: lane, seed, calls at once, where reports go."""
     group = parser.getgroup("callerside", "telephone scenarios")
@@ -73,6 +82,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--callerside-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
+    )
+    group.addoption(
+        "--callerside-engine",
+        type=_engine,  # which a default in words would call at every start of pytest
+        metavar="ENGINE",
+        help="the SIP engine of agent and caller, as `callerside run --engine` takes it "
+        "(default: auto)",
+    )
+    group.addoption(
+        "--callerside-caller-engine",
+        type=_engine,
+        metavar="ENGINE",
+        help="of the caller, where it is to be another one than the agent's",
     )
     group.addoption(
         "--callerside-agent",
@@ -249,6 +271,8 @@ def _player(session: pytest.Session) -> "Player":
             jobs=option("--callerside-jobs"),
             out=option("--callerside-out"),
             strict=option("--callerside-strict"),
+            engine=option("--callerside-engine") or "auto",
+            caller_engine=option("--callerside-caller-engine"),
             agent_uri=option("--callerside-agent"),
             account_file=option("--callerside-account"),
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.reports.formats.write import call_directory
 from callerside.reports.verdict.outcome import Outcome
 from callerside.simulator.cli.run import account_of, whom, write_report
@@ -21,7 +22,7 @@ from callerside.simulator.runner.run import (
     RunOptions,
     begin_run,
     play_run,
-    see_that_it_can_be_dialled,
+    see_that_it_can_be_played,
 )
 from callerside.simulator.runner.selection import RunError
 from callerside.simulator.scenario import loader
@@ -48,11 +49,13 @@ class Player:
         jobs: calls at once, where the lane allows it; None: as many as this machine can carry.
         out: where reports go.
         strict: see `RunOptions`.
+        engine: the SIP engine of agent and caller.
+        caller_engine: the caller's, where it is to be another one.
         agent_uri: an agent that runs elsewhere; None: one of ours.
         account_file: see `account_of`.
 
     Raises:
-        PlayerError: the scenarios cannot be played together, or not with that agent.
+        PlayerError: the scenarios cannot be played together, or not with that agent or engine.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Player:
         jobs: int | None,
         out: Path,
         strict: bool = False,
+        engine: EngineChoice = "auto",
+        caller_engine: EngineChoice | None = None,
         agent_uri: str | None = None,
         account_file: Path | None = None,
     ) -> None:
@@ -79,12 +84,14 @@ class Player:
                 jobs=jobs or calls_at_once(),
                 out=out,
                 strict=strict,
+                engine=engine,
+                caller_engine=caller_engine,
                 agent_uri=agent_uri,
                 account=account_of(agent_uri, account_file, lane, prefix=PREFIX),
                 account_file=account_file,
             )
             chosen = with_forerunners(scenarios, loader.with_forerunners_beside(scenarios))
-            see_that_it_can_be_dialled(self._options, chosen)
+            see_that_it_can_be_played(self._options, chosen, prefix=PREFIX)
             self._planned_calls = plan(chosen, repeat=None, seed=seed)
             self._run = begin_run(out)
         except (PlanError, RunError, loader.ScenarioError) as error:

@@ -128,13 +128,7 @@ async def run(options: RunOptions, console: "Console") -> Run:
         planned_calls = plan(chosen, repeat=options.repeat, seed=options.seed)
     except PlanError as error:
         raise RunError(str(error)) from None
-    if options.lane == "sip":
-        see_that_engines_can(
-            None if options.agent_uri is not None else options.engine,
-            options.caller_engine or options.engine,
-            chosen,
-        )
-    see_that_it_can_be_dialled(options, chosen)
+    see_that_it_can_be_played(options, chosen)
     done = begin_run(options.out)
     with make_progress(console, len(planned_calls)) as progress:
         try:
@@ -145,6 +139,34 @@ async def run(options: RunOptions, console: "Console") -> Run:
                 f"interrupted: {len(done.calls)} of {len(planned_calls)} calls were played"
             )
     return done
+
+
+def see_that_it_can_be_played(
+    options: RunOptions, chosen: Sequence[Scenario], *, prefix: str = "--"
+) -> None:
+    """Look before anything is played whether engines, and an agent that is not ours, can be called.
+
+    Args:
+        options: what the run was asked for.
+        chosen: what it would play.
+        prefix: what the names of its options begin with, for what is said.
+
+    Raises:
+        RunError: they cannot, or are not for this lane.
+    """
+    if options.lane != "sip":
+        if options.engine != "auto" or options.caller_engine:
+            raise RunError(
+                f"engines are for SIP: {prefix}engine and {prefix}caller-engine need "
+                f"{prefix}lane sip"
+            )
+        return
+    see_that_engines_can(
+        None if options.agent_uri is not None else options.engine,
+        options.caller_engine or options.engine,
+        chosen,
+    )
+    see_that_it_can_be_dialled(options, chosen, prefix=prefix)
 
 
 def see_that_engines_can(
@@ -165,8 +187,12 @@ def see_that_engines_can(
         raise RunError("\n".join(problems))
 
 
-def see_that_it_can_be_dialled(options: RunOptions, chosen: Sequence[Scenario]) -> None:
+def see_that_it_can_be_dialled(
+    options: RunOptions, chosen: Sequence[Scenario], *, prefix: str = "--"
+) -> None:
     """Look before anything is played whether an agent that is not ours can be; if there is one.
+
+    `prefix`: see `see_that_it_can_be_played`.
 
     Raises:
         RunError: nothing leads there, or a scenario needs an agent of ours.
@@ -188,8 +214,8 @@ def see_that_it_can_be_dialled(options: RunOptions, chosen: Sequence[Scenario]) 
     if bad:
         listed = "".join(f"\n{one.at('network')}: {one.name}" for one in bad)
         raise RunError(
-            f"with --agent no network is made bad, as its packets would have to pass here first; "
-            f"leave these out (-k 'not ...'):{listed}"
+            f"with {prefix}agent no network is made bad, as its packets would have to pass here "
+            f"first; leave these out (-k 'not ...'):{listed}"
         )
 
 

@@ -238,6 +238,14 @@ def test_the_agent_that_was_called_is_named(calls: Path, run: Run) -> None:
              "--callerside-account=none.yaml"],
             "none.yaml",
         ),
+        (
+            ["--callerside-engine=baresip"],
+            "--callerside-engine and --callerside-caller-engine need --callerside-lane sip",
+        ),
+        (
+            ["--callerside-caller-engine=baresip"],
+            "--callerside-engine and --callerside-caller-engine need --callerside-lane sip",
+        ),
     ],
 )  # fmt: skip
 def test_an_agent_that_cannot_be_called_so_is_told(
@@ -249,6 +257,28 @@ def test_an_agent_that_cannot_be_called_so_is_told(
     assert complaint in " ".join(told.split())
     assert "Traceback" not in told
     assert not (calls.parent / "out").exists()
+
+
+def test_what_an_engine_cannot_do_is_refused_before_a_call(calls: Path, run: Run) -> None:
+    (calls / "opus.yaml").write_text(PASSES + "caller: {codec: OPUS}\n")
+    code, told = run("--callerside-lane=sip", "--callerside-engine=pjsua2")
+    assert code == 1
+    assert "opus.yaml:5:17: opus: pjsua2 " in told
+    code, told = run(
+        "--callerside-lane=sip", "--callerside-engine=baresip", "--callerside-caller-engine=pjsua2"
+    )
+    assert code == 1
+    assert "opus.yaml:5:17: opus: pjsua2 " in told
+    assert not (calls.parent / "out").exists()
+
+
+def test_an_engine_that_there_is_not_is_refused(
+    calls: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    code, _ = run("--callerside-engine=asterisk")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "'asterisk': expected one of auto, pjsua2, baresip" in capsys.readouterr().err
 
 
 def test_an_address_that_is_none_is_refused(
