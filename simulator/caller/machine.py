@@ -318,8 +318,9 @@ class CallerMachine:
             return (
                 f"the call was not answered: {answered}, while the caller was at {self._main.where}"
             )
+        who = "no side" if ended.by == "network" else f"the {ended.by}"
         return (
-            f"the {ended.by} ended the call ({answered}) while the caller was at "
+            f"{who} ended the call ({answered}) while the caller was at "
             f"{self._main.where}; {self._main.awaited(now_ns)}{self._observed.heard_so_far()}"
         )
 

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -61,6 +61,12 @@ _NOT_SHOWN = {"agent", "realtime", "after"}
 
 _BUSY = (486, 503, 600)
 """Statuses by which an agent says that it takes no call more now (RFC 3261 §21)."""
+
+_CHALLENGES = (401, 407)
+"""By which it asks for a digest (RFC 3261 §22)."""
+
+_NOT_ACCEPTABLE = (406, 488)
+"""With which an engine of ours ends a call whose answer has nothing of its offer."""
 
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
 
@@ -154,7 +160,7 @@ def _share(text: str) -> float:
 
 def sip_uri(text: str) -> str:
     """An address that a telephone can dial, for `type=` of an argument."""
-    expected = "expected sip:number@host, or host:port"
+    expected = "expected sip:number@host or sip:number@host:port,"
     if other := _TRANSPORT.search(text):
         raise argparse.ArgumentTypeError(
             f"{text!r}: transport={other[1]}: expected udp, tcp or tls"
@@ -163,7 +169,7 @@ def sip_uri(text: str) -> str:
     if found is not None and found[1] is not None and not is_ipv6(found[1]):
         raise argparse.ArgumentTypeError(f"{text!r}: in brackets stands an address of IPv6")
     if found is None or (found[2] and not 1 <= int(found[2]) <= HIGHEST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r}: {expected} with a port of 1 to {HIGHEST_PORT}")
+        raise argparse.ArgumentTypeError(f"{text!r}: {expected} the port of 1 to {HIGHEST_PORT}")
     return text
 
 
@@ -366,20 +372,38 @@ def _doctor(options: RunOptions) -> str:
 
 def _hints(done: Run, options: RunOptions) -> Iterator[str]:
     """What to do about calls that an agent which is not ours refused, or answered and left mute."""
-    busy = sum(any(_status(one) in _BUSY for one in _attempts(call)) for call in done.calls)
+
+    def how_many(is_one: Callable[[CallResult], bool]) -> int:
+        return sum(any(map(is_one, _attempts(call))) for call in done.calls)
+
+    busy = how_many(lambda one: _status(one) in _BUSY)
     if busy and options.jobs > 1 and len(done.calls) > 1:
-        calls = "1 call was" if busy == 1 else f"{busy} calls were"
         yield (
-            f"{calls} refused as by somebody busy ({', '.join(map(str, _BUSY))}), and this run "
-            f"places up to {options.jobs} at once: for an agent that takes one, add --jobs 1"
+            f"{_calls(busy)} refused as by somebody busy ({', '.join(map(str, _BUSY))}), and this "
+            f"run places up to {options.jobs} at once: for an agent that takes one, add --jobs 1"
         )
-    mute = sum(any(map(_is_mute, _attempts(call))) for call in done.calls)
-    if mute:
-        calls = "1 call was" if mute == 1 else f"{mute} calls were"
+    unknown = how_many(lambda one: _status(one) in _CHALLENGES)
+    if unknown and not options.account:
         yield (
-            f"{calls} answered, and not one packet of sound came: most likely the agent sends "
-            f"nothing: see its log; {_doctor(options)} looks at such a call"
+            f"{_calls(unknown)} refused by somebody who asks who calls "
+            f"({', '.join(map(str, _CHALLENGES))}): give an account, --account FILE "
+            "(docs/your-agent.md)"
         )
+    if unmet := how_many(_is_unmet):
+        yield (
+            f"{_calls(unmet)} answered with no audio that was offered: {_doctor(options)} shows "
+            "the answer"
+        )
+    if mute := how_many(_is_mute):
+        yield (
+            f"{_calls(mute)} answered, and not one packet came of the sound that was agreed to: "
+            "most likely the agent sends nothing, or something else: see its log; "
+            f"{_doctor(options)} looks at such a call"
+        )
+
+
+def _calls(count: int) -> str:
+    return "1 call was" if count == 1 else f"{count} calls were"
 
 
 def _attempts(call: Evaluated) -> Iterator[CallResult]:
@@ -395,8 +419,22 @@ def _status(result: CallResult) -> int | None:
     return int(ended.fields["status"])
 
 
+def _is_unmet(result: CallResult) -> bool:
+    """Whether its caller's offer was answered with nothing of it, which ended the call."""
+    ended = result.evidence.last("caller", "call_ended")
+    answered = result.evidence.first("caller", "call_answered")
+    return bool(
+        answered
+        and ended
+        and ended.fields["by"] == "network"
+        and ended.fields["status"] in _NOT_ACCEPTABLE
+    )
+
+
 def _is_mute(result: CallResult) -> bool:
     """Whether it failed, was answered, and its caller got no packet, by its own count of them."""
+    if _is_unmet(result):
+        return False
     rtp = result.evidence.last("caller", "rtp_measured")
     answered = result.evidence.first("caller", "call_answered")
     return bool(

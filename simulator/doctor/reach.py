@@ -134,6 +134,18 @@ class _Reach:
         self._add("name", State.FINE, f"{host} is {addresses[0]}{several}")
         return addresses[0], at
 
+    def _other(self, over: Transport) -> str:
+        """Another transport may be the one that is spoken there."""
+        if self._uri.lower().startswith("sips:"):
+            return "Does it speak TLS there? Try sip: instead of sips:"
+        return f"Try the other transport: ;transport={'udp' if over != 'udp' else 'tcp'}"
+
+    def _unreachable(self, error: OSError, over: Transport, said_by: str) -> str:
+        if isinstance(error, ConnectionRefusedError):
+            return f"{_NOBODY} ({said_by}). {self._other(over)}"
+        asked = "is it the right port, and does a firewall let it through?"
+        return f"{asked} {self._other(over)}"
+
     def _dialog(self, wire: Wire) -> Dialog:
         return Dialog(wire, as_dialled(self._uri, self._account), self._account)
 
@@ -152,11 +164,9 @@ class _Reach:
             self._add("transport", State.BAD, str(error), "see to the account's tls")
             return
         except OSError as error:
-            nobody = isinstance(error, ConnectionRefusedError)
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
-                f"{_NOBODY} (RST). {_other(over)}" if nobody
-                else f"is it the right port, and does a firewall let it through? {_other(over)}",
+                self._unreachable(error, over, "RST"),
                 *([f"-> SYN to {where}"] if over != "udp" else []), _refusal(error),
             )  # fmt: skip
             return
@@ -218,9 +228,9 @@ class _Reach:
             return
         try:
             media = self._codec(answer)
+            at = None if media is None else self._address(answer, media)
             if media is not None:
-                self._address(answer, media)
-                self._sound(answer, media)
+                self._sound(answer, media, at)
         finally:
             dialog.bye(ASK_S)
 
@@ -234,9 +244,7 @@ class _Reach:
         except OSError as error:
             self._add(
                 "transport", State.BAD, f"{where}: {error.strerror or error}",
-                f"{_NOBODY} (ICMP). {_other(over)}" if isinstance(error, ConnectionRefusedError)
-                else f"is it the right port, and does a firewall let it through? {_other(over)}",
-                *self._wire.log, _refusal(error),
+                self._unreachable(error, over, "ICMP"), *self._wire.log, _refusal(error),
             )  # fmt: skip
             return False
         if answer is None:
@@ -339,11 +347,23 @@ class _Reach:
             )  # fmt: skip
         return host, port, types
 
-    def _address(self, answer: SipMessage, media: tuple[str, int, list[int]]) -> None:
+    def _address(self, answer: SipMessage, media: tuple[str, int, list[int]]) -> str | None:
+        """Where sound goes, as an address; None: nowhere."""
         assert self._wire is not None  # noqa: S101 - opened by `_call`
-        host, there, here = media[0], self._wire.there[0], self._wire.here[0]
+        named, there, here = media[0], self._wire.there[0], self._wire.here[0]
         seen = re.search(r"received=\[?([0-9A-Fa-f.:]+)", answer.header("via"))
         sdp = tuple(answer.description.splitlines())
+        try:
+            host = str(_addresses(named, media[1])[0][4][0])
+        except OSError as error:
+            told = f"it names {named} for sound, which has no address: {error.strerror}"
+            self._cause = self._cause or told
+            self._add(
+                "address", State.BAD, told,
+                "no telephone that calls from here can send it sound: it must name an address "
+                "(callerside-agent: sip.public_host)", *sdp,
+            )  # fmt: skip
+            return None
         nowhere = _leads_nowhere(host, there)
         if nowhere:
             self._cause = self._cause or f"it names {host} for sound, {nowhere}"
@@ -377,12 +397,16 @@ class _Reach:
                 f"-> c=IN {self._wire.family} {here}", f"<- Via: {answer.header('via')}",
             )  # fmt: skip
         else:
-            self._add("address", State.FINE, f"sound goes to {host}, SIP to {there}")
+            name = "" if host == named else f" ({named})"
+            self._add("address", State.FINE, f"sound goes to {host}{name}, SIP to {there}")
+        return host
 
-    def _sound(self, answer: SipMessage, media: tuple[str, int, list[int]]) -> None:
+    def _sound(
+        self, answer: SipMessage, media: tuple[str, int, list[int]], at_host: str | None
+    ) -> None:
         assert self._wire is not None  # noqa: S101 - opened by `_call`
-        host, port, _ = media
-        came = self._wire.exchange_media((host, port), self._listen_s)
+        host, port, types = at_host or media[0], media[1], media[2]
+        came = self._wire.exchange_media((host, port) if at_host else None, self._listen_s)
         here, at = self._wire.rtp.getsockname()[:2]
         said = f"to port {at} in {self._listen_s:.0f} s"
         sdp = [f"-> c=IN {self._wire.family} {here}", f"-> m=audio {at}"]
@@ -399,7 +423,15 @@ class _Reach:
         told += _hears(came)
         elsewhere = {source[0] for source in came.sources} - {host}
         loudest = _loudest_dbfs(came)
-        if came.deaf and not came.hears_us:
+        foreign = _not_agreed_on(came, types)
+        if foreign:
+            self._add(
+                "sound", State.BAD, f"no sound that was agreed on: {told}",
+                f"its answer agreed to payload type {_numbers(types)}, and it sends "
+                f"{_numbers(foreign)}: a telephone plays none of that, and it must send what its "
+                "answer names (RFC 3264 §6.1)", *sdp, came.first,
+            )  # fmt: skip
+        elif came.deaf and not came.hears_us:
             sure = came.hears_another
             self._add(
                 "sound",
@@ -415,7 +447,8 @@ class _Reach:
         elif elsewhere:
             self._add(
                 "sound", State.DOUBTFUL, told,
-                f"its SDP named {host}: a phone that keeps to that hears nothing of this",
+                f"it names {host} for sound and sends from elsewhere: a telephone that takes sound "
+                "from where it was named alone hears nothing of this",
                 *sdp, came.first,
             )  # fmt: skip
         else:
@@ -457,11 +490,6 @@ def _addresses(host: str, port: int) -> Sequence[tuple[Any, ...]]:
 def _take_back(registration: Dialog) -> None:
     with contextlib.suppress(OSError):
         registration.register(ASK_S, 0)
-
-
-def _other(over: Transport) -> str:
-    """Another transport may be the one that is spoken there."""
-    return f"Try the other transport: ;transport={'udp' if over != 'udp' else 'tcp'}"
 
 
 def _refusal(error: OSError) -> str:
@@ -524,6 +552,16 @@ def _is_private(host: str) -> bool:
         return not ipaddress.ip_address(host).is_global
     except ValueError:
         return False
+
+
+def _not_agreed_on(came: Arrivals, types: Sequence[int]) -> list[int]:
+    """The payload types that came and no telephone plays, where most of what came is of them."""
+    foreign = [one.payload_type for one in came.packets if one.payload_type not in types]
+    return sorted(set(foreign)) if 2 * len(foreign) > len(came.packets) else []
+
+
+def _numbers(types: Sequence[int]) -> str:
+    return ", ".join(f"{one} ({_CODECS[one]})" if one in _CODECS else str(one) for one in types)
 
 
 def _hears(came: Arrivals) -> str:

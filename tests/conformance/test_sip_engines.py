@@ -478,6 +478,21 @@ def test_a_refusal_is_told_with_its_status(called: Line, status: str) -> None:
     assert (ended.by, ended.status) == ("agent", int(status[:3]))
 
 
+@pytest.mark.parametrize(
+    ("status", "header"),
+    [("401 Unauthorized", "WWW-Authenticate"), ("407 Proxy Auth", "Proxy-Authenticate")],
+)
+def test_who_has_no_account_is_told_that_one_was_asked_for(
+    called: Line, status: str, header: str
+) -> None:
+    called.ring()
+    challenge = f'{header}: Digest realm="pbx", nonce="abc", algorithm=MD5'
+    called.raw.reply(called.invite, status, challenge)
+    assert called.raw.asked("ACK")
+    ended = called.phone.wait_for(called.call, HungUp)
+    assert (ended.by, ended.status) == ("agent", int(status[:3]))
+
+
 def test_an_answer_without_a_description_is_none(called: Line) -> None:
     """RFC 3261 §13.2.1: our offer has to be answered by then; there is nobody to be heard."""
     called.ring()

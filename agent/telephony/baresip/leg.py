@@ -359,7 +359,7 @@ class BaresipLeg(Leg):
         code, _, reason = text.partition(" ")
         status = int(code) if code.isdecimal() else 0
         by = self.them if status and not self._is_up else "network"
-        self._finish(by=by, status=status or 503, reason=_in_words(reason or text))
+        self._finish(by=by, status=status or 503, reason=reason if status else _in_words(text))
 
     def _finish(self, *, by: Party, status: int, reason: str) -> None:
         """Nothing follows."""

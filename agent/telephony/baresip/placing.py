@@ -83,6 +83,8 @@ class BaresipPlacedLeg(BaresipLeg):
         """One before there was anything to cancel (RFC 3261 §9.1): the stack would drop the call
         without a word, and the other side rings on."""
         self._responded = self._answered = False
+        self._challenge: Ending | None = None
+        """Who calls was asked for, and nothing has come since."""
 
     async def who_dials(self, uri: str) -> tuple[UserAgent, Mapping[str, str]]:
         """As whom `uri` is called, and what headers its INVITE has.
@@ -147,17 +149,31 @@ class BaresipPlacedLeg(BaresipLeg):
         if behind is not None and message.status < _REFUSAL:
             behind()
 
+    def _on_closed(self, text: str) -> None:
+        """Who has no answer to a challenge was refused: the stack would tell its own trouble."""
+        self._ending = self._ending or self._challenge
+        super()._on_closed(text)
+
+    def _on_sent(self, message: SipMessage) -> None:
+        super()._on_sent(message)
+        if message.begins_call:  # again, and as whom
+            self._challenge = None
+
     def _take_response(self, message: SipMessage) -> None:
         status = message.status
+        self._challenge = None
         if _RINGING <= status < _OK:
             self._inputs.post(CallProgressed(status=status))
         elif _OK <= status < _REFUSAL:
             self._answered = True
             self._is_unmet |= self._theirs is None
             self._inputs.post(CallAnswered(status=status))
-        elif status >= _REFUSAL and status not in _CHALLENGES:
-            reason = message.reason or ""
-            self._ending = self._ending or Ending(by=self.them, status=status, reason=reason)
+        elif status >= _REFUSAL:
+            refused = Ending(by=self.them, status=status, reason=message.reason or "")
+            if status in _CHALLENGES:
+                self._challenge = refused
+            else:
+                self._ending = self._ending or refused
 
     def _give_up(self, status: int, reason: str) -> None:
         self._finish(by=self.us, status=status, reason=reason)

@@ -650,11 +650,19 @@ def test_a_call_without_a_packet_and_one_refused_as_busy_are_told_with_what_to_d
         return text.getvalue()
 
     mute = told([*answered, none_came])
-    assert "1 call was answered, and not one packet of sound came" in mute
+    assert "1 call was answered, and not one packet came of the sound that was agreed to" in mute
     assert f"see its log; callerside doctor {uri} looks at such a call" in mute
     assert "not one packet" not in told(answered)
     some = mark_with(none_came, fields={**counted, "received_packets": 1})
     assert "not one packet" not in told([*answered, some])
+    unmet = [one for one in answered if one.name != "call_ended"]
+    unmet.append(mark_with(end, fields={**end.fields, "by": "network", "status": 488}))
+    assert "not one packet" not in (said := told([*unmet, none_came]))
+    assert f"1 call was answered with no audio that was offered: callerside doctor {uri}" in said
+    assert "no audio that was offered" not in told(answered)
+    unknown = [*refused[:-1], mark_with(end, fields={**end.fields, "status": 401})]
+    assert "1 call was refused by somebody who asks who calls (401, 407)" in told(unknown)
+    assert "who asks who calls" not in told(refused)
     busy = told(refused, answered)
     assert "1 call was refused as by somebody busy (486, 503, 600)" in busy
     assert "up to 4 at once: for an agent that takes one, add --jobs 1" in busy

@@ -322,31 +322,8 @@ def test_sound_that_goes_one_way_alone(
     from callerside.simulator.doctor import sip_wire
 
     monkeypatch.setattr(sip_wire, "_SETTLED_S", 0.1)
-    packet = bytes.fromhex("80000001000000a000000007") + bytes([0x10]) * 160
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
-        telephone_of_calls() as (
-            port,
-            invites,
-        ),
-    ):
-        rtp.bind(("127.0.0.1", 0))
-        over = threading.Event()
-
-        def send() -> None:
-            while not over.wait(0.02):
-                for invite in invites:
-                    to = int(re.findall(r"m=audio (\d+)", invite)[0])
-                    rtp.sendto(packet, ("127.0.0.1", to))
-                    rtp.sendto(bytes.fromhex(report), ("127.0.0.1", to + 1))
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
-            found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.5))
-        finally:
-            over.set()
-            thread.join()
+    with talking(0, bytes.fromhex(report)) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.5))
     assert found["sound"].state is state
     assert found["sound"].told.startswith(told)
     assert "says nothing of ours" in found["sound"].told
@@ -366,6 +343,73 @@ def telephone_of_calls() -> Iterator[tuple[int, list[str]]]:
 
     with telephone(answer) as port:
         yield port, invites
+
+
+@contextmanager
+def talking(payload_type: int, report: bytes = b"") -> Iterator[int]:
+    """One that takes every call as PCMU, and sends each 20 ms of this, and a report; its port."""
+    packet = bytes([0x80, payload_type]) + bytes.fromhex("0001000000a000000007") + b"\x10" * 160
+    over = threading.Event()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
+        telephone_of_calls() as (port, invites),
+    ):
+        rtp.bind(("127.0.0.1", 0))
+
+        def send() -> None:
+            while not over.wait(0.02):
+                for invite in invites:
+                    to = int(re.findall(r"m=audio (\d+)", invite)[0])
+                    rtp.sendto(packet, ("127.0.0.1", to))
+                    if report:
+                        rtp.sendto(report, ("127.0.0.1", to + 1))
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield port
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(("payload_type", "named"), [(18, "18"), (8, "8 (PCMA)")])
+def test_sound_that_was_not_agreed_on_is_none(payload_type: int, named: str) -> None:
+    with talking(payload_type) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.3))["sound"]
+    assert found.state is State.BAD
+    assert found.told.startswith("no sound that was agreed on: ")
+    assert f"agreed to payload type 0 (PCMU), and it sends {named}: " in found.advice
+    assert found.evidence[-1].startswith("<- RTP from 127.0.0.1:")
+
+
+def test_sound_that_was_agreed_on_is_not_called_otherwise() -> None:
+    with talking(0) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.3))["sound"]
+    assert found.state is State.FINE
+
+
+def test_a_name_for_sound_is_looked_up_once_and_one_without_an_address_is_bad() -> None:
+    with telephone(answering("200 OK", body=sdp(9, "localhost"))) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.1))
+    assert found["address"].state is State.FINE
+    assert found["address"].told == "sound goes to 127.0.0.1 (localhost), SIP to 127.0.0.1"
+    with telephone(answering("200 OK", body=sdp(9, "pbx.invalid"))) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.1))
+    assert found["address"].state is State.BAD
+    assert "names pbx.invalid for sound, which has no address" in found["address"].told
+    assert "c=IN IP4 pbx.invalid" in found["address"].evidence
+    assert found["sound"].advice.startswith("likely the cause: it names pbx.invalid")
+
+
+def test_sips_and_transport_tls_have_advice_of_their_own() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        at = f"100@127.0.0.1:{taken.getsockname()[1]}"
+        sips = by_stage(reach(f"sips:{at}"))["transport"]
+        over = by_stage(reach(f"sip:{at};transport=tls"))["transport"]
+    assert sips.advice.endswith("Does it speak TLS there? Try sip: instead of sips:")
+    assert over.advice.endswith("Try the other transport: ;transport=udp")
 
 
 def test_whoever_goes_away_in_the_middle_is_reported_as_far_as_it_came() -> None:
