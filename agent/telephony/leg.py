@@ -60,6 +60,9 @@ NOTHING_AGREED = Ending(
     by="network", status=488, reason="our offer was answered with no audio that we have"
 )
 UNACKNOWLEDGED = Ending(by="network", status=408, reason="nobody has acknowledged the answer")
+_REFUSAL = 300
+_KINDS, _LONGEST_METHOD = 16, 16
+"""Of requests that were refused: so many are told of a call, and so much of the method's name."""
 _CHANGES = ("INVITE", "UPDATE")
 """What gives a call other media, or another Contact."""
 UNACKNOWLEDGED_NS = 4 * NS_PER_S
@@ -102,6 +105,8 @@ class Leg(ABC):
         """Whether what we send in it does, or may: of a call that we place nobody has looked."""
         self._info_number = -1
         """Of the last INFO: one that is sent again has none above it."""
+        self._refused: set[tuple[str, int]] = set()
+        """Methods and statuses of requests of the call that were refused, and told."""
         self._is_transferring = False
         """Whether what becomes of our REFER is still to be told."""
         self._ending: Ending | None = None
@@ -178,7 +183,17 @@ class Leg(ABC):
         return answer or unmet_offer(request, options.codecs, options.family_with(source))
 
     def on_answered(self, request: SipMessage, answer: Answer) -> None:
-        """A request of the call was answered before the stack saw it: a key, maybe."""
+        """A request of the call was answered before the stack saw it: a key, maybe.
+
+        Of those that are refused the log has the first of a kind, and only so many kinds.
+        """
+        kind = (request.method[:_LONGEST_METHOD], answer.status)
+        if answer.status >= _REFUSAL and kind not in self._refused and len(self._refused) < _KINDS:
+            self._refused.add(kind)
+            _log.info(
+                "sip_request_refused", method=kind[0], status=answer.status, reason=answer.reason,
+                sip_call_id=readable(self.sip_call_id),
+            )  # fmt: skip
         if answer.key is not None and request.number > self._info_number:
             self._info_number = request.number
             self._inputs.post(DtmfReceived(digit=answer.key, method="info"))

@@ -255,6 +255,23 @@ def test_of_offers_within_a_call(agent: Agent, up: RawPhone, method: str) -> Non
 VERSIONS = itertools.count(1_000)
 
 
+def test_of_requests_within_a_call_that_are_refused(agent: Agent, up: RawPhone) -> None:
+    """The log has the first of each kind, and no more than so many kinds."""
+
+    def told() -> list[tuple[str, int]]:
+        return [(line["method"], line["status"]) for line in agent.logged("sip_request_refused")]
+
+    before = len(told())
+    for _ in range(3):
+        assert up.ask("INFO", "x", {"Content-Type": "text/plain"}).status == 415
+        assert up.ask("MESSAGE", "hello", {"Content-Type": "text/plain"}).status == 405
+    for number in range(30):
+        assert up.ask(f"X{number}").status == 501
+    until(lambda: len(told()) >= before + 16, "the refusals to be told")
+    kinds = [("INFO", 415), ("MESSAGE", 405), *((f"X{number}", 501) for number in range(14))]
+    assert told()[before:] == kinds
+
+
 def offer(phone: RawPhone, method: str, version: int, lines: str) -> int:
     body = phone.sdp().replace(" 1 1 ", f" 1 {version} ") + lines
     return phone.request(method, body, {"Content-Type": "application/sdp"})
