@@ -160,7 +160,7 @@ def _share(text: str) -> float:
 
 def sip_uri(text: str) -> str:
     """An address that a telephone can dial, for `type=` of an argument."""
-    expected = "expected sip:number@host or sip:number@host:port,"
+    expected = "expected sip:number@host or sip:number@host:port"
     if other := _TRANSPORT.search(text):
         raise argparse.ArgumentTypeError(
             f"{text!r}: transport={other[1]}: expected udp, tcp or tls"
@@ -169,7 +169,7 @@ def sip_uri(text: str) -> str:
     if found is not None and found[1] is not None and not is_ipv6(found[1]):
         raise argparse.ArgumentTypeError(f"{text!r}: in brackets stands an address of IPv6")
     if found is None or (found[2] and not 1 <= int(found[2]) <= HIGHEST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r}: {expected} the port of 1 to {HIGHEST_PORT}")
+        raise argparse.ArgumentTypeError(f"{text!r}: {expected} with a port of 1 to {HIGHEST_PORT}")
     return text
 
 
