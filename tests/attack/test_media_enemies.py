@@ -6,18 +6,18 @@ CALLERSIDE_RTP_PER_S says how many packets a second a flood has.
 import contextlib
 import os
 import random
-import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
-from raw_sip import RawPhone
+from raw_sip import RawPhone, udp_socket
 from sip_floods import Listener
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
-from callerside.agent.telephony.engine import PROFILES
+from callerside.addresses import joined
+from callerside.agent.telephony.engine import PROFILES, Capability
 from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfReceived,
@@ -30,7 +30,8 @@ from callerside.audio import level_dbfs, to_samples
 
 pytestmark = pytest.mark.e2e
 
-STRANGER, OWN = "127.0.0.9", "127.0.0.1"
+STRANGERS = {"127.0.0.1": "127.0.0.9", "::1": "2001:db8::9"}
+"""To whoever is at a host. The last is no address of this machine, but can be sent from."""
 PER_S = int(os.environ.get("CALLERSIDE_RTP_PER_S", "5000"))
 FLOOD_S = 1.0
 LOUD = bytes([0x10]) * 160
@@ -39,10 +40,19 @@ SILENT_DBFS = -60
 GROWS_BY_MIB = 20
 
 
-@pytest.fixture(scope="module", params=tuple(PROFILES))
+PLACES = [
+    (engine, host)
+    for engine, profile in PROFILES.items()
+    for host in STRANGERS
+    if ":" not in host or Capability.IPV6 in profile.capabilities
+]
+
+
+@pytest.fixture(scope="module", params=PLACES, ids="-".join)
 def agent(request: pytest.FixtureRequest) -> Iterator[Phone]:
-    options = SipOptions(sample_rate_hz=8_000)
-    with open_phone("agent", options, answer_at_once, engine=request.param) as phone:
+    engine, host = request.param
+    options = SipOptions(sample_rate_hz=8_000, listen_host=host)
+    with open_phone("agent", options, answer_at_once, engine=engine) as phone:
         yield phone
 
 
@@ -81,7 +91,7 @@ class Talk:
 
 @pytest.fixture
 def talk(agent: Phone) -> Iterator[Talk]:
-    with RawPhone(agent.port) as raw:
+    with RawPhone(agent.port, agent.host) as raw:
         yield Talk(agent, raw)
         assert raw.request("BYE") == 200
     wait_until(lambda: agent.facts().active_calls == 0, "the call to end")
@@ -103,13 +113,14 @@ def press(who: RawPhone, port: int) -> None:
 
 
 def test_a_stranger_is_not_heard_whether_or_not_the_caller_speaks(talk: Talk) -> None:
-    with somebody(STRANGER) as stranger:
+    with somebody(STRANGERS[talk.raw.host]) as stranger:
         for _ in range(3 * LATCH_PACKETS):  # before the caller has said a word
             stranger.send_rtp(LOUD, talk.port)
             time.sleep(0.005)
         press(stranger, talk.port)
         told = talk.agent.wait_for(talk.number, MediaSource)
-        assert told == MediaSource(what="stranger", source=f"{STRANGER}:{stranger.rtp_port}")
+        source = joined(stranger.host, stranger.rtp_port)
+        assert told == MediaSource(what="stranger", source=source)
         assert talk.loud() == 0
         talk.is_heard()
         heard = talk.loud()
@@ -130,12 +141,13 @@ def test_a_stranger_is_not_heard_whether_or_not_the_caller_speaks(talk: Talk) ->
 
 def test_the_other_side_moves_once(talk: Talk) -> None:
     """To another port of the host that it has named; then nobody else of that host."""
-    with somebody(OWN) as moved, somebody(OWN) as later:
+    own = talk.raw.host
+    with somebody(own) as moved, somebody(own) as later:
         for _ in range(LATCH_PACKETS + 1):
             moved.send_rtp(LOUD, talk.port)
             time.sleep(0.02)
         told = talk.agent.wait_for(talk.number, MediaSource)
-        assert told == MediaSource(what="moved", source=f"{OWN}:{moved.rtp_port}")
+        assert told == MediaSource(what="moved", source=joined(own, moved.rtp_port))
         moved.rtp.settimeout(2)
         assert len(moved.rtp.recv(2048)) == 12 + 160
         for _ in range(2 * LATCH_PACKETS):
@@ -167,24 +179,23 @@ REPORTS: Mapping[str, Callable[[], bytes]] = {
 }
 
 
-def flood(host: str, port: int, make: Callable[[], bytes]) -> None:
+def flood(host: str, there: tuple[str, int], make: Callable[[], bytes]) -> None:
     """In bursts of a millisecond: nobody sleeps for less."""
     packets = [make() for _ in range(50)]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.bind((host, 0))
+    with udp_socket(host) as sender:
         began = time.monotonic()
         sent = 0
         while (passed_s := time.monotonic() - began) < FLOOD_S:
             for _ in range(max(0, int(passed_s * PER_S) - sent)):
-                sender.sendto(packets[sent % 50], ("127.0.0.1", port))
+                sender.sendto(packets[sent % 50], there)
                 sent += 1
             time.sleep(0.001)
 
 
 @pytest.mark.parametrize("what", [*PACKETS, *REPORTS])
-@pytest.mark.parametrize("host", [STRANGER, OWN], ids=["stranger", "own host"])
+@pytest.mark.parametrize("who", ["stranger", "own host"])
 def test_a_flood_is_dropped_and_the_caller_is_heard_behind_it(
-    talk: Talk, what: str, host: str
+    talk: Talk, what: str, who: str
 ) -> None:
     """The agent goes on speaking, without a gap in its numbers, and nothing of it is kept."""
     make = PACKETS.get(what) or REPORTS[what]
@@ -192,11 +203,11 @@ def test_a_flood_is_dropped_and_the_caller_is_heard_behind_it(
     ear = Listener(talk.raw.rtp)
     before = talk.agent.facts()
     talk.agent.keep_audio(False)
-    sending = threading.Thread(
-        target=flood, args=(host, talk.port + (what in REPORTS), make), daemon=True
-    )
+    own = talk.raw.host
+    host, there = STRANGERS[own] if who == "stranger" else own, (own, talk.port + (what in REPORTS))
+    sending = threading.Thread(target=flood, args=(host, there, make), daemon=True)
     sending.start()
-    if host == STRANGER:
+    if who == "stranger":
         talk.speak(int(FLOOD_S / 0.02))
     sending.join()
     talk.agent.keep_audio(True)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from raw_sip import RawPhone
+from raw_sip import RawPhone, udp_socket
 from sip_rig import answer_at_once, open_phone
 
-from callerside.agent.telephony.engine import PROFILES, EngineName
+from callerside.agent.telephony.engine import PROFILES, Capability, EngineName
 from callerside.agent.telephony.options import SipOptions
+from callerside.families import family_of
 
 pytestmark = pytest.mark.e2e
 
@@ -19,24 +20,29 @@ PACKETS, LOST_EVERY = 60, 10
 WITHIN_S = 20.0
 """The first comes within some seconds; then there is one in 2.5 to 7.5 s (RFC 3550 §6.2)."""
 SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION = 200, 201, 202
-STRANGER = "127.0.0.77"
+STRANGERS = {"127.0.0.1": "127.0.0.77", "::1": "2001:db8::77"}
 """Who reports, too, and more often: it is neither believed nor told anything."""
+PLACES = [
+    (engine, host)
+    for engine, profile in PROFILES.items()
+    for host in STRANGERS
+    if ":" not in host or Capability.IPV6 in profile.capabilities
+]
 MS = 65.536
 """Of a 65,536th of a second."""
 
 
-@pytest.mark.parametrize("engine", PROFILES)
-def test_it_learns_what_was_lost_and_how_long_the_way_is(engine: EngineName) -> None:
+@pytest.mark.parametrize(("engine", "host"), PLACES)
+def test_it_learns_what_was_lost_and_how_long_the_way_is(engine: EngineName, host: str) -> None:
     with (
-        open_phone("agent", SipOptions(), answer_at_once, engine=engine) as agent,
-        with_reports(agent.port) as (caller, reports),
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+        open_phone("agent", SipOptions(listen_host=host), answer_at_once, engine=engine) as agent,
+        with_reports(agent.port, host) as (caller, reports),
+        udp_socket(STRANGERS[host]) as stranger,
     ):
-        stranger.bind((STRANGER, 0))
         stranger.setblocking(False)
         answer = caller.call(caller.sdp())
         assert answer.status == 200
-        there = ("127.0.0.1", answer.audio_port + 1)
+        there = (host, answer.audio_port + 1)
         for number in range(PACKETS):
             if number % LOST_EVERY == LOST_EVERY // 2:
                 caller._rtp_sequence += 1  # it is lost
@@ -64,12 +70,12 @@ def test_it_learns_what_was_lost_and_how_long_the_way_is(engine: EngineName) -> 
 
 
 @contextmanager
-def with_reports(agent_port: int) -> Iterator[tuple[RawPhone, socket.socket]]:
+def with_reports(agent_port: int, host: str) -> Iterator[tuple[RawPhone, socket.socket]]:
     """A telephone, and a socket for RTCP on the port above its RTP's."""
     while True:
         with (
-            RawPhone(agent_port) as phone,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reports,
+            RawPhone(agent_port, host) as phone,
+            socket.socket(family_of(host), socket.SOCK_DGRAM) as reports,
         ):
             try:
                 reports.bind((phone.host, phone.rtp_port + 1))

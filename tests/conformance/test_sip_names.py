@@ -1,13 +1,17 @@
 """Whom a name leads to: at addresses of one family, or of both."""
 
 import os
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 
 import pytest
 from name_server import NameServer, ask_at
 from raw_sip import RawPhone
-from sip_rig import answer_at_once, open_phone
+from registrar import Registrar
+from sip_rig import answer_at_once, open_phone, wait_until
 
 from callerside.addresses import in_uri
 from callerside.agent.telephony.engine import PROFILES, Capability, EngineName
@@ -81,3 +85,49 @@ def test_a_caller_whose_contact_is_a_name_is_sent_the_end_there(
                 bye = raw.asked("BYE")
                 raw.reply(bye, "200 OK")
                 assert agent.wait_for(number, HungUp).by == "agent"
+
+
+@pytest.mark.parametrize("over", OVER)
+@pytest.mark.parametrize(("place", "name"), REACHED)
+@pytest.mark.parametrize("engine", ABLE)
+def test_a_registrar_that_is_a_name_is_registered_at(
+    server: NameServer, engine: EngineName, place: str, name: str, over: Transport
+) -> None:
+    """At any of its addresses that is of a family of ours."""
+    hosts = [host for host in NAMES[name] if host in PLACES[place].hosts.values()]
+    with ExitStack() as open_:
+        there = [open_.enter_context(closing(Registrar(over, hosts[0])))]
+        port = there[0].port
+        there += [open_.enter_context(closing(Registrar(over, one, port))) for one in hosts[1:]]
+        registration = replace(there[0].registration, registrar=f"{name}:{port}")
+        with open_phone(
+            "agent",
+            replace(PLACES[place], registration=registration),
+            engine=engine,
+            before=partial(ask_at, server.address),
+        ) as agent:
+            wait_until(lambda: agent.registered() is True, "the registration")
+            assert sum(one.knows_us for one in there) == 1
+        assert not any(one.knows_us for one in there), "it says goodbye"
+
+
+@pytest.mark.parametrize("engine", PROFILES)
+def test_a_registrar_whose_name_is_not_known_yet_is_asked_for_again(engine: EngineName) -> None:
+    """As often as one that does not answer."""
+    names: dict[str, list[str]] = {}
+    with closing(Registrar("udp")) as registrar, NameServer(names) as names_of:
+        place = replace(registrar.registration, registrar=f"late.test:{registrar.port}")
+        with open_phone(
+            "agent",
+            SipOptions(registration=place),
+            engine=engine,
+            before=partial(ask_at, names_of.address),
+        ) as agent:
+            wait_until(lambda: agent.registered() is False, "the failure to be told")
+            time.sleep(2 * place.retry_s)
+            asked = [name for name, kind in names_of.asked if kind == 1]
+            assert set(asked) == {"late.test"}
+            assert 2 <= len(asked) < 10
+            names["late.test"] = [IPV4]
+            wait_until(lambda: agent.registered() is True, "the registration")
+        assert not registrar.knows_us, "it says goodbye"

@@ -4,6 +4,7 @@ Both need root: it is asked at port 53, and named in /etc/resolv.conf.
 """
 
 import ctypes
+import itertools
 import os
 import socket
 import struct
@@ -20,6 +21,8 @@ _NEW_MOUNTS, _BIND, _PRIVATE = 0x20000, 0x1000, 0x4000 | 0x40000
 """`CLONE_NEWNS`, `MS_BIND`, `MS_REC | MS_PRIVATE`."""
 _ANSWERED, _NO_SUCH_NAME = 0x8180, 0x8183
 _LIFE_S = 60
+_NUMBERS = itertools.count()
+"""Of the servers of this process."""
 
 
 class NameServer:
@@ -31,7 +34,8 @@ class NameServer:
 
     def __init__(self, names: Mapping[str, Sequence[str]]) -> None:
         self._names = names
-        self.address = f"127.83.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+        of_process = f"{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+        self.address = f"127.{83 + next(_NUMBERS) % 100}.{of_process}"
         """Of loopback, and no other test's."""
         self.asked: list[tuple[str, int]] = []
         """Each name that was asked for, and the type of what."""

@@ -41,8 +41,8 @@ class RawPhone:
         self.host = bind_host
         self._agent = (agent_host or ("::1" if ":" in bind_host else "127.0.0.1"), agent_port)
         self._over = over
-        self._sip = _udp(bind_host) if over == "udp" else _TcpWire(bind_host, self._agent)
-        self.rtp = _udp(bind_host)
+        self._sip = udp_socket(bind_host) if over == "udp" else _TcpWire(bind_host, self._agent)
+        self.rtp = udp_socket(bind_host)
         self.call_id = _text(call_id or uuid.uuid4().hex.encode())
         self.target = f"sip:100@{joined(*self._agent)}"
         """The address that requests go to."""
@@ -366,7 +366,7 @@ class Flood:
         self._bodies = itertools.cycle(bodies)
         self._answered: set[str] = set()
         self._up: dict[str, str] = {}
-        self._sip = _udp(host)
+        self._sip = udp_socket(host)
 
     def run(self, count: int, per_s: float) -> None:
         """Send, and read what comes meanwhile, and for a moment longer."""
@@ -433,7 +433,8 @@ class Flood:
             self.end_calls()
 
 
-def _udp(host: str) -> socket.socket:
+def udp_socket(host: str) -> socket.socket:
+    """At any port of a host that may be somebody else's."""
     opened = socket.socket(family_of(host), socket.SOCK_DGRAM)
     if opened.family == socket.AF_INET6:  # from addresses that are not this machine's, too
         opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
