@@ -1,7 +1,13 @@
 """Sound in files: WAV, FLAC, and whatever else libsndfile reads."""
 
+import contextlib
 import io
+import os
+import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -33,7 +39,7 @@ def read_wav(path: Path, rate_hz: int) -> bytes:
         AudioFileError: there is no such file, it is no sound file, it is empty, or some of its
             samples are no numbers.
     """
-    data, file_hz = _read(path)
+    data, file_hz, _ = _read(path)
     # Wide, for a sample may be as large as its format can say: it is clipped, as any beyond 1.
     return resample(to_bytes(data.mean(axis=1, dtype=np.float64) * 32768), file_hz, rate_hz)
 
@@ -44,26 +50,67 @@ def most_of_full_scale(path: Path, near: float) -> tuple[float, float]:
     Raises:
         AudioFileError: as `read_wav`.
     """
-    sizes = np.abs(_read(path)[0]).max(axis=1)
+    sizes = np.abs(_read(path).data).max(axis=1)
     return float(np.mean(sizes >= near)), float(sizes.max())
 
 
-def _read(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Samples, shape (n, channels), and their rate."""
+def cut_short(path: Path) -> str:
+    """How a file says that there was more in it than there is; empty: it does not.
+
+    Raises:
+        AudioFileError: as `read_wav`.
+    """
+    return _read(path).missing
+
+
+def missing_of(file: soundfile.SoundFile, count: int, most_s: int = MOST_S) -> str:
+    """The same of one that was read, so many samples a channel.
+
+    Args:
+        file: still open.
+        count: of its samples.
+        most_s: a header that speaks of more was written before the sound was there.
+    """
+    declared = float(file.frames if file.frames <= most_s * file.samplerate else count)
+    chunk = _SHORT_CHUNK.search(file.extra_info)
+    if chunk is not None and int(chunk[1]) < _NO_LENGTH:
+        declared = count * int(chunk[1]) / int(chunk[2])
+    there_s = count / file.samplerate
+    if declared / file.samplerate - there_s >= _CUT_SHORT_S:
+        return f"its header speaks of {declared / file.samplerate:.1f} s, {there_s:.1f} are there"
+    return f"it stops unfinished after {there_s:.1f} s" if _OPEN_OGG in file.extra_info else ""
+
+
+class _Sound(NamedTuple):
+    data: NDArray[np.float32]
+    """Shape (n, channels)."""
+    rate_hz: int
+    missing: str
+    """See `cut_short`."""
+
+
+def _read(path: Path) -> _Sound:
     try:
         sound = io.BytesIO(read_bytes(path, at_most=MOST_BYTES))
     except FileNotFoundError:
         raise AudioFileError(f"{path}: there is no such file") from None
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be read: {error.strerror}") from None
+    if not sound.getbuffer().nbytes:
+        raise AudioFileError(f"{path}: is empty: it has no bytes")
     try:
-        with soundfile.SoundFile(sound) as file:
+        with silent_mpg123(sound.getvalue()[:MAGIC_BYTES]), soundfile.SoundFile(sound) as file:
             file_hz = file.samplerate
             _see_that_it_ends(path, file)
             data = file.read(_most_frames(file), dtype="float32", always_2d=True)
+            missing = missing_of(file, len(data))
     except soundfile.LibsndfileError as error:
-        hint = _HEADERLESS.format(path) if path.suffix.lower() in _HEADERLESS_SUFFIXES else ""
-        raise AudioFileError(f"{path}: cannot be read as sound: {_reason(error)}{hint}") from None
+        why, hint = _reason(error), ""
+        if path.suffix.lower() in _HEADERLESS_SUFFIXES:
+            hint = _HEADERLESS.format(path)
+        elif why == _UNKNOWN:
+            hint = _EXPECTED.format(path)
+        raise AudioFileError(f"{path}: cannot be read as sound: {why}{hint}") from None
     if not len(data):
         raise AudioFileError(f"{path}: holds no sound")
     finite = np.isfinite(data).all(axis=1)
@@ -73,7 +120,30 @@ def _read(path: Path) -> tuple[NDArray[np.float32], int]:
             f"{path}: {np.count_nonzero(~finite)} of {len(data)} samples are no finite numbers, "
             f"the first at {first / file_hz:.3f} s"
         )
-    return data, file_hz
+    return _Sound(data, file_hz, missing)
+
+
+@contextlib.contextmanager
+def silent_mpg123(begins: bytes) -> Iterator[None]:
+    """Keep what libsndfile's decoder of MP3 writes to standard error by itself from being seen.
+
+    It warns of headers that are off, once with each opening; what there is to say of a file we say.
+
+    Args:
+        begins: the file's first bytes: of others nothing is kept.
+    """
+    if not begins.startswith(_MP3):
+        yield
+        return
+    with _ERRORS_HELD:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def _see_that_it_ends(path: Path, file: soundfile.SoundFile) -> None:
@@ -113,6 +183,21 @@ _HEADERLESS_SUFFIXES = frozenset(
 )
 
 
+_CUT_SHORT_S = 0.1  # less may be a codec's padding
+_SHORT_CHUNK = re.compile(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)")
+"""How libsndfile notes that a WAV's or AIFF's header speaks of more bytes than are there."""
+_NO_LENGTH = 0x7FFF_0000
+"""From here on what a header says is no length: it was written before the sound was there."""
+_OPEN_OGG = "lacks an end-of-stream bit"
+
+_MP3 = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa")
+"""How one begins: with tags, or with its first frame."""
+MAGIC_BYTES = 3
+"""So many of a file's first bytes tell that."""
+_ERRORS_HELD = threading.RLock()
+
+_UNKNOWN = "Format not recognised"
+_EXPECTED = " (expected WAV, FLAC, OGG or MP3, as ffmpeg -i {0} {0}.wav makes it)"
 _HEADERLESS = (
     "; sound without a header has neither its rate nor its format: make a WAV file of it, as "
     "with ffmpeg -f s16le -ar 8000 -ac 1 -i {0} {0}.wav (or -f mulaw, alaw, ...)"

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from callerside.audio_files import MAGIC_BYTES, missing_of, silent_mpg123
 from callerside.files import is_there, regular
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64"})
@@ -29,12 +30,6 @@ _FULL_SCALE = 32_768
 _LEAST_OFFSET = 33  # -60 dBFS: sound is in the middle to less, and silence of G.711's is off by 8
 _CLIPPED = 32_000  # G.711's largest sample is 32,124
 _CLIPPED_RUN = 3
-_CUT_SHORT_S = 0.1  # less may be a codec's padding
-_SHORT_CHUNK = re.compile(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)")
-"""How libsndfile notes that a WAV's or AIFF's header speaks of more bytes than are there."""
-_NO_LENGTH = 0x7FFF_0000
-"""From here on what a header says is no length: it was written before the sound was there."""
-_OPEN_OGG = "lacks an end-of-stream bit"
 _HEADER_UNDONE = re.compile(r"^data *: 0$", re.MULTILINE)
 _LONGEST_HEADER = 4096  # bytes
 _PARTIES = {
@@ -231,7 +226,8 @@ def _rate_of(paths: Sequence[Path]) -> int:
 
 def _opened(path: Path) -> soundfile.SoundFile:
     try:
-        return soundfile.SoundFile(str(regular(path)))
+        with silent_mpg123(_first_bytes(regular(path))):
+            return soundfile.SoundFile(str(path))
     except OSError as error:
         raise SoundFileError(f"{path}: cannot be read: {error.strerror}") from None
     except soundfile.LibsndfileError as error:
@@ -239,6 +235,14 @@ def _opened(path: Path) -> soundfile.SoundFile:
         raise SoundFileError(
             f"{path}: cannot be read as sound: {why} (expected WAV, FLAC, OGG or MP3)"
         ) from None
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Of a file; what is handed over open could not be read again."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(MAGIC_BYTES)
 
 
 class _Read(NamedTuple):
@@ -266,7 +270,7 @@ def _channels(path: Path, rate_hz: int) -> _Read:
             undone = is_more and _HEADER_UNDONE.search(file.extra_info)
             why = " by its header, which whatever wrote it did not finish" if undone else ""
             raise SoundFileError(f"{path}: holds no sound{why}")
-        missing = _cut_short(file, sum(len(block) for block in blocks))
+        missing = missing_of(file, sum(len(block) for block in blocks), MOST_S)
     cut_short = [f"{path.name} is cut short: {missing}"] if missing else []
     told = [*cut_short]
     channels = []
@@ -289,19 +293,6 @@ def _without_offset(wave: Samples) -> tuple[Samples, int]:
         return wave, 0
     low, high = -_FULL_SCALE, _FULL_SCALE - 1
     return np.clip(wave.astype(np.int32) - offset, low, high).astype(np.int16), offset
-
-
-def _cut_short(file: soundfile.SoundFile, count: int) -> str:
-    """How a file that was read, so many samples a channel, says that there was more; else empty."""
-    is_told = file.frames <= MOST_S * file.samplerate  # a header that is written first tells none
-    declared = float(file.frames if is_told else count)
-    chunk = _SHORT_CHUNK.search(file.extra_info)
-    if chunk is not None and int(chunk[1]) < _NO_LENGTH:
-        declared = count * int(chunk[1]) / int(chunk[2])
-    there_s = count / file.samplerate
-    if declared / file.samplerate - there_s >= _CUT_SHORT_S:
-        return f"its header speaks of {declared / file.samplerate:.1f} s, {there_s:.1f} are there"
-    return f"it stops unfinished after {there_s:.1f} s" if _OPEN_OGG in file.extra_info else ""
 
 
 def _blocks(path: Path, file: soundfile.SoundFile) -> Iterator[Samples]:

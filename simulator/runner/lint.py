@@ -348,7 +348,7 @@ def _tried(
 def _files_like(complaint: str) -> str:
     """`; did you mean "..."?` for a file that is not there, and one of nearly that name that is."""
     path = Path(complaint.partition(": ")[0])
-    if is_there(path) or not is_there(path.parent):
+    if is_there(path) or path.is_symlink() or not is_there(path.parent):
         return ""
     return nearest(path.name, (other.name for other in path.parent.glob(f"*{path.suffix}")))
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
-from callerside.audio_files import AudioFileError, most_of_full_scale, read_wav
+from callerside.audio_files import AudioFileError, cut_short, most_of_full_scale, read_wav
 from callerside.reports.hearing.detector import Segment, segments
 
 KEPT_MS = 100
@@ -57,6 +57,8 @@ def warnings(path: Path) -> Iterator[str]:
         AudioFileError: as `read_recording`.
     """
     pcm = read_wav(path, _RATE_HZ)
+    if missing := cut_short(path):
+        yield f"{path}: is cut short: {missing}"
     heard = _heard(path, pcm, _RATE_HZ)
     lead_ms = heard[0].start * 1000 / _RATE_HZ
     tail_ms = (len(pcm) // BYTES_PER_SAMPLE - heard[-1].end) * 1000 / _RATE_HZ

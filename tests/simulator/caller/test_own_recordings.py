@@ -100,3 +100,40 @@ def test_check_refuses_what_nobody_would_hear_with_its_place(tmp_path: Path) -> 
     (line,) = problems(scenario)
     assert f"{tmp_path}/call.yaml:3:16: the caller cannot say this: " in line
     assert "nobody will hear it" in line
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+def test_one_that_is_cut_short_is_warned_about_and_nothing_else_is_seen(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A decoder's own warnings are nobody's."""
+    whole, cut = tmp_path / f"whole.{kind.lower()}", tmp_path / f"cut.{kind.lower()}"
+    soundfile.write(whole, np.concatenate((SPOKEN, SPOKEN, SPOKEN)), RATE_HZ, format=kind)
+    assert not list(recordings.warnings(whole))
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    if kind == "FLAC":  # of which libsndfile gives nothing
+        with pytest.raises(AudioFileError, match=r"cut\.flac: .*lost sync$"):
+            list(recordings.warnings(cut))
+    else:
+        (told,) = recordings.warnings(cut)
+        assert told.startswith(f"{cut}: is cut short: ")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_cannot_be_read_is_told_without_a_guess_at_its_own_name(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    (tmp_path / "nowhere.wav").symlink_to("gone.wav")
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "talk.m4a").write_bytes(bytes(range(1, 200)))
+    told = {}
+    for name in ("loop.wav", "nowhere.wav", "empty.wav", "talk.m4a"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"version: 2\nabout: A call.\nsteps: [{{say: {{wav: {name}}}}}, hang_up]\n")
+        (told[name],) = problems(load_file(path)[0])
+    assert "Too many levels of symbolic links" in told["loop.wav"]
+    assert "did you mean" not in told["loop.wav"] + told["nowhere.wav"]
+    assert told["empty.wav"].endswith("empty.wav: is empty: it has no bytes")
+    made = f"as ffmpeg -i {tmp_path}/talk.m4a {tmp_path}/talk.m4a.wav makes it)"
+    assert told["talk.m4a"].endswith(f"(expected WAV, FLAC, OGG or MP3, {made}")
