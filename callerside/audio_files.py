@@ -24,6 +24,8 @@ MOST_BYTES = 2**28
 MOST_SAMPLES = MOST_BYTES // 2
 """Of all its channels, as 16 bits."""
 
+NO_FILE = "there is no such file"
+
 
 class AudioFileError(ValueError):
     """A sound file that cannot be used: says which, and why."""
@@ -93,7 +95,7 @@ def _read(path: Path) -> _Sound:
     try:
         sound = io.BytesIO(read_bytes(path, at_most=MOST_BYTES))
     except FileNotFoundError:
-        raise AudioFileError(f"{path}: there is no such file") from None
+        raise AudioFileError(f"{path}: {NO_FILE}") from None
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be read: {error.strerror}") from None
     if not sound.getbuffer().nbytes:

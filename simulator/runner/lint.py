@@ -8,7 +8,7 @@ from pathlib import Path
 
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import BYTES_PER_SAMPLE, duration_ms
-from callerside.audio_files import AudioFileError
+from callerside.audio_files import NO_FILE, AudioFileError
 from callerside.durations import format_duration
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare as prepare_script
@@ -340,7 +340,8 @@ def _tried(
     try:
         make()
     except AudioFileError as error:
-        yield f"{scenario.at(*where)}: {what}: {error}{_files_like(str(error))}"
+        near = _files_like(str(error)) if str(error).endswith(NO_FILE) else ""
+        yield f"{scenario.at(*where)}: {what}: {error}{near}"
     except VoiceError as error:
         yield f"{scenario.at(*where)}: {what}: {error}"
 
@@ -348,9 +349,10 @@ def _tried(
 def _files_like(complaint: str) -> str:
     """`; did you mean "..."?` for a file that is not there, and one of nearly that name that is."""
     path = Path(complaint.partition(": ")[0])
-    if is_there(path) or path.is_symlink() or not is_there(path.parent):
+    if is_there(path) or not is_there(path.parent):
         return ""
-    return nearest(path.name, (other.name for other in path.parent.glob(f"*{path.suffix}")))
+    names = {other.name for other in path.parent.glob(f"*{path.suffix}")}
+    return nearest(path.name, names - {path.name})  # a link that leads nowhere is there, too
 
 
 def _absent(scenario: Scenario) -> Iterator[str]:

@@ -64,7 +64,8 @@ class ScenarioError(CommandError, ValueError):
 def load(paths: Sequence[Path]) -> list[Scenario]:
     """Every scenario of some files and folders, in order of the paths, then by name.
 
-    A path may be a name: `my_call` is `scenarios/my_call.yaml` too, wherever it lies in there.
+    A path may be a name: `my_call` is `scenarios/my_call.yaml` too, wherever it lies in there. Or
+    it is the name of one of the calls of such a file, as a run prints it.
 
     Raises:
         ScenarioError: all mistakes of all files.
@@ -72,12 +73,21 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
     scenarios: list[Scenario] = []
     mistakes: list[str] = []
     bad: list[ScenarioError] = []
-    for file in _files(paths, mistakes):
+    for file, calls in _files(paths, mistakes).items():
         try:
-            scenarios += load_file(file)
+            of_file = load_file(file)
         except ScenarioError as error:
             bad.append(error)
             mistakes.append(str(error))
+            continue
+        names = [one.name for one in of_file]
+        mistakes += [
+            f"{call}: {file} has no such call{nearest(call, names)}; callerside list {file} "
+            "names those that it has"
+            for call in calls
+            if call not in names
+        ]
+        scenarios += [one for one in of_file if not calls or one.name in calls]
     mistakes += clashes(scenarios)
     for file_error in bad:
         mistakes += _unknown_forerunners(file_error, scenarios, bad)
@@ -212,11 +222,15 @@ def _scenario(source: Source, name: str, *, is_one_of_many: bool) -> Scenario:
     return scenario.named(name, source.path, source, is_one_of_many=is_one_of_many)
 
 
-def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
-    files: list[Path] = []
+def _files(paths: Sequence[Path], mistakes: list[str]) -> dict[Path, tuple[str, ...]]:
+    """The files that are meant, each with those of its calls that are; with none: all of them."""
+    files: dict[Path, tuple[str, ...]] = {}
     for name in paths:
+        call = ""
         try:
             found = list(_meant_by(name))
+            if not found:
+                call, found = _call_meant_by(name)
         except OSError as error:  # such as a name that is longer than any can be
             mistakes.append(f"{name}: {error.strerror}")
             continue
@@ -227,8 +241,11 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
         if not found:
             mistakes.append(f"{name}: no such file or folder{_where_it_is_not(name)}")
         for path in found:
-            files += _files_in(path, mistakes) if path.is_dir() else [path]
-    return list(dict.fromkeys(files))
+            for file in _files_in(path, mistakes) if path.is_dir() else [path]:
+                before = files.get(file, ())
+                is_whole = not call or (file in files and not before)
+                files[file] = () if is_whole else tuple(dict.fromkeys((*before, call)))
+    return files
 
 
 def _meant_by(name: Path) -> Iterator[Path]:
@@ -256,18 +273,26 @@ def _others_called(name: Path) -> list[Path]:
     return list({path.resolve(): path for path in reversed(there)}.values())[::-1]
 
 
+def _call_meant_by(name: Path) -> tuple[str, list[Path]]:
+    """The call that a name may stand for, and the files that may have it."""
+    call = scenario_of_call(name.name.removesuffix(_SUFFIX))
+    files = {path.resolve(): path for path in _candidates(name)}.values()
+    stems = {name_of(path.stem) for path in files}
+    of_file = call if call in stems else _whose_call(call, stems)
+    return call, [path for path in files if of_file and name_of(path.stem) == of_file]
+
+
+def _candidates(name: Path) -> list[Path]:
+    """The scenarios of where a name that has a folder would lie, and of where all lie."""
+    near = (*_beside(name), *_scenarios_in(folder_of_scenarios()))
+    return [path for path in near if is_scenario(path)]
+
+
 def _where_it_is_not(name: Path) -> str:
     """Where it was looked for, and what is there that may be meant."""
     folder = folder_of_scenarios()
     stem = name.name.removesuffix(_SUFFIX)
-    files = [path for path in (*_beside(name), *_scenarios_in(folder)) if is_scenario(path)]
-    stems = {path.stem: path for path in files}
-    of_many = scenario_of_call(stem)
-    of_file = of_many if of_many in stems else _whose_call(of_many, stems)
-    if of_file and stem not in stems:
-        only = f" -k {of_many}" if of_many != of_file else ""
-        return f"; it may be a call of {of_file}: callerside run {of_file}{only}"
-    near = nearest(stem, stems)
+    near = nearest(stem, {path.stem for path in _candidates(name)})
     words = dict.fromkeys((name.name, f"{stem}{_SUFFIX}"))
     places = [(Path.cwd() / name).parent, *([] if name.is_absolute() else [Path.cwd() / folder])]
     where = ", ".join(dict.fromkeys(map(str, places)))
@@ -284,13 +309,12 @@ def scenario_of_call(name: str) -> str:
 
 def _beside(name: Path) -> list[Path]:
     """The files where a name that has a folder would lie."""
-    folder = (Path.cwd() / name).parent
-    return sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+    return sorted(name.parent.glob(f"*{_SUFFIX}")) if name.parent.is_dir() else []
 
 
-def _whose_call(name: str, stems: Mapping[str, Path]) -> str:
+def _whose_call(name: str, stems: Iterable[str]) -> str:
     """The file that has a call of this name: a cell's or a caller's begins with its file's."""
-    begins = [stem for stem in stems if name.startswith(f"{name_of(stem)}-")]
+    begins = [stem for stem in stems if name.startswith(f"{stem}-")]
     return max(begins, key=len, default="")
 
 

@@ -484,21 +484,26 @@ def test_a_name_with_a_slip_proposes_the_nearest(
 
 
 @pytest.mark.parametrize(
-    ("name", "does"),
+    ("name", "plays"),
     [
-        ("codecs-PCMA", "callerside run codecs -k codecs-PCMA"),
-        ("codecs-PCMA-r2", "callerside run codecs -k codecs-PCMA"),
-        ("four-c2", "callerside run four\n"),
+        ("codecs-PCMA", ["codecs-PCMA"]),
+        ("scenarios/codecs-PCMA.yaml", ["codecs-PCMA"]),
+        ("codecs-PCMA-r2", ["codecs-PCMA"]),
+        ("four-c2", 4 * ["four"]),
     ],
 )
-def test_the_name_of_a_call_says_what_plays_it(
-    callerside: Callerside, capsys: pytest.CaptureFixture[str], name: str, does: str
+def test_the_name_of_a_call_plays_it(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], name: str, plays: list[str]
 ) -> None:
     matrix = "matrix: {caller.codec: [PCMA, PCMU]}\n"
     Path("scenarios/codecs.yaml").write_text(GOOD + matrix + STEPS)
     Path("scenarios/four.yaml").write_text(GOOD + "callers: {count: 4}\n" + STEPS)
-    assert callerside("run", name) == 2
-    assert does in capsys.readouterr().err
+    assert callerside("run", "--lane", "virtual", "--json", name) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["scenarios"]] == plays
+    assert callerside("check", "codecs-PCM") == 2
+    told = capsys.readouterr().err
+    assert 'codecs-PCM: scenarios/codecs.yaml has no such call; did you mean "codecs-PCM' in told
+    assert "callerside list scenarios/codecs.yaml names" in told
     assert callerside("list", "-k", "codecs-PCMA") == 0
     assert callerside("run", "--lane", "virtual", "-k", "four-c2") == 2
     assert "four plays all of its calls: -k four" in capsys.readouterr().err
