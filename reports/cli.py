@@ -73,7 +73,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="NAME",
-        help="show what changed against this baseline (default: against the run before)",
+        help="show what changed against this baseline (default: against the run before of the same "
+        "agent that has a scenario of this one)",
     )
     parser.add_argument(
         "--serve",

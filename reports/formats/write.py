@@ -108,7 +108,7 @@ def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.
     if against is not None:
         before, name = load_results(against), against.stem
     else:
-        previous = previous_run(out_dir, data["run"]["lane"])
+        previous = previous_run(out_dir, data)
         if previous is None:
             return None
         name, before = previous

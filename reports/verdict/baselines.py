@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,11 +131,16 @@ def baseline_path(name: str, *, folder: Path = BASELINES) -> Path:
     return folder / f"{name}.json"
 
 
-def previous_run(out_dir: Path, lane: str) -> tuple[str, dict[str, Any]] | None:
-    """Name and results of the run before this one in its lane, among the directories beside it.
+def previous_run(out_dir: Path, now: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Name and results of the run before this one that it can be compared with.
 
-    Names of runs sort by time. Runs that cannot be read are passed over; of the others, the last
-    `_LOOKED_BACK` are looked at.
+    It is one of the directories beside it, of the same lane and of the same agent, and has a
+    scenario that this one has, too. Names of runs sort by time. Runs that cannot be read are passed
+    over; of the others, the last `_LOOKED_BACK` are looked at.
+
+    Args:
+        out_dir: this run's directory.
+        now: its results.
     """
     out_dir = out_dir.resolve()  # `latest` is a link: by its own name it would come after itself
     earlier = (
@@ -147,6 +153,16 @@ def previous_run(out_dir: Path, lane: str) -> tuple[str, dict[str, Any]] | None:
             data = load_results(path)
         except StoredError:
             continue
-        if data["run"].get("lane") == lane:
+        if _is_of_the_same(data, now):
             return path.name, data
     return None
+
+
+def _is_of_the_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Lane and agent, and at least one scenario."""
+    of = [
+        (run["run"].get("lane"), run["run"].get("environment", {}).get("agent"))
+        for run in (before, now)
+    ]
+    names = [{one["name"] for one in run["scenarios"]} for run in (before, now)]
+    return of[0] == of[1] and not names[0].isdisjoint(names[1])
