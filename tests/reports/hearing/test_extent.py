@@ -13,7 +13,9 @@ RATE_HZ = 8000
 BEFORE = 800
 FRAME = 160
 SEEDS = range(12)
-TEXT = "We are open from nine to five, Monday to Friday, and on Saturday until six."
+TEXT = "Every day from Monday to Friday, from nine in the morning until six at night."
+"""One that is shipped as sound: what is synthesised anew differs from processor to processor, and
+with it where a cut falls; one amid a pause noise hides, and only the bounds know of it."""
 
 
 def answer() -> NDArray[np.float64]:
