@@ -25,6 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
+from callerside import event_loop
 from callerside.announcements import Announcements
 from callerside.audio_files import AudioFileError
 from callerside.child_processes import end_with_parent
@@ -475,7 +476,7 @@ def _print(lines: Iterable[str]) -> None:
 
 def _listen(server: AbstractAsyncContextManager[_Listening], arguments: argparse.Namespace) -> int:
     try:
-        asyncio.run(_listen_until_stopped(server))
+        event_loop.run(_listen_until_stopped(server))
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         return _refuse(f"cannot listen on {arguments.host}:{arguments.port}: {why}")
