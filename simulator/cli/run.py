@@ -65,7 +65,10 @@ _BUSY = (486, 503, 600)
 _CHALLENGES = (401, 407)
 """By which it asks for a digest (RFC 3261 §22)."""
 
-_NOT_ACCEPTABLE = (406, 488)
+_HEARD = ("speech_heard", "beep_heard")
+"""Marks of the caller's ear."""
+
+_NOT_ACCEPTABLE = 488
 """With which an engine of ours ends a call whose answer has nothing of its offer."""
 
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
@@ -400,6 +403,12 @@ def _hints(done: Run, options: RunOptions) -> Iterator[str]:
             "most likely the agent sends nothing, or something else: see its log; "
             f"{_doctor(options)} looks at such a call"
         )
+    if silent := how_many(_is_silent):
+        yield (
+            f"{_calls(silent)} answered, packets came, and nothing was to be heard in them: the "
+            "agent says nothing, or sends what was not agreed to: see its log; "
+            f"{_doctor(options)} looks at such a call"
+        )
 
 
 def _calls(count: int) -> str:
@@ -427,19 +436,30 @@ def _is_unmet(result: CallResult) -> bool:
         answered
         and ended
         and ended.fields["by"] == "network"
-        and ended.fields["status"] in _NOT_ACCEPTABLE
+        and ended.fields["status"] == _NOT_ACCEPTABLE
     )
 
 
 def _is_mute(result: CallResult) -> bool:
     """Whether it failed, was answered, and its caller got no packet, by its own count of them."""
+    return _packets(result) == 0
+
+
+def _is_silent(result: CallResult) -> bool:
+    """Whether it failed, and its caller got packets, and heard nothing whatever."""
+    heard = any(result.evidence.first("caller", name) for name in _HEARD)
+    return bool(_packets(result)) and not heard
+
+
+def _packets(result: CallResult) -> int | None:
+    """That came to the caller of a call that failed; None: it was none that was up."""
     if _is_unmet(result):
-        return False
+        return None
     rtp = result.evidence.last("caller", "rtp_measured")
     answered = result.evidence.first("caller", "call_answered")
-    return bool(
-        result.verdict != "passed" and answered and rtp and rtp.fields["received_packets"] == 0
-    )
+    if result.verdict == "passed" or not answered or not rtp:
+        return None
+    return int(rtp.fields["received_packets"])
 
 
 def _was_answered(call: Evaluated) -> bool:

@@ -502,8 +502,20 @@ def test_an_answer_without_a_description_is_none(called: Line) -> None:
     assert bye
     called.raw.reply(bye, "200 OK")
     ended = called.phone.wait_for(called.call, HungUp)
-    assert ended.by == "network"
-    assert ended.status in (406, 488)
+    assert (ended.by, ended.status) == ("network", 488)
+
+
+def test_an_answer_with_nothing_of_our_offer_is_none(called: Line) -> None:
+    """RFC 3264 §6.1: it has to be made of what was offered."""
+    called.ring()
+    called.raw.reply(called.invite, "200 OK", body=called.raw.sdp(codecs="18"))
+    assert called.raw.asked("ACK")
+    bye = called.raw.asked("BYE")
+    assert bye
+    called.raw.reply(bye, "200 OK")
+    ended = called.phone.wait_for(called.call, HungUp)
+    assert (ended.by, ended.status) == ("network", 488)
+    assert "no audio that we have" in ended.reason
 
 
 # ---- new offers

@@ -52,6 +52,8 @@ _log = structlog.get_logger(__name__)
 _BAD_REQUEST = 400
 _REQUEST_TIMEOUT = 408
 _BUSY = 486
+_NOT_NEGOTIATED = (406, 415, 488)
+"""With which the stack ends a call whose answer has nothing of our offer, or none of it at all."""
 _INTERNAL_ERROR = 500
 _DECLINE = 603
 _RINGING = 180
@@ -363,6 +365,8 @@ class SipLeg(Leg):
         if self._ending is None:
             self._rtp.read(self._call)
             by = "network" if _is_ours(event) else self.them
+            if by == "network" and info.lastStatusCode in _NOT_NEGOTIATED:
+                self._ending = NOTHING_AGREED
         self._media.disconnect()
         self._report_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
         self._host.forget(self)

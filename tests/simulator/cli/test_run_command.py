@@ -660,6 +660,10 @@ def test_a_call_without_a_packet_and_one_refused_as_busy_are_told_with_what_to_d
     assert "not one packet" not in told(answered)
     some = mark_with(none_came, fields={**counted, "received_packets": 1})
     assert "not one packet" not in told([*answered, some])
+    assert "nothing was to be heard" not in told([*answered, some])
+    deaf = [one for one in answered if one.name not in ("speech_heard", "beep_heard")]
+    assert "1 call was answered, packets came, and nothing was to be" in told([*deaf, some])
+    assert "nothing was to be heard" not in mute
     unmet = [one for one in answered if one.name != "call_ended"]
     unmet.append(mark_with(end, fields={**end.fields, "by": "network", "status": 488}))
     assert "not one packet" not in (said := told([*unmet, none_came]))
