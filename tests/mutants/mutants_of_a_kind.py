@@ -404,6 +404,33 @@ MUTANTS = (
         tests=("tests/agent/call/test_tool_calls.py",),
     ),
     Mutant(
+        name="beep_is_heard_twice",
+        row="kind",
+        says="the caller hears the beep twice",
+        edits=(
+            Edit(
+                "agent/call/opening.py",
+                "            self._playout.play(Segment(kind=Kind.BEEP, interruptible=False), pcm)\n",
+                "            self._playout.play(Segment(kind=Kind.BEEP, interruptible=False), pcm)\n"
+                "            self._playout.play(Segment(kind=Kind.BEEP, interruptible=False), pcm)\n",
+            ),
+        ),
+        tests=("tests/agent/call/test_opening.py",),
+    ),
+    Mutant(
+        name="beep_is_ten_times_as_faint",
+        row="kind",
+        says="the caller hears a beep that is 20 dB fainter than is set",
+        edits=(
+            Edit(
+                "agent/call/opening.py",
+                "level_dbfs=beep.level_dbfs)",
+                "level_dbfs=beep.level_dbfs - 20)",
+            ),
+        ),
+        tests=("tests/agent/call/test_opening.py",),
+    ),
+    Mutant(
         name="beep_is_twice_as_long",
         row="kind",
         says="the caller hears a beep of another length than is set",

@@ -1,5 +1,6 @@
 """What is true of the audio of every call: counted anew from the trace, and found at the ear."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
@@ -21,6 +22,10 @@ _CLEAR_LIMIT_NS = 40 * NS_PER_MS
 """Two frames."""
 _BEEP_HZ_OFF = 0.05
 """Of its pitch: a short one has few waves to count."""
+_BEEP_DB_OFF = 3.0
+"""Of its peak, which may lie between two samples; of one that is shorter than `_FADED_MS`, and
+fades out before it is whole, nothing is known."""
+_FADED_MS = 20
 _SNIPPET_MS = 15
 _SNIPPET_LEVEL = 300
 """A snippet to look for must not be silence: silence is everywhere."""
@@ -169,7 +174,7 @@ def _held(traced: TracedCall, ended_ns: int) -> Iterator[tuple[int, int]]:
 
 
 def callers_are_beeped_at(traced: TracedCall) -> Iterator[str]:
-    """Whoever can hear us hears the beep of the settings first: its pitch, and its length."""
+    """Whoever can hear us hears the beep of the settings first, and once: as it is set."""
     beep, rate_hz = traced.settings.beep, traced.call.recorder.rate_hz
     if not beep.enabled or not beep.length_ms:
         return
@@ -185,11 +190,17 @@ def callers_are_beeped_at(traced: TracedCall) -> Iterator[str]:
     crossings = np.count_nonzero(np.diff(np.signbit(samples)))
     hz = crossings * 500 / max(length_ms, 1)
     is_as_set = abs(length_ms - beep.length_ms) < 1 and abs(hz - beep.hz) < _BEEP_HZ_OFF * beep.hz
-    if not is_as_set:
+    peak_dbfs = 20 * math.log10(max(1, int(np.abs(samples.astype(np.int32)).max())) / 32768)
+    is_whole = beep.length_ms >= _FADED_MS
+    if not is_as_set or (is_whole and abs(peak_dbfs - beep.level_dbfs) > _BEEP_DB_OFF):
         yield (
-            f"what came first is {length_ms:.0f} ms long and has {hz:.0f} Hz: the beep is set to "
-            f"{beep.length_ms:g} ms and {beep.hz:g} Hz"
+            f"what came first is {length_ms:.0f} ms, {hz:.0f} Hz and {peak_dbfs:.0f} dBFS: "
+            f"the beep is set to {beep.length_ms:g} ms, {beep.hz:g} Hz and {beep.level_dbfs:g} dBFS"
         )
+    played = (one for step in traced.turning_points for one in step.effects)
+    count = sum(isinstance(one, events.Play) and one.pcm == first.pcm for one in played)
+    if count > 1:
+        yield f"the beep was played {count} times"
 
 
 def greetings_are_whole_or_marked(traced: TracedCall) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from call_rig import CallRig, with_settings
 
@@ -19,6 +20,7 @@ from callerside.agent.telephony.interface import (
     HungUp,
     MediaReady,
 )
+from callerside.audio import to_samples
 
 NO_BEEP = {"beep": {"enabled": False}}
 
@@ -92,6 +94,8 @@ def test_a_beep_of_440_hz_and_400_ms_when_media_is_up() -> None:
     rig = CallRig().ring().media()
     (play,) = rig.asked(events.Play)
     assert len(play.pcm) == 2 * 24_000 * 400 // 1000
+    peak = np.abs(to_samples(play.pcm)).max() / 32768
+    assert 20 * np.log10(peak) == pytest.approx(-12, abs=0.1)
     rig.wait(600)
     (started,), (ended,) = rig.mark_times_ms("beep_started"), rig.mark_times_ms("beep_ended")
     assert (started, ended) == (20, 400)
