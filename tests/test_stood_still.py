@@ -35,6 +35,17 @@ def test_fails_once(request, tmp_path, stalls):
         raise AssertionError
 """
 
+NOBODY_WATCHES = """
+
+class Watcher:
+    def __init__(self, told: Path) -> None:
+        told.write_bytes(b"ready\\n")
+
+    def close(self) -> None:
+        pass
+"""
+"""On a machine that has other work there would be stalls beside those of the tests above."""
+
 
 def line(at_ns: int, late_ms: float) -> bytes:
     return json.dumps({"at_ns": at_ns, "late_ms": late_ms}).encode() + b"\n"
@@ -66,7 +77,7 @@ def test_a_call_is_played_again_only_where_the_machine_stood_still(
     tmp_path: Path, processes: int
 ) -> None:
     (tmp_path / "pytest.ini").write_text(INI)
-    (tmp_path / "conftest.py").write_text(CONFTEST.read_text())
+    (tmp_path / "conftest.py").write_text(CONFTEST.read_text() + NOBODY_WATCHES)
     (tmp_path / "test_it.py").write_text(TESTS)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
