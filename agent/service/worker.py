@@ -64,7 +64,7 @@ async def run_worker(
         settings: of this worker, its ports already its own.
         secrets: the API key and the registrar's password.
         load: reads the settings again, for SIGHUP; raises ConfigError.
-        on_ready: called with the address that takes calls.
+        on_ready: called with the address that takes calls, or both of them, with a space between.
         on_timeline_closed: called with the timeline of each call that has ended.
         socket: serve the pages on this Unix socket, for a supervisor, and stop when it is gone
             (standard input ends). Without it, the pages are where the settings say.
@@ -88,7 +88,8 @@ async def run_worker(
         if socket is not None:
             stack.enter_context(end_of_input(worker.drain))
         keep_what_is_there()
-        on_ready(f"sip:{joined(settings.sip.host, port)}")
+        hosts = filter(None, (settings.sip.host, settings.sip.second_host))
+        on_ready(" ".join(f"sip:{joined(host, port)}" for host in hosts))
         return await worker.until_stopped()
 
 

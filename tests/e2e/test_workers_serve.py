@@ -102,6 +102,13 @@ def test_one_call_is_recorded_counted_and_logged_under_one_id(phone: Phone, serv
     assert ended["session"].startswith("sess")
 
 
+def test_both_addresses_are_said_where_there_are_two(serve: Serve) -> None:
+    agent = serve(sip={"host": "127.0.0.1", "second_host": "::1", "engine": "baresip", "port": 0})
+    one, other = agent.addresses
+    assert one.startswith("sip:127.0.0.1:")
+    assert other == f"sip:[::1]:{one.rpartition(':')[2]}"
+
+
 def test_draining_lets_calls_finish_and_takes_no_new_ones(phone: Phone, serve: Serve) -> None:
     agent = serve()
     number = call(phone, agent.addresses[0])
