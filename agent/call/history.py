@@ -109,6 +109,11 @@ class History:
         if item_id in self._said:
             self.agent_said(item_id, self._said[item_id])
 
+    def agent_was_lost(self, item_id: str) -> None:
+        """A session has taken the rest of an item along: what is asked for anew was not said."""
+        if item_id not in self._heard:
+            self.agent_was_cut(item_id, 0.0)
+
     def agent_called(self, call_id: str, name: str, arguments: str) -> None:
         """A response's function call."""
         self._note(f"{_CALL}{call_id}", function_call(call_id, name, arguments))

@@ -339,14 +339,16 @@ class Conversation:
     def _session_lost(self) -> None:
         parts = self._parts
         parts.uplink.close()
-        greeting = parts.responses.active
+        running = parts.responses.active
         turn_owed = parts.turns.lose_session()
         response_owed = parts.responses.lose_session()
+        for item in running.lost_items if running else ():
+            parts.history.agent_was_lost(item)
         self._answer_owed = self._answer_owed or turn_owed or response_owed
         parts.consultation.session_lost()
         parts.history.lose_session()
         parts.playout.forget_items()
-        parts.opening.session_lost(greeting)
+        parts.opening.session_lost(running)
         if self._chart.state in TURN_STATES:
             self._chart.move(Trigger.SESSION_MISSED)
         if parts.session.failed:

@@ -101,6 +101,11 @@ class Response:
             self.audio.clear()  # what is empty is not cached
 
     @property
+    def lost_items(self) -> list[str]:
+        """The items of which more was to come, and will not."""
+        return [item for item, segment in self.segments.items() if segment.cut_short]
+
+    @property
     def has_sound(self) -> bool:
         """Whether any of it has come to be heard: audio in which nothing sounds is none."""
         return self.can_be_heard and any(segment.queued for segment in self.segments.values())

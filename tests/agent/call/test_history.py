@@ -100,3 +100,28 @@ def test_an_answer_is_never_told_without_the_call_that_it_answers() -> None:
     kept = told(rig)
     assert len(kept) == MAX_ITEMS - 1
     assert not [one for one in kept if one.startswith("function_call")]
+
+
+def test_of_an_answer_that_its_session_took_along_nothing_was_said() -> None:
+    """Its words came ahead of its sound, and the next session is asked for all of it anew."""
+    rig = listening()
+    rig.turn("u1")
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(500)
+    ids = {"response_id": "r1", "item_id": "a1"}
+    words = "one two three four five six seven eight"
+    rig.event("response.output_audio_transcript.done", **ids, transcript=words)
+    rig.wait(200)
+    assert told(rig) == []
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_an_answer_that_is_all_here_is_said_though_its_session_goes_before_its_end() -> None:
+    rig = listening()
+    rig.turn("u1")
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(500)
+    ids = {"response_id": "r1", "item_id": "a1"}
+    rig.event("response.output_audio.done", **ids)
+    rig.event("response.output_audio_transcript.done", **ids, transcript="one two three")
+    assert told(rig) == ["one two three"]
