@@ -153,15 +153,23 @@ class RawPhone:
         self.send("ACK", branch=self._branch)
 
     def final(self, method: str = "INVITE", within_s: float = WAIT_S) -> "Response":
-        """The final response to the last request, which is sent again until there is an answer."""
+        """The final response to the last request, which is sent again until there is an answer.
+
+        One to a request before it may come again meanwhile.
+        """
         deadline = time.monotonic() + within_s
+        number = _number_of(self.last, method)
         while time.monotonic() < deadline:
             response = self._receive()
             if response is None and self._over == "udp":
                 self.send_bytes(self.last)
             elif response is None:
                 continue
-            elif response.status >= 200 and response.method == method:
+            elif (
+                response.status >= 200
+                and response.method == method
+                and number in ("", response.number)
+            ):
                 self._to_tag = response.to_tag or self._to_tag
                 return response
         raise TimeoutError(f"no final response to {method} in {within_s} s")
@@ -291,7 +299,7 @@ class Response:
     def __init__(self, message: str) -> None:
         self.message = message
         self.status = int(message.split(" ", 2)[1]) if message.startswith("SIP/2.0") else 0
-        self.method = self.header("CSeq").rpartition(" ")[2]
+        self.number, _, self.method = self.header("CSeq").rpartition(" ")
         tag = re.search(r";tag=([^;\r\n]+)", self.header("To"))
         self.to_tag = tag[1] if tag else ""
 
@@ -431,6 +439,12 @@ class Flood:
             self._up[call_id] = response.to_tag
         if self._cancel:
             self.end_calls()
+
+
+def _number_of(request: bytes, method: str) -> str:
+    """Of its CSeq; empty: it is no such request, or its CSeq is none."""
+    found = Response(_text(request))
+    return found.number if found.method == method and found.number.isdecimal() else ""
 
 
 def udp_socket(host: str) -> socket.socket:
